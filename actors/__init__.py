@@ -1,0 +1,1 @@
+"""Everything that imports Ray: attaching, the Ray backend, and thin actor classes around the core."""

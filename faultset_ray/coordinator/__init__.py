@@ -1,0 +1,1 @@
+"""The one authority of a system: fleets, handles, range map, epochs."""

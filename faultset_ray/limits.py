@@ -1,0 +1,38 @@
+"""Every bound of the system, in one table.
+
+A limit is checked before anything is allocated. Names end in their unit where they have one.
+"""
+
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+# Geohash and fleets
+GEOHASH_PRECISION_MAX: Final = 12
+FLEET_NODES_MAX: Final = 1 << 32
+"""Handles are dense uint32."""
+
+# Codes
+CODE_SHARDS_MAX: Final = 255
+"""n in GF(2^8) for Cauchy constructions with a spare point."""
+SPEC_BYTES_MAX: Final = 63
+
+# Shard format v1
+GRANULE_BYTES: Final = 64 * KIB
+STRIPE_BYTES_MAX: Final = 64 * MIB
+STRIPE_BYTES_DEFAULT: Final = 16 * MIB
+OBJECT_BYTES_MAX: Final = 1 << 48
+OBJECT_NAME_BYTES_MAX: Final = 1024
+
+# Orchestration
+CALL_SECONDS: Final = 30.0
+"""Default deadline of one call to a servant."""
+SPAWN_SECONDS: Final = 120.0
+"""Default deadline for a servant to be placed, started and warmed."""
+SURVIVORS_SECONDS: Final = 10.0
+"""Default deadline of one survivors answer."""
+INFLIGHT_BYTES_MAX: Final = 96 * MIB
+"""Stripe bytes under way at once from one driver; well inside a small object store."""
+REGION_CPUS: Final = 0.1
+"""CPU share that a region actor asks for."""

@@ -1,0 +1,68 @@
+# Everything runs through the virtual environment that `make setup` creates from $(PYTHON).
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest
+STAMP := $(VENV)/.setup
+EXTRAS := dataframe,polars
+
+# The tiers of `make test`; `long` and `host` have targets of their own.
+FAST := not long and not host
+CORE_TIERS := tests/unit tests/property tests/golden tests/contract
+
+VERSIONS := 3.11 3.12 3.13
+
+.DEFAULT_GOAL := help
+.PHONY: help setup drill test test-fast test-long test-host test-all lint bench docs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## create .venv from $(PYTHON): the project editable, extras, test tools; pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' || { \
+		echo 'setup: Python 3.11, 3.12 or 3.13 is needed; name one: make setup PYTHON=python3.12' >&2; exit 1; }
+	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt --upgrade pip
+	$(PY) -m pip install --quiet --constraint constraints.txt --group dev
+	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	@touch $@
+
+drill: setup ## the main job: real fleet, real file, 7 Ray nodes, 3 killed, every byte back (options: ARGS='--kill 2')
+	$(PY) -m jobs.drill $(ARGS)
+
+lint: setup ## style, format, layers, types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(PY) -m mypy
+
+test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
+
+test-fast: setup
+	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "$(FAST) and not ray"
+	$(PYTEST) -m "$(FAST)"
+
+test-host: setup ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
+	@$(PY) tests/host/run $(ARGS)
+
+test-all: lint ## the fast tiers on each of Python 3.11, 3.12, 3.13
+	@missing=; for v in $(VERSIONS); do \
+		if ! python$$v -c '' 2>/dev/null; then missing="$$missing $$v"; continue; fi; \
+		echo "test-all: Python $$v"; \
+		$(MAKE) test-fast PYTHON=python$$v VENV=.venv-$$v || exit 1; \
+	done; \
+	if [ -n "$$missing" ]; then echo "test-all: not tested, no such Python here:$$missing"; \
+	else echo "test-all: tested on $(VERSIONS)"; fi
+
+bench: setup ## benchmarks, then our ratios against peers beside their targets
+	$(PYTEST) benchmarks --benchmark-only -o addopts=--import-mode=importlib $(ARGS)
+	$(PY) benchmarks/ratios.py
+
+docs: setup ## check the documentation: links resolve, code blocks run
+	$(PYTEST) tests/docs

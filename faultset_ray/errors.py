@@ -239,8 +239,8 @@ class NoSurvivorsError(FaultsetError, ValueError):
         """Nodes looked at, per region."""
 
     def __str__(self) -> str:
-        return "all clusters yielded no survivors" + (
-            f": threshold {self.threshold} ms, "
+        return (
+            f"all clusters yielded no survivors: threshold {self.threshold} ms, "
             f"{sum(self.by_region.values())} nodes in {len(self.by_region)} regions "
             f"({_listed(f'{region}: {count}' for region, count in self.by_region.items())})"
         )
@@ -354,7 +354,9 @@ class AmbiguousObjectError(CodingError):
         self.candidates = candidates
 
     def __str__(self) -> str:
-        return f"shards of {len(self.candidates)} decodable writes ({_listed(self.candidates)}); name one or separate them"
+        return (
+            f"shards of {len(self.candidates)} decodable writes ({_listed(self.candidates)}); name one or separate them"
+        )
 
 
 class ClusterError(FaultsetError, RuntimeError):

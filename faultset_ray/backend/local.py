@@ -1,0 +1,197 @@
+"""The backend in this process: servants are objects, tasks are coroutines, places are simulated.
+
+For the driver without a cluster, for notebooks, documentation and most tests. Everything dies with
+the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import os
+import secrets
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from faultset_ray.backend.guard import typed_errors
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.backend.spread import choose_place
+from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
+from faultset_ray.limits import CALL_SECONDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound=Servant)
+
+_TASK_CALLS = 10
+
+
+class _Hosted(Generic[S]):
+    """A servant at its place, with room for as many calls at once as its role allows."""
+
+    def __init__(self, servant: S, place: str) -> None:
+        self.servant = servant
+        self.place = place
+        self.room = asyncio.Semaphore(servant.concurrency)
+
+
+class LocalBackend:
+    """Runs everything in this process; :class:`~faultset_ray.backend.protocol.Backend` by structure.
+
+    Parameters
+    ----------
+    places
+        The simulated places; one without labels by default.
+    cpus
+        Threads for CPU-bound work; the processors this process may use by default.
+    """
+
+    def __init__(self, places: Sequence[Place] | None = None, *, cpus: int | None = None) -> None:
+        self.cpus: float = cpus or len(os.sched_getaffinity(0))
+        self._deadline = CALL_SECONDS
+        self._places = {place.id: place for place in places or (Place("local-0", cpus=self.cpus),)}
+        self.home = next(iter(self._places))
+        self._hosted: dict[str, _Hosted[Any]] = {}
+        self._spawning: dict[str, asyncio.Lock] = {}
+        self._pool = ThreadPoolExecutor(max_workers=int(self.cpus) + 8, thread_name_prefix="faultset-local")
+        self._closed = threading.Event()
+
+    # -- Net
+
+    async def call(
+        self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
+        hosted = self._at(to.name)
+        seconds = self._deadline
+        try:
+            async with asyncio.timeout(seconds), hosted.room:
+                with typed_errors(to.name):
+                    bound = getattr(hosted.servant, method.__name__)
+                    if inspect.iscoroutinefunction(bound):
+                        result = await bound(*args, **kwargs)
+                    else:
+                        result = await self.compute(bound, *args, **kwargs)
+        except TimeoutError:
+            raise CallTimeout(to.name, method.__name__, seconds) from None
+        self._at(to.name)  # a place that was lost meanwhile never answered
+        return cast("R", result)
+
+    def within(self, seconds: float) -> LocalBackend:
+        """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`; state is shared."""
+        other = copy.copy(self)
+        other._deadline = seconds  # noqa: SLF001 - a copy of its own class
+        return other
+
+    def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+        """See :meth:`Net.compute <faultset_ray.backend.protocol.Net.compute>`."""
+        self._check_open()
+        return asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, by the system's clock."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    def token(self, nbytes: int) -> bytes:
+        """Random bytes from the operating system."""
+        return secrets.token_bytes(nbytes)
+
+    # -- Backend
+
+    async def places(self) -> Sequence[Place]:
+        """The simulated places that were not killed."""
+        self._check_open()
+        return list(self._places.values())
+
+    async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
+        """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
+        self._check_open()
+        async with self._spawning.setdefault(name, asyncio.Lock()):
+            if name not in self._hosted:
+                place = self._choose(name, at)
+                with typed_errors(name):
+                    servant = await self.compute(role, *args)
+                self._hosted[name] = _Hosted(servant, place)
+        return Addr(name)
+
+    async def find(self, role: type[S], name: str) -> Addr[S] | None:  # noqa: ARG002 - the role types the result
+        """See :meth:`Backend.find <faultset_ray.backend.protocol.Backend.find>`."""
+        self._check_open()
+        return Addr(name) if name in self._hosted else None
+
+    async def stop(self, addr: Addr[Any]) -> None:
+        """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        hosted = self._hosted.pop(addr.name, None)
+        if hosted is not None:
+            await self.compute(hosted.servant.close)
+
+    async def run(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
+        self._check_open()
+        name = getattr(task, "__name__", "task")
+        place = self._choose(name, at)
+        seconds = self._deadline * _TASK_CALLS
+        try:
+            async with asyncio.timeout(seconds):
+                with typed_errors(name):
+                    result = await task(self.within(CALL_SECONDS), *args, **kwargs)
+        except TimeoutError:
+            raise CallTimeout(place, name, seconds) from None
+        if place not in self._places:
+            raise PlaceUnreachable(place, "the place was lost while it ran a task")
+        return result
+
+    def share(self, value: R) -> R:
+        """The value itself: there is one memory."""
+        return value
+
+    async def want(self, demand: Sequence[At]) -> None:
+        """Nothing to scale in one process."""
+
+    async def close(self) -> None:
+        """Close every servant and end the threads."""
+        if self._closed.is_set():
+            return
+        for name in list(self._hosted):
+            await self.stop(Addr(name))
+        self._closed.set()
+        self._pool.shutdown(wait=False)
+
+    # -- Faults
+
+    def kill(self, place: str) -> None:
+        """Lose a place at once: its servants are gone, unclosed, and what runs there never answers."""
+        del self._places[place]
+        for name in [name for name, hosted in self._hosted.items() if hosted.place == place]:
+            del self._hosted[name]
+
+    # -- Inside
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise BackendClosed
+
+    def _at(self, name: str) -> _Hosted[Any]:
+        self._check_open()
+        hosted = self._hosted.get(name)
+        if hosted is None:
+            raise PlaceUnreachable(name, "there is no such servant, or its place is gone")
+        return hosted
+
+    def _choose(self, name: str, at: At) -> str:
+        return choose_place(name, at, self._places, (hosted.place for hosted in self._hosted.values()))

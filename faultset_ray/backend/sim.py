@@ -1,0 +1,291 @@
+"""The simulated backend: virtual time, and seeded drop, delay and crash; the same seed replays byte for byte.
+
+Everything runs on one thread, on an event loop whose clock jumps to the next timer: an hour of waiting
+costs nothing, and a test of a thousand schedules is a loop over seeds.
+
+>>> sim = SimBackend(places, seed=7, faults=SimFaults(drop=0.01))
+>>> answer = sim.execute(scenario(sim))
+>>> sim.trace_digest()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import random
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from faultset_ray.backend.guard import typed_errors
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.backend.spread import choose_place
+from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
+from faultset_ray.limits import CALL_SECONDS, SPAWN_SECONDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound=Servant)
+
+_EPOCH_MS = 1_800_000_000_000
+_TASK_CALLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SimFaults:
+    """What goes wrong, and how often.
+
+    ``drop`` is the probability that one message (a request or a reply) is lost; ``delay_ms`` the
+    bounds of a message's uniformly drawn delay.
+    """
+
+    drop: float = 0.0
+    delay_ms: tuple[float, float] = (0.1, 2.0)
+
+
+class SimDeadlock(RuntimeError):
+    """Raised when every coroutine waits and no timer is set: nothing could ever happen again."""
+
+
+class _VirtualClock(selectors.SelectSelector):
+    """A selector that moves time on where a real one would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise SimDeadlock("every coroutine waits and no timer is set")
+        self.now += max(timeout, 0.0)
+        return []
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._virtual = _VirtualClock()
+        super().__init__(self._virtual)
+
+    def time(self) -> float:
+        return self._virtual.now
+
+
+@dataclass(slots=True)
+class _Hosted:
+    servant: Servant
+    place: str
+
+
+class _World:
+    """What all views of one simulation share."""
+
+    def __init__(self, places: Sequence[Place], seed: int, faults: SimFaults) -> None:
+        self.loop = _VirtualLoop()
+        self.random = random.Random(seed)  # noqa: S311 - a simulation must replay
+        self.faults = faults
+        self.all_places = {place.id: place for place in places}
+        self.alive = dict.fromkeys(self.all_places, 0)
+        """Incarnation of each living place; a restart is a new one."""
+        self.incarnations = dict.fromkeys(self.all_places, 0)
+        self.hosted: dict[str, _Hosted] = {}
+        self.trace: list[str] = []
+        self.closed = False
+
+    def log(self, event: str) -> None:
+        self.trace.append(f"{self.loop.time():.6f} {event}")
+
+
+class SimBackend:
+    """A :class:`~faultset_ray.backend.protocol.Backend` under a virtual clock; see the module's text."""
+
+    def __init__(self, places: Sequence[Place], *, seed: int, faults: SimFaults | None = None) -> None:
+        self.cpus: float = 1.0
+        self._world = _World(places, seed, faults or SimFaults())
+        self.home = places[0].id
+        self._deadline = CALL_SECONDS
+
+    def execute(self, scenario: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine to its end in virtual time."""
+        return self._world.loop.run_until_complete(scenario)
+
+    def dispose(self) -> None:
+        """Release the simulation's event loop."""
+        self._world.loop.close()
+
+    # -- Faults
+
+    def set_faults(self, faults: SimFaults) -> None:
+        """Change what goes wrong from now on."""
+        self._world.faults = faults
+        self._world.log(f"faults {faults}")
+
+    def kill(self, place: str) -> None:
+        """Crash a place: its servants are gone, unclosed, and calls under way never answer."""
+        del self._world.alive[place]
+        for name in [name for name, hosted in self._world.hosted.items() if hosted.place == place]:
+            del self._world.hosted[name]
+        self._world.log(f"kill {place}")
+
+    def revive(self, place: str) -> None:
+        """Bring a crashed place back, empty."""
+        self._world.incarnations[place] += 1
+        self._world.alive[place] = self._world.incarnations[place]
+        self._world.log(f"revive {place}")
+
+    def trace_digest(self) -> str:
+        """SHA-256 over all that happened, in order, with its virtual times."""
+        return hashlib.sha256("\n".join(self._world.trace).encode()).hexdigest()
+
+    # -- Net
+
+    async def call(
+        self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
+        self._check_open()
+        seconds = self._deadline
+        subject = f"{to.name}.{method.__name__}"
+        try:
+            async with asyncio.timeout(seconds):
+                await self._carry(f"-> {subject}")
+                hosted = self._world.hosted.get(to.name)
+                if hosted is None:
+                    self._world.log(f"gone {subject}")
+                    raise PlaceUnreachable(to.name, "there is no such servant, or its place is gone")
+                incarnation = self._world.alive[hosted.place]
+                with typed_errors(to.name):
+                    result = getattr(hosted.servant, method.__name__)(*args, **kwargs)
+                    if inspect.isawaitable(result):
+                        result = await result
+                if self._world.alive.get(hosted.place) != incarnation:
+                    raise PlaceUnreachable(to.name, f"its place {hosted.place} was lost during the call")
+                await self._carry(f"<- {subject}")
+        except TimeoutError:
+            self._world.log(f"timeout {subject}")
+            raise CallTimeout(to.name, method.__name__, seconds) from None
+        return cast("R", result)
+
+    def within(self, seconds: float) -> SimBackend:
+        """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`; the world is shared."""
+        other = object.__new__(SimBackend)
+        other.cpus = self.cpus
+        other.home = self.home
+        other._world = self._world
+        other._deadline = seconds
+        return other
+
+    async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function at once: computing takes no virtual time."""
+        self._check_open()
+        return function(*args, **kwargs)
+
+    def now_ms(self) -> int:
+        """Milliseconds of virtual time since an arbitrary epoch."""
+        return _EPOCH_MS + int(self._world.loop.time() * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for virtual time."""
+        await asyncio.sleep(seconds)
+
+    def token(self, nbytes: int) -> bytes:
+        """Bytes from the simulation's seed."""
+        return self._world.random.randbytes(nbytes)
+
+    # -- Backend
+
+    async def places(self) -> Sequence[Place]:
+        """The places that are up."""
+        self._check_open()
+        return [place for place in self._world.all_places.values() if place.id in self._world.alive]
+
+    async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
+        """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
+        self._check_open()
+        try:
+            async with asyncio.timeout(SPAWN_SECONDS):
+                await self._carry(f"-> spawn {name}")
+                if name not in self._world.hosted:
+                    place = self._choose(name, at)
+                    with typed_errors(name):
+                        self._world.hosted[name] = _Hosted(role(*args), place)
+                    self._world.log(f"spawned {name} at {place}")
+                await self._carry(f"<- spawn {name}")
+        except TimeoutError:
+            raise CallTimeout(name, "spawn", SPAWN_SECONDS) from None
+        return Addr(name)
+
+    async def find(self, role: type[S], name: str) -> Addr[S] | None:  # noqa: ARG002 - the role types the result
+        """See :meth:`Backend.find <faultset_ray.backend.protocol.Backend.find>`."""
+        self._check_open()
+        return Addr(name) if name in self._world.hosted else None
+
+    async def stop(self, addr: Addr[Any]) -> None:
+        """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        hosted = self._world.hosted.pop(addr.name, None)
+        if hosted is not None:
+            hosted.servant.close()
+            self._world.log(f"stop {addr.name}")
+
+    async def run(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
+        self._check_open()
+        name = getattr(task, "__name__", "task")
+        place = self._choose(name, at)
+        incarnation = self._world.alive[place]
+        seconds = self._deadline * _TASK_CALLS
+        try:
+            async with asyncio.timeout(seconds):
+                await self._carry(f"-> run {name} at {place}")
+                with typed_errors(name):
+                    result = await task(self.within(CALL_SECONDS), *args, **kwargs)
+                if self._world.alive.get(place) != incarnation:
+                    raise PlaceUnreachable(place, "the place was lost while it ran a task")
+                await self._carry(f"<- run {name} at {place}")
+        except TimeoutError:
+            raise CallTimeout(place, name, seconds) from None
+        return result
+
+    def share(self, value: R) -> R:
+        """The value itself: there is one memory."""
+        return value
+
+    async def want(self, demand: Sequence[At]) -> None:
+        """Noted in the trace; the simulated fleet of places does not scale."""
+        self._world.log(f"want {len(demand)}")
+
+    async def close(self) -> None:
+        """Close every servant."""
+        if self._world.closed:
+            return
+        for name in list(self._world.hosted):
+            await self.stop(Addr(name))
+        self._world.closed = True
+
+    # -- Inside
+
+    def _check_open(self) -> None:
+        if self._world.closed:
+            raise BackendClosed
+
+    async def _carry(self, message: str) -> None:
+        """One message's way: delayed, or lost for good (the caller's deadline then speaks)."""
+        faults = self._world.faults
+        low, high = faults.delay_ms
+        delay_s = self._world.random.uniform(low, high) / 1000
+        if faults.drop and self._world.random.random() < faults.drop:
+            self._world.log(f"drop {message}")
+            await self._world.loop.create_future()
+        await asyncio.sleep(delay_s)
+        self._world.log(message)
+
+    def _choose(self, name: str, at: At) -> str:
+        return choose_place(name, at, self._world.alive, (hosted.place for hosted in self._world.hosted.values()))

@@ -4,6 +4,7 @@
     ├── InputError (ValueError)              exit 2
     │   ├── EmptyNodesError
     │   ├── LengthMismatchError
+    │   ├── MissingColumnError
     │   ├── NegativeThresholdError
     │   ├── InvalidNodeError
     │   ├── DuplicateIdError
@@ -18,6 +19,9 @@
     │   ├── ShardSizeError
     │   ├── InvalidShardIndex
     │   ├── CorruptShard
+    │   ├── UnsupportedFormat
+    │   ├── IncompleteShard
+    │   ├── ShardNotFound
     │   ├── DigestMismatch
     │   └── AmbiguousObjectError
     └── ClusterError (RuntimeError)          exit 5
@@ -27,6 +31,7 @@
         ├── CallTimeout
         ├── RegionTimeout
         ├── NotEnoughPlaces
+        ├── StoreFailure
         ├── VersionSkew
         ├── StaleEpoch
         ├── CoordinatorUnavailable
@@ -101,6 +106,22 @@ class LengthMismatchError(InputError):
         return f"columns differ in length: {found}; pass one value of each for every node"
 
 
+class MissingColumnError(InputError):
+    """Raised when a table of nodes lacks a column that every node needs."""
+
+    code = "missing_column"
+
+    def __init__(self, column: str, found: Iterable[str], where: str = "") -> None:
+        found = list(found)
+        super().__init__(column, found, where)
+        self.column = column
+        self.found = found
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where or 'the table'} has no column {self.column!r}; it has {_listed(self.found)}"
+
+
 class NegativeThresholdError(InputError):
     """Raised when a latency threshold is negative or NaN."""
 
@@ -119,17 +140,26 @@ class InvalidNodeError(InputError):
 
     code = "invalid_node"
 
-    def __init__(self, index: int, node_id: str | None, field: str, value: object, expected: str) -> None:
-        super().__init__(index, node_id, field, value, expected)
+    def __init__(
+        self, index: int, node_id: str | None, field: str, value: object, expected: str, where: str = ""
+    ) -> None:
+        super().__init__(index, node_id, field, value, expected, where)
         self.index = index
         self.node_id = node_id
         self.field = field
         self.value = value
         self.expected = expected
+        self.where = where
+        """Where the caller will find the node, if not by its index: a file and its line."""
+
+    def at(self, where: str) -> InvalidNodeError:
+        """Return the same error, located by ``where``."""
+        return InvalidNodeError(self.index, self.node_id, self.field, self.value, self.expected, where)
 
     def __str__(self) -> str:
         named = "" if self.node_id is None else f" ({self.node_id!r})"
-        return f"node {self.index}{named}: {self.field} is {self.value!r}; expected {self.expected}"
+        place = self.where or f"node {self.index}"
+        return f"{place}{named}: {self.field} is {self.value!r}; expected {self.expected}"
 
 
 class DuplicateIdError(InputError):
@@ -327,6 +357,59 @@ class CorruptShard(CodingError):
         return f"{self.what}: {self.reason}{where}"
 
 
+class UnsupportedFormat(CodingError):
+    """Raised when a shard is sound, but of a format, kind or key that this version can't read."""
+
+    code = "unsupported_format"
+
+    def __init__(self, what: str, field: str, found: str, known: str) -> None:
+        super().__init__(what, field, found, known)
+        self.what = what
+        self.field = field
+        self.found = found
+        self.known = known
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: {self.field} {self.found} is not known to this version of faultset-ray "
+            f"(known: {self.known}); install a newer one"
+        )
+
+
+class IncompleteShard(CodingError):
+    """Raised when a shard is sealed before all its stripes were appended."""
+
+    code = "incomplete_shard"
+
+    def __init__(self, what: str, have: int, need: int, first_missing: int) -> None:
+        super().__init__(what, have, need, first_missing)
+        self.what = what
+        self.have = have
+        self.need = need
+        self.first_missing = first_missing
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: have {self.have} stripes, need {self.need}; "
+            f"stripe {self.first_missing} was not appended (or was lost with an earlier failure)"
+        )
+
+
+class ShardNotFound(CodingError):
+    """Raised when a store holds no such shard."""
+
+    code = "shard_not_found"
+
+    def __init__(self, store: str, write_id: str, index: int) -> None:
+        super().__init__(store, write_id, index)
+        self.store = store
+        self.write_id = write_id
+        self.index = index
+
+    def __str__(self) -> str:
+        return f"store {self.store} holds no shard {self.index} of write {self.write_id}"
+
+
 class DigestMismatch(CodingError):
     """Raised when reassembled bytes don't have the digest that was recorded; they are not returned."""
 
@@ -458,6 +541,21 @@ class NotEnoughPlaces(ClusterError):
 
     def __str__(self) -> str:
         return f"have {self.have} places, need {self.need}: {self.reason}"
+
+
+class StoreFailure(ClusterError):
+    """Raised when a store's disk refused an operation; the shard in hand was dropped whole."""
+
+    code = "store_failure"
+
+    def __init__(self, store: str, operation: str, errno_name: str) -> None:
+        super().__init__(store, operation, errno_name)
+        self.store = store
+        self.operation = operation
+        self.errno_name = errno_name
+
+    def __str__(self) -> str:
+        return f"store {self.store} failed to {self.operation}: {self.errno_name}"
 
 
 class VersionSkew(ClusterError):

@@ -19,11 +19,19 @@ CODE_SHARDS_MAX: Final = 255
 SPEC_BYTES_MAX: Final = 63
 
 # Shard format v1
+FORMAT_SHARDS_MAX: Final = 65_535
+"""n that a shard file can name; codes other than those over GF(2^8) may have many shards."""
 GRANULE_BYTES: Final = 64 * KIB
+GRANULE_BYTES_MIN: Final = 4 * KIB
+GRANULE_BYTES_MAX: Final = MIB
 STRIPE_BYTES_MAX: Final = 64 * MIB
 STRIPE_BYTES_DEFAULT: Final = 16 * MIB
 OBJECT_BYTES_MAX: Final = 1 << 48
 OBJECT_NAME_BYTES_MAX: Final = 1024
+
+# Stores
+STORE_OPEN_FILES_MAX: Final = 128
+"""Files that a store keeps open for reading, and as many for writing."""
 
 # Orchestration
 CALL_SECONDS: Final = 30.0

@@ -1,0 +1,1 @@
+"""The shard file: its arithmetic, its bytes, and how it is written, read and gathered."""

@@ -1,0 +1,17 @@
+"""Erasure codes: ``get("rs:10+4")`` and the plain Reed–Solomon calls on arrays and bytes."""
+
+from .arrays import decode_rs, decode_shards, encode_rs, encode_shards, join, split
+from .base import Code, Plan
+from .registry import get
+
+__all__ = [
+    "Code",
+    "Plan",
+    "decode_rs",
+    "decode_shards",
+    "encode_rs",
+    "encode_shards",
+    "get",
+    "join",
+    "split",
+]

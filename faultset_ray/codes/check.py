@@ -1,0 +1,98 @@
+"""What every code checks about its arguments, once, before a kernel sees them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from faultset_ray.errors import InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+from faultset_ray.kernels.gf_tables import Bytes
+
+
+def shard_index(index: object, n: int) -> int:
+    """Return ``index`` as an int of 0 … n-1; bools, floats and texts are refused."""
+    if isinstance(index, bool | np.bool_):
+        raise InvalidShardIndex(index, n, "a bool")
+    try:
+        number = operator.index(index)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidShardIndex(index, n, type(index).__name__) from None
+    if not 0 <= number < n:
+        raise InvalidShardIndex(index, n, "out of range")
+    return number
+
+
+def shard_indices(indices: Iterable[object], n: int) -> tuple[int, ...]:
+    """Return distinct shard indices, in the order given."""
+    checked = tuple(shard_index(index, n) for index in indices)
+    if len(set(checked)) != len(checked):
+        repeated = next(index for position, index in enumerate(checked) if index in checked[:position])
+        raise InvalidShardIndex(repeated, n, "given twice")
+    return checked
+
+
+def integer(what: str, value: object) -> int:
+    """Return ``value`` as an int; a bool is an :class:`InputError`, as is all that isn't an integer."""
+    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+        raise InputError(f"{what} is {value!r}; expected an integer")
+    return operator.index(value)
+
+
+def _byte_array(what: str, array: Any, ndim: int) -> Bytes:
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != ndim:
+        kind = (
+            f"{array.dtype} array of {array.ndim} dimensions" if isinstance(array, np.ndarray) else type(array).__name__
+        )
+        raise InputError(f"{what} is a {kind}; expected a numpy array of uint8 with {ndim} dimension(s)")
+    return array
+
+
+def _contiguous(array: Bytes) -> Bytes:
+    """Return ``array`` itself if the bytes of each row lie beside each other, else a copy."""
+    return array if array.shape[-1] <= 1 or array.strides[-1] == 1 else np.ascontiguousarray(array)
+
+
+def blocks(what: str, array: Any, count: int) -> Bytes:
+    """Return uint8[count, L] with contiguous rows."""
+    checked = _byte_array(what, array, 2)
+    if checked.shape[0] != count:
+        raise ShardSizeError(f"number of rows of {what}", checked.shape[0], f"{count}")
+    return _contiguous(checked)
+
+
+def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int]:
+    """Return rows by checked index and their common length (0 for no rows)."""
+    checked: dict[int, Bytes] = {}
+    for key, row in rows.items():
+        index = shard_index(key, n)
+        if index in checked:
+            raise InvalidShardIndex(index, n, "given twice")
+        checked[index] = _contiguous(_byte_array(f"shard {index}", row, 1))
+    sizes = {index: row.size for index, row in checked.items()}
+    if len(set(sizes.values())) > 1:
+        raise ShardSizeError("size of shards in bytes", sizes, "one size for all")
+    return checked, next(iter(sizes.values()), 0)
+
+
+def output(out: Any, shape: tuple[int, int], sources: Iterable[Bytes]) -> Bytes:
+    """Return ``out`` if it can take the result, or a new array if it is None."""
+    if out is None:
+        return np.empty(shape, dtype=np.uint8)
+    checked = _byte_array("out", out, 2)
+    if checked.shape != shape:
+        raise InputError(f"out has shape {checked.shape}; expected {shape}")
+    if not checked.flags.writeable or (checked.size and checked[0].strides != (1,)):
+        raise InputError("out must be writable and its rows contiguous")
+    if checked.size and any(np.shares_memory(checked, source) for source in sources):
+        raise InputError("out overlaps the rows it is made from")
+    return checked
+
+
+def not_enough(have: Iterable[int], need: int, n: int) -> NotEnoughShards:
+    """Return the error that names every shard that isn't there."""
+    present = set(have)
+    missing = {index: "missing" for index in range(n) if index not in present}
+    return NotEnoughShards(len(present), need, missing)

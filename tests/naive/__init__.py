@@ -1,0 +1,1 @@
+"""Slow, plain oracles that share nothing with the code they check."""

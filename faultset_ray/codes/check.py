@@ -43,10 +43,8 @@ def integer(what: str, value: object) -> int:
 
 def _byte_array(what: str, array: Any, ndim: int) -> Bytes:
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != ndim:
-        kind = (
-            f"{array.dtype} array of {array.ndim} dimensions" if isinstance(array, np.ndarray) else type(array).__name__
-        )
-        raise InputError(f"{what} is a {kind}; expected a numpy array of uint8 with {ndim} dimension(s)")
+        found = f"{array.ndim}-d array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"{what} is a {found}; expected a {ndim}-d numpy array of uint8")
     return array
 
 

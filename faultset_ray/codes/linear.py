@@ -67,9 +67,7 @@ class LinearCode(Code):
         matrix = np.ascontiguousarray(matrix[:, used])
         matrix.setflags(write=False)
         if not np.array_equal(matmul(matrix, basis[used]), targets):
-            raise CodingError(
-                f"{self.spec}: the inverse for shards {wanted} from {order} is wrong; nothing was decoded"
-            )
+            raise CodingError(f"{self.spec}: wrong inverse for shards {wanted} from {order}; nothing was decoded")
         return Plan(wanted, tuple(order[column] for column in used), matrix)
 
     def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None) -> Bytes:  # noqa: D102

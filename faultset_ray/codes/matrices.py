@@ -15,7 +15,8 @@ def cauchy(k: int, m: int) -> Bytes:
 
     The matrix of ISA-L's ``gf_gen_cauchy1_matrix``, pyeclib's ``isa_l_rs_cauchy`` and Ceph's isa cauchy.
     """
-    return INV[np.arange(k, k + m)[:, None] ^ np.arange(k)[None, :]]
+    parity: Bytes = INV[np.arange(k, k + m)[:, None] ^ np.arange(k)[None, :]]
+    return parity
 
 
 PARITY: Final[Mapping[str, Callable[[int, int], Bytes]]] = {"cauchy": cauchy}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from faultset_ray.limits import CODE_SHARDS_MAX
+from faultset_ray.limits import CODE_SHARDS_MAX as N_MAX
 
 from . import check
 from .linear import LinearCode
@@ -24,10 +24,8 @@ class ReedSolomon(LinearCode):
         if len(spec.shape) != 2:
             raise spec.fail('expected two numbers, "rs:k+m"')
         k, m = spec.shape
-        if k < 1 or m < 1 or k + m > CODE_SHARDS_MAX:
-            raise spec.fail(
-                f"k = {k} and m = {m} give n = {k + m}; expected k and m of 1 or more and n up to {CODE_SHARDS_MAX}"
-            )
+        if k < 1 or m < 1 or k + m > N_MAX:
+            raise spec.fail(f"k = {k} and m = {m} give n = {k + m}; expected 1 or more of each and n up to {N_MAX}")
         construct = PARITY.get(full.options["matrix"])
         if construct is None:
             raise spec.fail(f"unknown matrix {full.options['matrix']!r}; there are: {', '.join(PARITY)}")

@@ -42,7 +42,7 @@ def test_options_are_sorted():
         "rs:10+4 ",
         "rs:10+4\n",
         "RS:10+4",
-        "rs:１+4",
+        "rs:\uff11+4",
         "rs:10+4,",
         "rs:10+4,matrix",
         "rs:10+4,matrix=",

@@ -76,6 +76,8 @@ def verify_block(
 def _crcs(header: Header, stripe: int, block: NDArray[np.uint8], first_granule: int) -> NDArray[np.uint32]:
     if block.dtype != np.uint8 or block.ndim != 1 or not block.flags.c_contiguous:
         raise InputError(f"block is {block.dtype}{list(block.shape)}; expected contiguous uint8[L]")
+    if isinstance(stripe, bool) or not 0 <= stripe < 1 << 64:
+        raise InputError(f"stripe is {stripe!r}; expected a number from 0")
     granule = header.granule_bytes
     seed = extend(0, _CONTEXT.pack(header.write_id, header.index, stripe))
     position = _POSITION.pack

@@ -72,7 +72,7 @@ class ShardWriter:
             raise
 
     def append(self, stripe: int, block: NDArray[np.uint8], digests: NDArray[np.uint8]) -> None:
-        """Write one stripe's block and its digests; again does nothing, if they are the same.
+        """Write one stripe's block and its digests; again, or after the seal, it does nothing.
 
         Parameters
         ----------
@@ -92,8 +92,10 @@ class ShardWriter:
         """
         self._check(stripe, block, digests)
         with self._lock:
+            if self._trailer is not None:
+                return
             fd = self._open()
-            if self._trailer is not None or self._has(stripe):
+            if self._has(stripe):
                 self._check_same(fd, stripe, block, digests)
                 return
             if len(block) < self._layout.block_bytes:
@@ -128,10 +130,10 @@ class ShardWriter:
         """
         self._check_size(size, stripes)
         with self._lock:
-            fd = self._open()
             if self._trailer is not None:
                 check_same_seal(self.header, self._trailer, size, stripes, object_digest)
                 return self._trailer
+            fd = self._open()
             self._check_stripes(size, stripes)
             trailer = Trailer(size, stripes, object_digest, self._table_digest(fd, size, stripes))
             _write_all(fd, [trailer.pack(self.packed)], self._layout.trailer_offset(size))
@@ -152,12 +154,6 @@ class ShardWriter:
                 # An error of write-back is told only to those who have the file open.
                 os.fdatasync(self._fd)
                 self._close()
-
-    def close(self) -> None:
-        """Close the file and leave it where it is; nothing more can be called but `discard`."""
-        with self._lock:
-            self._discarded = True
-            self._close()
 
     def discard(self) -> int:
         """Drop the unsealed file; a sealed one stays. Returns the bytes that it had."""
@@ -205,7 +201,7 @@ class ShardWriter:
         short = self._short is not None and self._short[0] == stripe
         length = self._short[1] if self._short is not None and short else self._layout.block_bytes
         stored = os.pread(fd, digests.size, self._layout.offset(stripe) + length)
-        if not self._has(stripe) or len(block) != length or stored != digests.tobytes():
+        if len(block) != length or stored != digests.tobytes():
             raise InputError(f"{self.header.label}: stripe {stripe} was appended before with other bytes")
 
     def _check_size(self, size: int, stripes: int) -> None:

@@ -1,11 +1,12 @@
-"""One rule for errors that cross a call: ours arrive as themselves, all others as RemoteFailure."""
+"""What every backend checks at its border: errors are ours, and so is the version on the other side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from faultset_ray.errors import FaultsetError, RemoteFailure
+from faultset_ray._version import __version__
+from faultset_ray.errors import FaultsetError, RemoteFailure, VersionSkew
 
 
 @contextmanager
@@ -17,3 +18,15 @@ def typed_errors(target: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RemoteFailure(target, f"{type(error).__name__}: {error}") from error
+
+
+def check_version(target: str, theirs: str) -> None:
+    """Refuse a servant of another version of faultset-ray.
+
+    Raises
+    ------
+    VersionSkew
+        ``theirs`` is not this process's version.
+    """
+    if theirs != __version__:
+        raise VersionSkew(target, theirs, __version__)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from faultset_ray.backend.guard import typed_errors
+from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
 from faultset_ray.backend.spread import choose_place
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
@@ -120,6 +120,7 @@ class LocalBackend:
                 with typed_errors(name):
                     servant = await self.compute(role, *args)
                 self._hosted[name] = _Hosted(servant, place)
+            check_version(name, self._hosted[name].servant.version())
         return Addr(name)
 
     async def find(self, role: type[S], name: str) -> Addr[S] | None:  # noqa: ARG002 - the role types the result

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from faultset_ray.backend.guard import typed_errors
+from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
 from faultset_ray.backend.spread import choose_place
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
@@ -211,6 +211,7 @@ class SimBackend:
                     with typed_errors(name):
                         self._world.hosted[name] = _Hosted(role(*args), place)
                     self._world.log(f"spawned {name} at {place}")
+                check_version(name, self._world.hosted[name].servant.version())
                 await self._carry(f"<- spawn {name}")
         except TimeoutError:
             raise CallTimeout(name, "spawn", SPAWN_SECONDS) from None

@@ -6,6 +6,7 @@ import threading
 from typing import ClassVar
 
 import numpy as np
+
 from faultset_ray.backend.protocol import Addr, Net, Servant
 from faultset_ray.errors import NotEnoughShards
 

@@ -1,0 +1,108 @@
+"""Joining a Ray cluster, or starting one on this machine; failures are explained at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import grpc
+import ray
+from ray._private.services import canonicalize_bootstrap_address
+
+from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
+
+_LOG = logging.getLogger(__name__)
+_PROBE_SECONDS = 5.0
+_PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+
+
+def attach(address: str | None = None) -> bool:
+    """Connect this process to Ray; True when this call started a cluster of its own.
+
+    In order: a connection that exists already; ``address``; ``RAY_ADDRESS`` (which a submitted job
+    has); else a new cluster on this machine.
+
+    Raises
+    ------
+    AuthError
+        The cluster refuses our token.
+    ClusterUnreachable
+        Nothing answers there.
+    InputError
+        This process is connected to another cluster than ``address``.
+    """
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    bootstrap = None if target == "local" else _bootstrap_address(target)
+    if ray.is_initialized():
+        connected = ray.get_runtime_context().gcs_address
+        if address is not None and bootstrap != connected:
+            raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
+        return False
+    if bootstrap is None:
+        ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING)
+        return True
+    probe(bootstrap)
+    try:
+        ray.init(address=bootstrap, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
+    return False
+
+
+def _bootstrap_address(target: str) -> str:
+    if target.startswith("ray://"):
+        raise InputError(
+            f"{target} is a Ray Client address, which has no zero-copy arrays; run the driver on a node of the "
+            "cluster, submit it as a job, or give the address of the head node (HOST:6379)"
+        )
+    try:
+        found = canonicalize_bootstrap_address(target)
+    except (ValueError, ConnectionError) as error:
+        raise ClusterUnreachable(target, str(error)) from error
+    if found is None:
+        raise ClusterUnreachable(target, "no running Ray cluster was found on this machine")
+    return str(found)
+
+
+def probe(bootstrap: str) -> None:
+    """Ask the cluster's control service for its id, with the token this process would use.
+
+    Ray itself takes some 20 s to give up and then says only that it could not connect.
+    """
+    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return  # the certificates are Ray's to handle
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    token = _token() if mode == "token" else None
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(bootstrap) as channel:
+        ask = channel.unary_unary(_PROBE_METHOD)
+        try:
+            ask(b"", timeout=_PROBE_SECONDS, metadata=metadata)
+        except grpc.RpcError as error:
+            status = error.code()
+            if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+                raise AuthError(bootstrap, _auth_reason(mode, token)) from error
+            if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise ClusterUnreachable(bootstrap, "nothing listens there, or a firewall is in between") from error
+            _LOG.debug("probe of %s: %s", bootstrap, status)  # another protocol version: let Ray speak
+
+
+def _auth_reason(mode: str, token: str | None) -> str:
+    if mode != "token":
+        return f"it asks for a token, and RAY_AUTH_MODE is {mode or 'not set'} here"
+    if token is None:
+        return "it asks for a token, and none was found (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token)"
+    return "it does not accept the token found here"
+
+
+def _token() -> str | None:
+    """The token that Ray's own client would send."""
+    token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
+    if token:
+        return token
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None

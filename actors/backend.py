@@ -1,0 +1,211 @@
+"""The Ray backend: places are Ray nodes, servants are named actors, tasks are Ray tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import ray
+from ray._private.state import state as ray_state
+from ray.autoscaler.sdk import request_resources
+from ray.exceptions import ActorAlreadyExistsError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors import ship
+from actors.attach import attach
+from actors.faults import ray_faults
+from actors.net import RayNet, fetch
+from faultset_ray.backend.guard import check_version
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.errors import BackendClosed, ClusterError, PlaceUnreachable, RemoteFailure
+from faultset_ray.limits import SPAWN_SECONDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound=Servant)
+
+_LOG = logging.getLogger(__name__)
+_TASK_CALLS = 10
+_CLOSE_SECONDS = 5.0
+_HEAD_RESOURCE = "node:__internal_head__"
+
+
+async def _task_main(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
+    return await task(RayNet(namespace, cpus), *args, **kwargs)
+
+
+def _run_task(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
+    return asyncio.run(_task_main(namespace, cpus, task, *args, **kwargs))
+
+
+_remote_task: Any = ray.remote(max_retries=0)(_run_task)
+
+
+class RayBackend(RayNet):
+    """A :class:`~faultset_ray.backend.protocol.Backend` on Ray.
+
+    Parameters
+    ----------
+    namespace
+        Ray namespace of this system's actors.
+    lasting
+        Whether its servants outlive this driver (detached actors) or die with it.
+    address
+        As for :func:`actors.attach.attach`. Blocks while Ray connects.
+    """
+
+    def __init__(self, namespace: str, *, lasting: bool, address: str | None = None) -> None:
+        super().__init__(namespace, float(len(os.sched_getaffinity(0))))
+        self._lasting = lasting
+        self._connected = not ray.is_initialized()
+        """Whether this backend connected the process, and so disconnects it."""
+        started = attach(address)
+        same_code = started or ship.shipped_with_job()
+        self._runtime_env = None if same_code else ship.runtime_env()
+        self._kept: dict[str, Any] = {}
+        """A handle of each servant spawned here: Ray ends an actor that no handle refers to."""
+        self._closed = False
+        nodes = ray.nodes()
+        heads = [node["NodeID"] for node in nodes if _HEAD_RESOURCE in node["Resources"]]
+        self.home: str = heads[0] if heads else ray.get_runtime_context().get_node_id()
+
+    async def call(
+        self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
+        self._check_open()
+        return await super().call(to, method, *args, **kwargs)
+
+    async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function on a thread: the driver's loop also watches deadlines."""
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def places(self) -> Sequence[Place]:
+        """The Ray nodes that are alive, by NodeID."""
+        self._check_open()
+        nodes = await asyncio.to_thread(ray.nodes)
+        draining = await asyncio.to_thread(ray_state.get_draining_nodes)
+        places = [
+            Place(
+                id=node["NodeID"],
+                labels=dict(node["Labels"]),
+                cpus=float(node["Resources"].get("CPU", 0.0)),
+                draining=node["NodeID"] in draining,
+            )
+            for node in nodes
+            if node["Alive"]
+        ]
+        return sorted(places, key=lambda place: place.id)
+
+    async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
+        """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
+        found = await self.find(role, name)
+        if found is not None:
+            return found
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": self.namespace,
+            "max_concurrency": role.concurrency,
+            "max_restarts": 0,  # a restarted constructor would have lost its state without saying so
+        }
+        if self._lasting:
+            options["lifetime"] = "detached"
+        try:
+            with ray_faults(name):
+                handle = ray.remote(role).options(**options, **self._placed(at)).remote(*args)
+        except ActorAlreadyExistsError:
+            _LOG.debug("%s was created by another at the same time", name)
+        else:
+            self._kept[name] = self._handles[name] = handle
+        addr: Addr[S] = Addr(name)
+        try:
+            check_version(name, await self.within(SPAWN_SECONDS).call(addr, Servant.version))
+        except ClusterError:
+            self._forget(name)
+            raise
+        return addr
+
+    async def find(self, role: type[S], name: str) -> Addr[S] | None:  # noqa: ARG002 - the role types the result
+        """See :meth:`Backend.find <faultset_ray.backend.protocol.Backend.find>`."""
+        self._check_open()
+        addr: Addr[S] = Addr(name)
+        try:
+            theirs = await self.call(addr, Servant.version)  # Ray goes on naming actors that are dead
+        except (PlaceUnreachable, RemoteFailure):
+            self._forget(name)
+            return None
+        check_version(name, theirs)
+        return addr
+
+    async def stop(self, addr: Addr[Any]) -> None:
+        """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        try:
+            await self.within(_CLOSE_SECONDS).call(addr, Servant.close)
+        except ClusterError as error:
+            _LOG.debug("%s was not closed before it was ended: %s", addr.name, error)
+        try:
+            with ray_faults(addr.name):
+                await asyncio.to_thread(lambda: ray.kill(self._handle(addr.name)))
+        except PlaceUnreachable:
+            _LOG.debug("%s was gone already", addr.name)
+        self._forget(addr.name)
+
+    async def run(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
+        self._check_open()
+        target = getattr(task, "__name__", "task")
+        seconds = self._deadline * _TASK_CALLS
+        with ray_faults(target):
+            remote = _remote_task.options(name=target, **self._placed(at))
+            ref = remote.remote(self.namespace, at.cpus, task, *args, **kwargs)
+            try:
+                return cast("R", await fetch(ref, target, "run", seconds))
+            except BaseException:
+                ray.cancel(ref, force=False)
+                raise
+
+    def share(self, value: R) -> R:
+        """Put the value into the object store; the reference stands for it as an argument."""
+        return cast("R", ray.put(value))
+
+    async def want(self, demand: Sequence[At]) -> None:
+        """Ask Ray's autoscaler for room for ``demand``, until asked otherwise."""
+        bundles = [{"CPU": at.cpus} for at in demand]
+        await asyncio.to_thread(request_resources, bundles=bundles)
+
+    async def close(self) -> None:
+        """End what would not outlive this driver; leave Ray if this backend joined it."""
+        if self._closed:
+            return
+        if not self._lasting:
+            await asyncio.gather(*(self.stop(Addr(name)) for name in list(self._kept)), return_exceptions=True)
+        self._closed = True
+        self._kept.clear()
+        if self._connected:
+            await asyncio.to_thread(ray.shutdown)
+
+    def _placed(self, at: At) -> dict[str, Any]:
+        options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "SPREAD"}
+        if at.place is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(at.place, soft=at.soft)
+        if self._runtime_env is not None:
+            options["runtime_env"] = self._runtime_env
+        return options
+
+    def _forget(self, name: str) -> None:
+        self._kept.pop(name, None)
+        self._handles.pop(name, None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendClosed

@@ -1,0 +1,71 @@
+"""Ray's exceptions made ours, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray import exceptions as ray_errors
+
+from faultset_ray.errors import CallTimeout, FaultsetError, PlaceUnreachable, RemoteFailure
+
+_GONE = (
+    ray_errors.RayActorError,
+    ray_errors.ActorUnschedulableError,
+    ray_errors.TaskUnschedulableError,
+    ray_errors.WorkerCrashedError,
+    ray_errors.NodeDiedError,
+    ray_errors.OwnerDiedError,
+    ray_errors.ObjectLostError,
+    ray_errors.TaskCancelledError,
+    ray_errors.LocalRayletDiedError,
+)
+
+
+def _translate(target: str, error: ray_errors.RayError) -> FaultsetError:
+    if isinstance(error, ray_errors.RayTaskError):
+        cause = error.cause
+        if isinstance(cause, FaultsetError):
+            return cause
+        return RemoteFailure(target, f"{type(cause).__name__}: {cause}")
+    if isinstance(error, ray_errors.GetTimeoutError):
+        return CallTimeout(target, "get", 0.0)
+    if isinstance(error, _GONE):
+        return PlaceUnreachable(target, _first_line(error))
+    if isinstance(error, ray_errors.RuntimeEnvSetupError):
+        return RemoteFailure(target, f"its runtime environment could not be set up: {_first_line(error)}")
+    return RemoteFailure(target, f"{type(error).__name__}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def ray_faults(target: str) -> Iterator[None]:
+    """Raise what Ray raises inside the block as the error of :mod:`faultset_ray.errors` that it means.
+
+    An error that one of our own servants or tasks raised comes back as itself; where its actor could
+    not be constructed, the constructor's error does.
+    """
+    try:
+        yield
+    except ray_errors.RayError as error:
+        translated = _translate(target, error)
+        if isinstance(translated, PlaceUnreachable) and isinstance(error, ray_errors.ActorDiedError):
+            translated = _constructor_error(target, error) or translated
+        raise translated from error
+    except ValueError as error:
+        if "Failed to look up actor" not in str(error):
+            raise
+        raise PlaceUnreachable(target, "there is no such servant, or its place is gone") from error
+
+
+def _constructor_error(target: str, error: Exception) -> RemoteFailure | None:
+    """What an actor's constructor raised, which Ray gives only as text."""
+    text = str(error)
+    if "creation task" not in text:
+        return None
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return RemoteFailure(target, f"its constructor failed: {lines[-1]}")

@@ -1,0 +1,165 @@
+"""Several Ray nodes on one machine, each a raylet of its own that can be killed for real.
+
+For the drill and the tests. The cluster has its own ports, temp directory and token, so that it
+meets no other on the machine, and takes them with it when it is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray._raylet import Config  # type: ignore[attr-defined] # compiled, without stubs
+from ray.cluster_utils import Cluster
+
+from faultset_ray.limits import MIB
+
+_TUNED_HEALTH_CHECKS = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 4,
+}
+"""Ray declares a killed node dead after about 1 s, a hung one after 3 to 5."""
+_SOCKET_DIR = "/tmp"  # noqa: S108 - a private directory below it; socket paths are bounded to 107 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    """What one node of a local cluster is to be."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cpus: int = 1
+    object_store_bytes: int = 256 * MIB
+
+
+def process_tree(pid: int) -> list[int]:
+    """A process and all its descendants, parents first, as ``/proc`` shows them now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        parent = int(stat.rpartition(")")[2].split()[1])
+        children.setdefault(parent, []).append(int(entry.name))
+    tree = [pid]
+    for member in tree:
+        tree.extend(children.get(member, ()))
+    return tree
+
+
+class LocalCluster:
+    """A head without work, and labelled nodes; a context manager.
+
+    Parameters
+    ----------
+    nodes
+        One raylet each.
+    store_dir
+        ``FAULTSET_STORE_DIR`` for the nodes; by default stores are private and temporary.
+    dashboard
+        Whether the head runs the dashboard (which job submission needs).
+    """
+
+    def __init__(self, nodes: Sequence[LocalNode], *, store_dir: str | None = None, dashboard: bool = False) -> None:
+        self._temp_dir = Path(tempfile.mkdtemp(prefix="fsr-", dir=_SOCKET_DIR))
+        self._environ = dict(os.environ)
+        self._nodes: dict[str, Any] = {}
+        self._cluster: Any = None
+        self._set_environment(store_dir)
+        try:
+            self._cluster = Cluster(
+                initialize_head=True,
+                head_node_args={
+                    "num_cpus": 0,
+                    "temp_dir": str(self._temp_dir),
+                    "include_dashboard": dashboard,
+                    "object_store_memory": 512 * MIB,
+                    "_system_config": _TUNED_HEALTH_CHECKS,
+                },
+            )
+            for node in nodes:
+                self.add_node(node)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` to attach to."""
+        return str(self._cluster.address)
+
+    @property
+    def node_ids(self) -> list[str]:
+        """The NodeIDs of the nodes that were added and not killed, in order."""
+        return list(self._nodes)
+
+    def add_node(self, node: LocalNode) -> str:
+        """Start one more raylet; returns its NodeID in hex."""
+        raylet = self._cluster.add_node(
+            wait=False,
+            num_cpus=node.cpus,
+            labels=dict(node.labels),
+            object_store_memory=node.object_store_bytes,
+        )
+        self._nodes[raylet.node_id] = raylet
+        return str(raylet.node_id)
+
+    def kill(self, node_id: str) -> list[int]:
+        """``kill -9`` a node's whole process tree, as a machine's loss would; returns the process ids."""
+        raylet = self._nodes.pop(node_id)
+        [info] = raylet.all_processes["raylet"]
+        pids = process_tree(info.process.pid)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # its parent's end took it along
+        info.process.wait()
+        return pids
+
+    def close(self) -> None:
+        """End every process of the cluster and remove its files."""
+        if ray.is_initialized():
+            ray.shutdown()
+        if self._cluster is not None:
+            self._cluster.shutdown()
+            self._cluster = None
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
+        os.environ.clear()
+        os.environ.update(self._environ)
+        Config.initialize("")
+
+    def _set_environment(self, store_dir: str | None) -> None:
+        token = self._temp_dir / "auth_token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ.pop("RAY_ADDRESS", None)
+        if store_dir is None:
+            os.environ.pop("FAULTSET_STORE_DIR", None)
+        else:
+            os.environ["FAULTSET_STORE_DIR"] = store_dir
+        Config.initialize("")  # Ray keeps its settings from when it was imported
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

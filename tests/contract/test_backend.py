@@ -1,0 +1,296 @@
+"""One suite over every backend: what the driver may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.backend_servants import (
+    Broken,
+    Counter,
+    Hanging,
+    Skewed,
+    add_through,
+    fail_in_task,
+    report_cpus,
+    sum_here,
+)
+from faultset_ray.backend.local import LocalBackend
+from faultset_ray.backend.protocol import At, Place
+from faultset_ray.backend.sim import SimBackend
+from faultset_ray.errors import (
+    BackendClosed,
+    CallTimeout,
+    NotEnoughShards,
+    PlaceUnreachable,
+    RemoteFailure,
+    VersionSkew,
+)
+
+LABELS = [{"faultset.io/region": name, "faultset.io/store": "true"} for name in ("north", "south", "west")]
+
+
+class LocalHarness:
+    def __init__(self):
+        self.backend = LocalBackend([Place(f"p{i}", labels, 1.0) for i, labels in enumerate(LABELS)], cpus=2)
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, scenario):
+        return self._loop.run_until_complete(scenario)
+
+    def kill(self, place):
+        self.backend.kill(place)
+
+    def close(self):
+        self.run(self.backend.close())
+        self._loop.close()
+
+
+class SimHarness(LocalHarness):
+    def __init__(self):
+        self.backend = SimBackend([Place(f"p{i}", labels, 1.0) for i, labels in enumerate(LABELS)], seed=1)
+
+    def run(self, scenario):
+        return self.backend.execute(scenario)
+
+    def close(self):
+        self.run(self.backend.close())
+        self.backend.dispose()
+
+
+class RayHarness(LocalHarness):
+    def __init__(self):
+        from actors.backend import RayBackend
+        from actors.local_cluster import LocalCluster, LocalNode
+
+        # the workers' interpreters must find this suite's servants
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        self.cluster = LocalCluster([LocalNode(labels) for labels in LABELS])
+        self.backend = RayBackend("contract", lasting=False, address=self.cluster.address)
+        self._loop = asyncio.new_event_loop()
+
+    def kill(self, place):
+        self.cluster.kill(place)
+
+    def close(self):
+        super().close()
+        self.cluster.close()
+        del os.environ["PYTHONPATH"]
+
+
+LOCAL = pytest.param(LocalHarness, id="local")
+SIM = pytest.param(SimHarness, id="sim")
+RAY = pytest.param(RayHarness, id="ray", marks=pytest.mark.ray)
+
+# a servant of the simulator can't hang, since computing takes no virtual time: see tests/sim for lost messages
+real_time = pytest.mark.parametrize("harness", [LOCAL, RAY], indirect=True)
+
+
+@pytest.fixture(scope="module", params=[LOCAL, SIM, RAY])
+def harness(request):
+    harness = request.param()
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def backend(harness):
+    return harness.backend
+
+
+def workers(harness):
+    places = harness.run(harness.backend.places())
+    return [place for place in places if place.labels.get("faultset.io/region")]
+
+
+def test_places_carry_labels_and_cpus(harness):
+    found = workers(harness)
+    assert {place.region for place in found} == {"north", "south", "west"}
+    assert all(place.cpus == 1.0 and not place.draining for place in found)
+    assert [p.id for p in found] == [p.id for p in workers(harness)], "the order is stable"
+    assert harness.backend.home in {place.id for place in harness.run(harness.backend.places())}
+
+
+def test_spawn_gets_the_one_that_exists(harness, backend):
+    async def scenario():
+        first = await backend.spawn(Counter, "once", 10)
+        assert await backend.call(first, Counter.add, 5) == 15
+        again = await backend.spawn(Counter, "once", 99)
+        assert again == first
+        assert await backend.call(again, Counter.add, 1) == 16
+        assert await backend.find(Counter, "once") == first
+        await backend.stop(first)
+        assert await backend.find(Counter, "once") is None
+        await backend.stop(first)  # again: nothing happens
+
+    harness.run(scenario())
+
+
+def test_concurrent_spawns_make_one_servant(harness, backend):
+    async def scenario():
+        addrs = await asyncio.gather(*(backend.spawn(Counter, "raced") for _ in range(4)))
+        await asyncio.gather(*(backend.call(addr, Counter.add, 1) for addr in addrs))
+        return await backend.call(addrs[0], Counter.add, 0)
+
+    assert harness.run(scenario()) == 4
+
+
+def test_arrays_arrive_whole_and_come_back(harness, backend):
+    array = np.arange(1_000_003, dtype=np.uint32)
+
+    async def scenario():
+        addr = await backend.spawn(Counter, "arrays")
+        assert await backend.call(addr, Counter.total, array) == int(array.sum())
+        np.testing.assert_array_equal(await backend.call(addr, Counter.echo, array), array)
+        shared = backend.share(array)
+        assert await backend.call(addr, Counter.total, shared) == int(array.sum())
+        assert await backend.run(sum_here, At(), shared) == int(array.sum())
+
+    harness.run(scenario())
+
+
+def test_async_methods_are_awaited(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Counter, "asynchronous")
+        return await backend.call(addr, Counter.later, 1.5)
+
+    assert harness.run(scenario()) == 1.5
+
+
+def test_typed_errors_arrive_as_themselves(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Counter, "failing")
+        with pytest.raises(NotEnoughShards) as caught:
+            await backend.call(addr, Counter.fail_typed)
+        assert (caught.value.have, caught.value.need) == (7, 10)
+        assert caught.value.missing == {2: "missing", 5: "unreachable"}
+        with pytest.raises(NotEnoughShards):
+            await backend.run(fail_in_task, At())
+
+    harness.run(scenario())
+
+
+def test_foreign_errors_are_named(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Counter, "foreign")
+        with pytest.raises(RemoteFailure, match="KeyError.*no such thing"):
+            await backend.call(addr, Counter.fail_foreign)
+
+    harness.run(scenario())
+
+
+def test_a_constructor_that_fails_is_reported(harness, backend):
+    async def scenario():
+        with pytest.raises(RemoteFailure, match="cannot start"):
+            await backend.spawn(Broken, "broken")
+        assert await backend.find(Broken, "broken") is None
+
+    harness.run(scenario())
+
+
+def test_another_version_is_refused(harness, backend):
+    async def scenario():
+        with pytest.raises(VersionSkew, match=r"0\.0\.0"):
+            await backend.spawn(Skewed, "skewed")
+
+    harness.run(scenario())
+
+
+@real_time
+def test_a_call_past_its_deadline_is_a_timeout(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Hanging, "hanging")
+        with pytest.raises(CallTimeout) as caught:
+            await backend.within(0.2).call(addr, Hanging.hang)
+        assert caught.value.seconds == 0.2
+        await backend.call(addr, Hanging.release)
+
+    harness.run(scenario())
+
+
+@real_time
+def test_calls_run_at_once_up_to_the_roles_concurrency(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Hanging, "two-at-once")
+        hung = asyncio.ensure_future(backend.call(addr, Hanging.hang))
+        await backend.call(addr, Hanging.release)
+        return await hung
+
+    assert harness.run(scenario()) == "let go"
+
+
+def test_unknown_servants_are_unreachable(harness, backend):
+    from faultset_ray.backend.protocol import Addr
+
+    async def scenario():
+        with pytest.raises(PlaceUnreachable):
+            await backend.call(Addr("nobody"), Counter.add, 1)
+
+    harness.run(scenario())
+
+
+def test_tasks_call_servants_and_know_their_cpus(harness, backend):
+    async def scenario():
+        addr = await backend.spawn(Counter, "called-by-tasks")
+        counts = await asyncio.gather(*(backend.run(add_through, At(), addr, 1) for _ in range(5)))
+        assert sorted(counts) == [1, 2, 3, 4, 5]
+        assert await backend.run(report_cpus, At(cpus=1.0)) >= 1.0
+
+    harness.run(scenario())
+
+
+def test_clock_and_tokens(harness, backend):
+    async def scenario():
+        before = backend.now_ms()
+        await backend.sleep(0.02)
+        assert backend.now_ms() >= before + 19
+
+    harness.run(scenario())
+    assert len(backend.token(16)) == 16
+    assert backend.token(16) != backend.token(16)
+
+
+def test_a_lost_place(harness, backend):
+    """Last but one: it takes a place away from the module's backend."""
+    victim = workers(harness)[-1].id
+
+    async def before():
+        addr = await backend.spawn(Counter, "doomed", at=At(place=victim))
+        other = await backend.spawn(Counter, "elsewhere", at=At(place=workers_ids[0]))
+        assert await backend.call(addr, Counter.add, 1) == 1
+        return addr, other
+
+    workers_ids = [place.id for place in workers(harness)]
+    doomed, other = harness.run(before())
+    harness.kill(victim)
+
+    async def after():
+        with pytest.raises(PlaceUnreachable):
+            await backend.call(doomed, Counter.add, 1)
+        assert await backend.call(other, Counter.add, 1) == 1, "other places go on"
+        while victim in {place.id for place in await backend.places()}:
+            await backend.sleep(0.05)
+        with pytest.raises(PlaceUnreachable):
+            await backend.spawn(Counter, "too-late", at=At(place=victim))
+        soft = await backend.spawn(Counter, "soft", at=At(place=victim, soft=True))
+        assert await backend.call(soft, Counter.add, 1) == 1
+        replaced = await backend.spawn(Counter, "doomed")
+        assert await backend.call(replaced, Counter.add, 1) == 1, "a successor under the same name starts anew"
+
+    harness.run(after())
+
+
+def test_closed_backends_say_so(harness, backend):
+    async def scenario():
+        await backend.close()
+        await backend.close()
+        with pytest.raises(BackendClosed):
+            await backend.spawn(Counter, "late")
+        with pytest.raises(BackendClosed):
+            await backend.places()
+
+    harness.run(scenario())

@@ -257,13 +257,16 @@ class Trailer:
     table_digest: bytes
 
     def pack(self, header: bytes) -> bytes:
-        """160 bytes; the CRC covers the packed `header` too, so that a trailer fits no other file."""
+        """160 bytes; the CRC covers the packed `header` too, so that a trailer fits no other file.
+
+        But for the header's own CRC: anything followed by its CRC leaves a CRC register in the same state.
+        """
         if len(self.object_digest) != 32 or len(self.table_digest) != 32:
             raise InputError("shard trailer: digests must be of 32 bytes")
         body = _TRAILER.pack(
             TRAILER_MAGIC, self.size, self.stripes, b"", self.object_digest, self.table_digest, b"", b"", 0
         )[:-_CRC_BYTES]
-        return body + _crc(header + body)
+        return body + _crc(header[:-_CRC_BYTES] + body)
 
     @classmethod
     def unpack(cls, raw: bytes, header: bytes, what: str = "shard", offset: int = 0) -> Trailer:
@@ -286,7 +289,7 @@ class Trailer:
         if len(raw) != TRAILER_BYTES or raw[: len(TRAILER_MAGIC)] != TRAILER_MAGIC:
             raise CorruptShard(what, _UNSEALED, offset)
         _, size, stripes, gap, object_digest, table_digest, mac, reserved, _ = _TRAILER.unpack(raw)
-        if _crc(header + raw[:-_CRC_BYTES]) != raw[-_CRC_BYTES:]:
+        if _crc(header[:-_CRC_BYTES] + raw[:-_CRC_BYTES]) != raw[-_CRC_BYTES:]:
             raise CorruptShard(what, "the trailer's CRC does not match", offset + TRAILER_BYTES - _CRC_BYTES)
         if size > OBJECT_BYTES_MAX:
             raise CorruptShard(what, f"object size is {size}; the limit is {OBJECT_BYTES_MAX}", offset + 8)

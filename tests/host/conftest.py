@@ -1,0 +1,50 @@
+"""``@pytest.mark.needs("root", "ip", …)``: without one of these a host test can't run, and says so.
+
+A run in which that happened ends with exit code 77, so that it can't pass for a tested one.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+EXIT_MISSING = 77
+missing: set[str] = set()
+
+
+def can_unshare() -> bool:
+    """True where this user may make network, process and mount namespaces."""
+    command = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--mount", "true"]
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(command, check=False, capture_output=True).returncode == 0
+    )
+
+
+CHECKS: dict[str, Callable[[], bool]] = {"root": lambda: os.geteuid() == 0, "namespaces": can_unshare}
+
+
+def is_there(thing: str) -> bool:
+    """A condition of :data:`CHECKS`, or a program on the path."""
+    return CHECKS.get(thing, lambda: shutil.which(thing) is not None)()
+
+
+def pytest_runtest_setup(item):
+    absent = [thing for mark in item.iter_markers("needs") for thing in mark.args if not is_there(thing)]
+    if absent:
+        missing.update(absent)
+        pytest.skip(f"missing here: {', '.join(absent)}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    if missing and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = EXIT_MISSING
+
+
+def pytest_terminal_summary(terminalreporter):
+    if missing:
+        terminalreporter.section("host tests that did not run", red=True)
+        terminalreporter.line(f"missing here: {', '.join(sorted(missing))}")

@@ -1,0 +1,73 @@
+"""The files around the code say what is so: pins, commands, workflow."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    parts = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+]+)", line) for line in lines]
+    assert None not in parts, "a line of constraints.txt is not NAME==VERSION"
+    return {canonicalize_name(part[1]): part[2] for part in parts}
+
+
+def requirements() -> list[Requirement]:
+    groups = PROJECT["dependency-groups"].values()
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    listed = (PROJECT["build-system"]["requires"], PROJECT["project"]["dependencies"], *extras, *groups)
+    return [Requirement(item) for items in listed for item in items if isinstance(item, str)]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_every_requirement_is_pinned_within_its_range(requirement):
+    pinned = pins()
+    assert canonicalize_name(requirement.name) in pinned
+    assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
+
+
+def make(*arguments: str) -> str:
+    return subprocess.run(["make", *arguments], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_help_names_every_public_target():
+    named = set(re.findall(r"^  make ([a-z-]+)", make("help"), re.MULTILINE))
+    assert {"help", "setup", "drill", "test", "test-long", "test-host", "test-all", "lint", "bench", "docs"} <= named
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "set -euo pipefail" in script
+    assert script.rstrip().endswith("make test")
+    readme = (ROOT / "README.md").read_text()
+    assert "make test" in readme
+    assert "make drill" in readme
+
+
+def test_make_test_ends_with_the_full_fast_suite():
+    """Its summary is the last thing that anyone who reads the log sees."""
+    commands = [line for line in make("--dry-run", "test").splitlines() if line.strip()]
+    assert commands[-1].endswith('-m pytest -m "not long and not host"')
+    assert any("FAULTSET_DISABLE_NUMBA=1" in command for command in commands)
+    assert any("ruff check" in command for command in commands)
+    assert any("mypy" in command for command in commands)
+
+
+def test_workflow_pins_actions_by_commit_and_may_only_read():
+    (path,) = (ROOT / ".github" / "workflows").glob("*.yml")
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+    assert {step["run"] for step in steps if "run" in step} == {".ci/run", "make drill"}

@@ -28,6 +28,7 @@
         ├── AuthError
         ├── ClusterUnreachable
         ├── PlaceUnreachable
+        ├── StoresLost
         ├── CallTimeout
         ├── RegionTimeout
         ├── NotEnoughPlaces
@@ -377,7 +378,7 @@ class UnsupportedFormat(CodingError):
 
 
 class IncompleteShard(CodingError):
-    """Raised when a shard is sealed before all its stripes were appended."""
+    """Raised when a shard lacks stripes that were not appended, or went with it when it was dropped."""
 
     code = "incomplete_shard"
 
@@ -492,6 +493,20 @@ class PlaceUnreachable(ClusterError):
 
     def __str__(self) -> str:
         return f"{self.target} is unreachable: {self.reason}"
+
+
+class StoresLost(ClusterError):
+    """Raised when stores failed while an object was written to them; nothing of it was acknowledged."""
+
+    code = "stores_lost"
+
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        super().__init__(failed)
+        self.failed = dict(failed)
+        """Why, by the store's UUID."""
+
+    def __str__(self) -> str:
+        return "stores failed during a write: " + "; ".join(f"{uuid}: {why}" for uuid, why in self.failed.items())
 
 
 class CallTimeout(ClusterError):

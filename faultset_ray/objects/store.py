@@ -243,7 +243,8 @@ class Store:
         with self._lock:
             self._closed = True
             for key in list(self._writers):
-                self._drop(key)
+                with suppress(OSError):  # what is left over is wiped at the next start
+                    self._drop(key)
             self._readers.clear()
             self._home.close()
 
@@ -293,7 +294,7 @@ class Store:
                 if len(self._open_writers) > STORE_OPEN_FILES_MAX:
                     _, idle = self._open_writers.popitem(last=False)
         if idle is not None:
-            idle.release()
+            _release(idle)
         return writer
 
     def _reader(self, key: Key) -> ShardReader:
@@ -365,6 +366,15 @@ def _failures(store: str, operation: str) -> Iterator[None]:
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, str(error))
         raise StoreFailure(store, operation, name) from error
+
+
+def _release(writer: ShardWriter) -> None:
+    try:
+        writer.release()
+    except OSError as error:
+        # Its blocks may not be on disk. The error is this shard's, not of the call that made it close.
+        _log.warning("%s is dropped, its blocks could not be written back: %s", writer.header.label, error)
+        writer.discard()
 
 
 def _is_directory(path: Path) -> bool:

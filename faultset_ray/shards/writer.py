@@ -88,7 +88,9 @@ class ShardWriter:
         ShardSizeError
             If block or digests are of no length that the layout allows.
         InputError
-            If the stripe was appended before with other digests, or the shard is discarded.
+            If the stripe was appended before with other digests.
+        IncompleteShard
+            If the shard was discarded.
         """
         self._check(stripe, block, digests)
         with self._lock:
@@ -122,11 +124,11 @@ class ShardWriter:
         Raises
         ------
         IncompleteShard
-            If a stripe was not appended.
+            If a stripe was not appended, or the shard was discarded.
         ShardSizeError
             If the stripes, or the last block's length, do not follow from the size.
         InputError
-            If it was sealed before with other values, or is discarded.
+            If it was sealed before with other values.
         """
         self._check_size(size, stripes)
         with self._lock:
@@ -171,7 +173,7 @@ class ShardWriter:
 
     def _open(self) -> int:
         if self._discarded:
-            raise InputError(f"{self.header.label} was discarded; begin a new write")
+            raise IncompleteShard(self.header.label, 0, 1, 0)
         if self._fd is None:
             self._fd = os.open(self._at, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         return self._fd

@@ -165,8 +165,10 @@ def test_discarding_leaves_nothing(tmp_path, writer):
     assert writer.discard() > 6144
     assert writer.discard() == 0
     assert [path.name for path in tmp_path.iterdir()] == []
-    with pytest.raises(InputError, match="discarded"):
+    with pytest.raises(IncompleteShard):
         append(writer, 0)
+    with pytest.raises(IncompleteShard):
+        writer.seal(len(DATA), 4, DIGEST)
 
 
 def test_discarding_a_sealed_shard_keeps_it(tmp_path, writer):

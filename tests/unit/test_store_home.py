@@ -1,0 +1,269 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from faultset_ray.errors import StoreFailure
+from faultset_ray.objects.store import Store
+from faultset_ray.objects.store_home import claim
+from faultset_ray.shards.format import Header
+
+HEADER = Header(0, 2, 3, 64, b"w" * 16, "xor:2+1")
+
+SERVE = """
+import sys
+from faultset_ray.objects.store import Store
+store = Store(sys.argv[1] or None, "there")
+print(store.info().path, flush=True)
+sys.stdin.read()
+"""
+
+
+def serve(root, **options):
+    """A store in a process of its own, and its directory."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come about"
+        time.sleep(0.01)
+
+
+def reapers(path):
+    """Processes that were given a directory to remove."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                arguments = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"faultset-store-reaper" in arguments and str(path).encode() in arguments:
+                found.append(process)
+    return found
+
+
+def seal_empty(store):
+    store.begin(HEADER.pack())
+    store.seal(HEADER.write_id, 0, 0, 0, bytes(32))
+
+
+def test_two_stores_under_one_root_have_each_their_own(tmp_path):
+    one, two = Store(str(tmp_path), "a"), Store(str(tmp_path), "b")
+    assert one.info().uuid != two.info().uuid
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.info().uuid, two.info().uuid])
+    one.close()
+    two.close()
+
+
+def test_a_free_one_is_taken_with_its_shards(tmp_path):
+    one, two = Store(str(tmp_path), "a"), Store(str(tmp_path), "b")
+    seal_empty(two)
+    freed = two.info().uuid
+    two.close()
+    heir = Store(str(tmp_path), "c")
+    assert heir.info().uuid == freed
+    assert [file.header for file in heir.shards()] == [HEADER]
+    assert len(list(tmp_path.iterdir())) == 2
+    one.close()
+    heir.close()
+
+
+def test_another_process_is_locked_out_until_it_dies(tmp_path):
+    process, path = serve(tmp_path)
+    try:
+        with_other = Store(str(tmp_path), "b")
+        assert Path(with_other.info().path) != path
+        process.kill()
+        process.wait()
+        heir = Store(str(tmp_path), "c")
+        assert Path(heir.info().path) == path
+        heir.close()
+        with_other.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_leftovers_are_wiped_at_start(tmp_path):
+    store = Store(str(tmp_path), "a")
+    seal_empty(store)
+    other = Header(1, 2, 3, 64, b"w" * 16, "xor:2+1")
+    store.begin(other.pack())
+    home = Path(store.info().path)
+    # As after a crash: the process is gone, its unsealed file is not.
+    leftover = next((home / "tmp").iterdir())
+    raw = leftover.read_bytes()
+    store.close()
+    assert not leftover.exists()
+    leftover.write_bytes(raw)
+    again = Store(str(tmp_path), "a")
+    assert not leftover.exists()
+    assert len(again.shards()) == 1
+    again.close()
+
+
+def test_the_identity_is_on_disk(tmp_path):
+    store = Store(str(tmp_path), "a")
+    home = Path(store.info().path)
+    assert json.loads((home / "store.json").read_text()) == {"format": 1, "uuid": store.info().uuid}
+    assert sorted(path.name for path in home.iterdir()) == ["lock", "shards", "store.json", "tmp"]
+    store.close()
+
+
+def test_a_crash_while_it_was_made_is_made_good(tmp_path):
+    store = Store(str(tmp_path), "a")
+    home = Path(store.info().path)
+    store.close()
+    (home / "store.json").unlink()
+    (home / "tmp").rmdir()
+    again = Store(str(tmp_path), "a")
+    assert Path(again.info().path) == home
+    assert json.loads((home / "store.json").read_text())["uuid"] == home.name
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        ('{"format": 2, "uuid": "%s"}', "not of format 1"),
+        ('{"format": 1, "uuid": "other"}', "names the store 'other'"),
+        ("[]", "not of format 1"),
+        ("{", "not JSON"),
+        ("\\xff" * 5000, "not JSON"),
+    ],
+)
+def test_what_is_not_ours_is_left_alone(tmp_path, caplog, identity, reason):
+    store = Store(str(tmp_path), "a")
+    home = Path(store.info().path)
+    store.close()
+    identity = identity % home.name if "%s" in identity else identity
+    (home / "store.json").write_text(identity)
+    with caplog.at_level(logging.WARNING):
+        again = Store(str(tmp_path), "a")
+    assert Path(again.info().path) != home
+    assert reason in caplog.text
+    assert (home / "store.json").read_text() == identity
+    again.close()
+
+
+def test_links_and_strangers_are_left_alone(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    store = Store(str(elsewhere), "a")
+    taken = Path(store.info().path)
+    store.close()
+    root.mkdir()
+    (root / taken.name).symlink_to(taken)
+    (root / "lost+found").mkdir()
+    (root / "0f0e8d54-7f7a-4a34-9c8b-2f4f3f1f7c10").write_text("a file")
+    store = Store(str(root), "a")
+    assert Path(store.info().path).resolve() != taken
+    assert list((root / "lost+found").iterdir()) == []
+    store.close()
+
+
+def test_a_linked_tmp_is_not_wiped(tmp_path):
+    store = Store(str(tmp_path / "root"), "a")
+    home = Path(store.info().path)
+    store.close()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    (home / "tmp").rmdir()
+    (home / "tmp").symlink_to(precious)
+    with pytest.raises(StoreFailure, match="ENOTDIR"):
+        Store(str(tmp_path / "root"), "a")
+    assert (precious / "file").exists()
+
+
+def test_a_root_that_can_not_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailure) as caught:
+        Store(str(tmp_path / "file"), "a")
+    assert caught.value.store == str(tmp_path / "file")
+
+
+def test_many_processes_start_at_once_and_share_nothing(tmp_path):
+    served = [
+        subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(6)
+    ]
+    try:
+        homes = [process.stdout.readline() for process in served]
+        assert len(set(homes)) == 6
+        assert len(list(tmp_path.iterdir())) <= 6
+    finally:
+        for process in served:
+            process.communicate()
+
+
+def test_closing_a_claim_twice_frees_it_once(tmp_path):
+    home = claim(tmp_path)
+    home.close()
+    again = claim(tmp_path)
+    home.close()
+    third = claim(tmp_path)
+    assert third.path != again.path
+    again.close()
+    third.close()
+
+
+def test_a_private_store_is_gone_when_closed():
+    store = Store(None, "a")
+    path = Path(store.info().path)
+    assert path.name.startswith("faultset-store-")
+    assert store.info().durability == "none"
+    seal_empty(store)
+    store.close()
+    assert not path.exists()
+    wait_until(lambda: not reapers(path))
+
+
+@pytest.mark.parametrize("whom", ["process", "group"])
+def test_a_private_store_is_gone_when_its_process_is_killed(tmp_path, whom):
+    neighbour = tmp_path / "faultset-store-neighbour"
+    neighbour.mkdir()
+    process, path = serve("", env=os.environ | {"TMPDIR": str(tmp_path)}, start_new_session=True)
+    try:
+        assert path.parent == tmp_path
+        (path / "shards" / "some").mkdir()
+        (path / "shards" / "some" / "file").write_bytes(b"x")
+        (reaper,) = reapers(path)
+        status = dict(line.split(":\t", 1) for line in (reaper / "status").read_text().splitlines() if ":\t" in line)
+        assert int(status["PPid"]) != process.pid, "an orphan, out of the process tree"
+        assert os.getsid(int(reaper.name)) not in {process.pid, os.getsid(0)}
+        targets = {fd.name: str(fd.readlink()) for fd in (reaper / "fd").iterdir()}
+        assert sum(target.startswith("pipe:") for target in targets.values()) == 1
+        assert set(targets.values()) - {"/dev/null"} == {
+            target for target in targets.values() if target.startswith("pipe:")
+        }
+        assert path.exists()
+        if whom == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        wait_until(lambda: not path.exists())
+        wait_until(lambda: not reapers(path))
+        assert neighbour.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_private_store_is_gone_when_its_process_ends_without_a_word(tmp_path):
+    process, path = serve("", env=os.environ | {"TMPDIR": str(tmp_path)})
+    process.communicate()
+    assert process.returncode == 0
+    wait_until(lambda: not path.exists())

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from faultset_ray.codes.arrays import encode_rs as encode_rs
     from faultset_ray.codes.arrays import encode_shards as encode_shards
     from faultset_ray.control.compose import Survivors as Survivors
-    from faultset_ray.driver import AsyncDriver as AsyncDriver
-    from faultset_ray.driver import connect_async as connect_async
+    from faultset_ray.driver.asynchronous import AsyncDriver as AsyncDriver
+    from faultset_ray.driver.asynchronous import connect_async as connect_async
     from faultset_ray.errors import CodingError as CodingError
     from faultset_ray.errors import FaultsetError as FaultsetError
     from faultset_ray.model import Fleet as Fleet
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from faultset_ray.pipeline import failover_indices as failover_indices
     from faultset_ray.pipeline import faultset as faultset
     from faultset_ray.pipeline import faultset_async as faultset_async
-    from faultset_ray.sync import Driver as Driver
-    from faultset_ray.sync import connect as connect
+    from faultset_ray.driver.sync import Driver as Driver
+    from faultset_ray.driver.sync import connect as connect
 
 _HOME = {
     "Node": "model",
@@ -48,10 +48,10 @@ _HOME = {
     "decode_rs": "codes.arrays",
     "encode_shards": "codes.arrays",
     "decode_shards": "codes.arrays",
-    "connect": "sync",
-    "Driver": "sync",
-    "connect_async": "driver",
-    "AsyncDriver": "driver",
+    "connect": "driver.sync",
+    "Driver": "driver.sync",
+    "connect_async": "driver.asynchronous",
+    "AsyncDriver": "driver.asynchronous",
     "FaultsetError": "errors",
     "CodingError": "errors",
 }

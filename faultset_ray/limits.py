@@ -44,3 +44,13 @@ INFLIGHT_BYTES_MAX: Final = 96 * MIB
 """Stripe bytes under way at once from one driver; well inside a small object store."""
 REGION_CPUS: Final = 0.1
 """CPU share that a region actor asks for."""
+READ_SECONDS: Final = 10.0
+"""Deadline of reading one block: a store that is later counts as lost for this read."""
+SEAL_SECONDS: Final = 60.0
+"""Deadline of sealing a shard, which waits for the disk."""
+TASK_ATTEMPTS: Final = 4
+"""How often a coding task may be lost before its write or read fails."""
+WRITE_ATTEMPTS: Final = 3
+"""How often a write starts anew on other stores after stores were lost under it."""
+STORE_INFO_SECONDS: Final = 5.0
+"""Deadline of the small calls to a store; one that is later is left out of new writes."""

@@ -1,0 +1,161 @@
+"""The servant that holds one range of a fleet and decides who in it survives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Servant
+from faultset_ray.errors import StaleEpoch
+from faultset_ray.kernels.group import group_cells
+from faultset_ray.kernels.select import select_grouped
+
+Handles = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionPart:
+    """One range's answer: its cells in order of first registration, each with its survivors."""
+
+    epoch: int
+    version: int
+    """Grows with every change of the range's state, within one epoch."""
+    cells: NDArray[np.uint64]
+    """uint64[g]"""
+    first: Handles
+    """uint32[g]: the first node of each cell."""
+    nodes: NDArray[np.int64]
+    """int64[g]: nodes looked at."""
+    counts: NDArray[np.int64]
+    """int64[g]: how many of them survive."""
+    handles: Handles
+    """uint32[sum(counts)]: the survivors, cell after cell, each ascending by latency."""
+
+
+class Region(Servant):
+    """Columns of the nodes of one range, sorted by handle, owned by this servant alone.
+
+    Its state is in memory: when it dies, a successor with a higher epoch is loaded from what the
+    coordinator knows, which is what was registered; observations since then are lost.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._version = 0
+        self._handles = np.empty(0, np.uint32)
+        self._cells = np.empty(0, np.uint64)
+        self._latency = np.empty(0, np.float64)
+        self._at_ms = np.empty(0, np.int64)
+        _warm_up()
+        self._group()
+
+    def load(
+        self, epoch: int, handles: Handles, cells: NDArray[np.uint64], latency_ms: NDArray[np.float64], at_ms: int
+    ) -> int:
+        """Add nodes, or replace what is known of them; repeating it changes nothing.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch that the caller believes this servant to be of.
+        handles : uint32[n]
+            Distinct.
+        cells, latency_ms : uint64[n], float64[n]
+            NaN where there is no measurement.
+        at_ms : int
+            When the latencies were true; a later observation is kept.
+
+        Returns
+        -------
+        int
+            The new version.
+        """
+        self._check(epoch)
+        slots, known = self._find(handles)
+        at_slots = slots[known]
+        self._cells[at_slots] = cells[known]
+        later = self._at_ms[at_slots] <= at_ms
+        self._latency[at_slots[later]] = latency_ms[known][later]
+        self._at_ms[at_slots[later]] = at_ms
+        new = ~known
+        merged = np.concatenate([self._handles, handles[new]])
+        order = np.argsort(merged, kind="stable")
+        self._handles = merged[order]
+        self._cells = np.concatenate([self._cells, cells[new]])[order]
+        self._latency = np.concatenate([self._latency, latency_ms[new]])[order]
+        self._at_ms = np.concatenate([self._at_ms, np.full(int(new.sum()), at_ms)])[order]
+        return self._changed()
+
+    def drop(self, epoch: int, handles: Handles) -> int:
+        """Forget nodes that are no longer of this range; unknown ones are ignored. The new version."""
+        self._check(epoch)
+        slots, known = self._find(handles)
+        kept = np.ones(len(self._handles), np.bool_)
+        kept[slots[known]] = False
+        self._handles, self._cells = self._handles[kept], self._cells[kept]
+        self._latency, self._at_ms = self._latency[kept], self._at_ms[kept]
+        return self._changed()
+
+    def observe(self, epoch: int, handles: Handles, latency_ms: NDArray[np.float64], at_ms: int) -> int:
+        """Take the latest latencies; older than what is known, and unknown nodes, are passed over.
+
+        Parameters
+        ----------
+        handles, latency_ms : uint32[n], float64[n]
+            NaN for a node that could not be measured.
+
+        Returns
+        -------
+        int
+            How many were taken.
+        """
+        self._check(epoch)
+        slots, known = self._find(handles)
+        newer = known.copy()
+        newer[known] = self._at_ms[slots[known]] <= at_ms
+        self._latency[slots[newer]] = latency_ms[newer]
+        self._at_ms[slots[newer]] = at_ms
+        self._version += 1
+        return int(newer.sum())
+
+    def survivors(self, threshold_ms: float) -> RegionPart:
+        """Run the failover: in each cell, the nodes at or below the threshold, by latency."""
+        groups = self._groups
+        indices, counts = select_grouped(self._latency, groups.order, groups.starts, threshold_ms)
+        return RegionPart(
+            self._epoch,
+            self._version,
+            groups.cells,
+            self._handles[groups.order[groups.starts[:-1]]],
+            np.diff(groups.starts),
+            counts,
+            self._handles[indices],
+        )
+
+    def _check(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            raise StaleEpoch("region", epoch, self._epoch)
+
+    def _find(self, handles: Handles) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Slot of each handle, and whether it is really there."""
+        slots = np.searchsorted(self._handles, handles)
+        known = slots < len(self._handles)
+        known[known] = self._handles[slots[known]] == handles[known]
+        return slots, known
+
+    def _changed(self) -> int:
+        self._group()
+        self._version += 1
+        return self._version
+
+    def _group(self) -> None:
+        """Cells in order of first registration: slots are sorted by handle, and grouping is stable."""
+        self._groups = group_cells(self._cells)
+
+
+def _warm_up() -> None:
+    """Compile the kernels now, not within the first caller's deadline."""
+    groups = group_cells(np.array([64, 64, 128], np.uint64))
+    select_grouped(np.array([3.0, 1.0, 2.0]), groups.order, groups.starts, 2.0)

@@ -1,0 +1,306 @@
+"""The driver's asynchronous core."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.control.compose import Survivors
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.backends import load
+from faultset_ray.driver.fleets import Fleets
+from faultset_ray.driver.shards import Shards, bind
+from faultset_ray.driver.sink import Out
+from faultset_ray.errors import InputError
+from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
+from faultset_ray.model import Fleet, OnDuplicate
+from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.source import Data
+from faultset_ray.objects.store import StoreInfo
+
+_PRIVATE = "private-"
+_NAMESPACE = "faultset:"
+
+
+def system_name(system: str | None) -> str:
+    """Check the name of a system; None gives a private one a name of its own.
+
+    Raises
+    ------
+    InputError
+        Not a name of 1 to 64 letters, digits, dots, dashes and underscores.
+    """
+    if system is None:
+        return _PRIVATE + secrets.token_hex(8)
+    if (
+        not isinstance(system, str)
+        or not 1 <= len(system) <= 64
+        or not system.replace("-", "").replace(".", "").replace("_", "").isalnum()
+    ):
+        raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
+    if system.startswith(_PRIVATE):
+        raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
+    return system
+
+
+def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
+    """Make the backend of a system; blocks while Ray connects."""
+    lasting = not system.startswith(_PRIVATE)
+    return load(backend, _NAMESPACE + system, lasting=lasting, address=address)
+
+
+async def connect_async(
+    address: str | None = None,
+    *,
+    system: str | None = None,
+    backend: str | Backend = "ray",
+    region_actors: int | None = None,
+) -> AsyncDriver:
+    """Connect to a cluster and to a system on it.
+
+    Parameters
+    ----------
+    address
+        Of the Ray cluster: ``HOST:PORT`` or ``"auto"``. By default the connection that this process
+        has, else ``RAY_ADDRESS``, else a new cluster on this machine.
+    system
+        The system's name: it is created if need be, and outlives this driver until :meth:`shutdown
+        <AsyncDriver.shutdown>`. By default a private system, which ends with this driver, however it ends.
+    backend
+        ``"ray"``; ``"local"`` for everything in this process; or a backend object.
+    region_actors
+        At most so many region actors for a fleet; by default twice the cluster's CPUs, at least 4.
+
+    Raises
+    ------
+    AuthError
+        The cluster refuses this client's token.
+    ClusterUnreachable
+        Nothing answers at the address.
+    VersionSkew
+        The system runs another version of faultset-ray.
+    InputError
+        An argument is not valid.
+    """
+    if region_actors is not None and (isinstance(region_actors, bool) or region_actors < 1):
+        raise InputError(f"region_actors is {region_actors!r}; expected an integer of at least 1")
+    name = system_name(system)
+    opened = await asyncio.to_thread(open_backend, backend, name, address)
+    return await AsyncDriver.start(opened, name, region_actors)
+
+
+class AsyncDriver:
+    """A connection to one system; made by :func:`connect_async`, an async context manager.
+
+    Methods may run at the same time on one event loop.
+    """
+
+    def __init__(self, backend: Backend, system: str, region_actors: int | None) -> None:
+        self.system = system
+        """The name of the system."""
+        self._backend = backend
+        self._authority = Authority(backend, system)
+        self._fleets = Fleets(backend, self._authority, region_actors)
+        self._shards = Shards(backend, system)
+
+    @classmethod
+    async def start(cls, backend: Backend, system: str, region_actors: int | None = None) -> Self:
+        """Attach to the system's coordinator, or create it; the backend is closed if that fails."""
+        driver = cls(backend, system, region_actors)
+        try:
+            await driver._authority.start()
+        except BaseException:
+            await backend.close()
+            raise
+        return driver
+
+    # -- Control plane
+
+    async def register(
+        self,
+        nodes: Any,
+        precision: int = 6,
+        *,
+        fleet: str = "default",
+        on_duplicate: OnDuplicate | None = None,
+    ) -> Fleet:
+        """Make nodes known, or replace what is known of them by the same id.
+
+        Parameters
+        ----------
+        nodes
+            Whatever :meth:`Fleet.of <faultset_ray.model.Fleet.of>` takes: nodes, columns, a DataFrame, a path.
+        precision : int
+            Geohash precision of the regions, 1 to 12.
+        fleet : str
+            The fleet's name. A ``Fleet`` that is passed has a name of its own, which counts.
+        on_duplicate
+            As for ``Fleet.of``.
+
+        Returns
+        -------
+        Fleet
+            These nodes, with ``handles``: uint32[n], theirs for good.
+
+        Raises
+        ------
+        InputError
+            In its many forms, for nodes that can't be; nothing was registered.
+        ClusterError
+            The regions could not be brought up. The nodes are registered; the regions are restored when
+            survivors are next asked for.
+        """
+        return await self._fleets.register(nodes, precision, fleet, on_duplicate)
+
+    async def observe(
+        self,
+        handles: ArrayLike,
+        latency_ms: ArrayLike,
+        *,
+        ok: ArrayLike | None = None,
+        at_ms: int | None = None,
+        fleet: str = "default",
+    ) -> int:
+        """Report what was measured. Lossy by contract: newer supersedes older, and nothing is retried.
+
+        Parameters
+        ----------
+        handles : uint32[n]
+            Of ``fleet.handles``.
+        latency_ms : float[n]
+            NaN where a node did not answer.
+        ok : bool[n], optional
+            False where a node failed, whatever its latency: it does not survive until it is measured again.
+        at_ms : int, optional
+            When it was measured, in ms since the epoch; now by default.
+
+        Returns
+        -------
+        int
+            How many observations were taken. Fewer than n when something newer was known, or a region
+            did not answer.
+        """
+        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet)
+
+    async def survivors(
+        self,
+        *,
+        threshold_ms: float,
+        fleet: str = "default",
+        deadline_s: float = SURVIVORS_SECONDS,
+        partial: bool = True,
+    ) -> Survivors:
+        """Ask every region at once who survives.
+
+        Parameters
+        ----------
+        threshold_ms : float
+            Nodes whose last latency is at or below it survive.
+        deadline_s : float
+            A region that has not answered by then is named in ``missing_regions``.
+        partial : bool
+            With False, a missing region is an error.
+
+        Returns
+        -------
+        Survivors
+            Without survivors it is empty. The servants of missing regions that are gone are being
+            replaced when this returns, from what was registered.
+
+        Raises
+        ------
+        NegativeThresholdError
+        UnknownFleet
+        RegionTimeout
+            With ``partial=False``.
+        """
+        return await self._fleets.survivors(threshold_ms, fleet, deadline_s, partial=partial)
+
+    # -- Data plane
+
+    async def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
+        """Encode an object over the cluster; the shards lie on distinct places, where there are as many.
+
+        Parameters
+        ----------
+        data
+            Bytes, an array, or the path of a file (str or PathLike).
+        code : str
+            Such as ``"rs:10+4"``.
+        stripe_bytes : int
+            Data bytes of one task, at most 64 MiB.
+
+        Returns
+        -------
+        ShardSet
+            Where the shards are and how many losses they survive.
+
+        Raises
+        ------
+        InvalidCodeSpec, InputError, LimitExceeded
+        NotEnoughPlaces
+            There is no store.
+        StoresLost
+            Stores failed under every attempt; nothing is left behind.
+        """
+        shards = await self._shards.encode(data, code, stripe_bytes)
+        return bind(shards, self._shards.free)
+
+    async def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
+        """Bring an object back from whichever of its shards are left.
+
+        Parameters
+        ----------
+        shards
+            From :meth:`encode` of a driver of the same system.
+        out
+            A path (all or nothing), a writable buffer of the object's size, or None for bytes.
+
+        Raises
+        ------
+        NotEnoughShards
+            With the reason for each shard that can't be used.
+        DigestMismatch
+            The bytes are not those that were encoded.
+        """
+        return await self._shards.decode(shards, out)
+
+    async def free(self, shards: ShardSet) -> None:
+        """Remove an object's shards; those on stores that don't answer are left, with a warning."""
+        await self._shards.free(shards)
+
+    # -- System
+
+    async def places(self) -> Sequence[Place]:
+        """The places of the cluster that are alive."""
+        return await self._backend.places()
+
+    async def stores(self) -> list[StoreInfo]:
+        """The stores that answer; missing ones are started."""
+        return await self._shards.stores()
+
+    async def close(self) -> None:
+        """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
+        await self._fleets.close()
+        await self._backend.close()
+
+    async def shutdown(self) -> None:
+        """End the system, for all its drivers, and leave. What durable stores hold stays on their disks."""
+        await self._fleets.stop()
+        await self._shards.stop()
+        await self._authority.stop()
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

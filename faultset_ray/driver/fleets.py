@@ -1,0 +1,245 @@
+"""The driver's control plane: registration, observations, and the survivors of all ranges."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from faultset_ray import columns
+from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.control.compose import Survivors, compose
+from faultset_ray.control.ranges import range_of
+from faultset_ray.control.region import Region, RegionPart
+from faultset_ray.coordinator.servant import Coordinator, Directory
+from faultset_ray.driver.authority import Authority
+from faultset_ray.errors import (
+    CallTimeout,
+    ClusterError,
+    FaultsetError,
+    InputError,
+    PlaceUnreachable,
+    RegionTimeout,
+    StaleEpoch,
+)
+from faultset_ray.geohash import cells_to_strings, encode_many
+from faultset_ray.limits import REGION_CPUS
+from faultset_ray.model import Fleet, OnDuplicate
+
+_LOG = logging.getLogger(__name__)
+
+
+class Fleets:
+    """The fleets of one system, as one driver sees them."""
+
+    def __init__(self, backend: Backend, authority: Authority, regions_max: int | None) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._regions_max = regions_max
+        self._directories: dict[str, Directory] = {}
+        self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    async def register(self, nodes: Any, precision: int, fleet: str, on_duplicate: OnDuplicate | None) -> Fleet:
+        """See :meth:`AsyncDriver.register <faultset_ray.driver.asynchronous.AsyncDriver.register>`."""
+        columns.check_precision(precision)
+        given = await self._backend.compute(Fleet.of, nodes, name=fleet, on_duplicate=on_duplicate)
+        cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
+        registered = await self._authority.ask(
+            Coordinator.register, given, cells, precision, await self._ranges_max(), self._backend.now_ms()
+        )
+        directory = self._directories[given.name] = registered.directory
+        for index, handles in _split(registered.moved_from, registered.moved):
+            await self._drop(directory, index, handles)
+        ranges = directory.range_of(registered.handles)
+        await asyncio.gather(
+            *(self._load(directory, index, handles) for index, handles in _split(ranges, registered.handles))
+        )
+        return given.with_handles(registered.handles)
+
+    async def observe(
+        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: int | None, fleet: str
+    ) -> int:
+        """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
+        directory = await self._directory(fleet)
+        latencies, checked = _observation(directory, handles, latency_ms, ok)
+        at = self._backend.now_ms() if at_ms is None else at_ms
+
+        async def tell(index: int, positions: NDArray[np.intp]) -> int:
+            epoch = directory.epochs[index]
+            region = _region(fleet, index, epoch)
+            try:
+                return await self._backend.call(
+                    region, Region.observe, epoch, checked[positions], latencies[positions], at
+                )
+            except ClusterError as error:
+                self._lost(directory, index, error)
+                return 0
+
+        parts = _split(directory.range_of(checked), np.arange(len(checked)))
+        return sum(await asyncio.gather(*(tell(index, positions) for index, positions in parts)))
+
+    async def survivors(self, threshold_ms: float, fleet: str, deadline_s: float, *, partial: bool) -> Survivors:
+        """See :meth:`AsyncDriver.survivors <faultset_ray.driver.asynchronous.AsyncDriver.survivors>`."""
+        threshold = columns.check_threshold(threshold_ms)
+        at_ms = self._backend.now_ms()
+        directory = await self._directory(fleet)
+        net = self._backend.within(deadline_s)
+
+        async def ask(index: int, epoch: int) -> RegionPart | None:
+            try:
+                return await net.call(_region(fleet, index, epoch), Region.survivors, threshold)
+            except ClusterError as error:
+                self._lost(directory, index, error)
+                return None
+
+        answers = await asyncio.gather(*(ask(index, epoch) for index, epoch in enumerate(directory.epochs)))
+        expected = np.bincount(range_of(directory.bounds, directory.cells), minlength=len(directory.bounds))
+        parts = {
+            index: part
+            for index, part in enumerate(answers)
+            if part is not None and self._complete(directory, index, part, int(expected[index]))
+        }
+        missing = _regions_of(directory, set(range(len(answers))) - set(parts))
+        if missing and not partial:
+            raise RegionTimeout(missing, len(np.unique(directory.cells)), deadline_s)
+        cells, starts, handles = await self._backend.compute(compose, list(parts.values()))
+        versions = {index: (part.epoch, part.version) for index, part in parts.items()}
+        return Survivors(fleet, threshold, at_ms, directory.fleet.ids, cells, starts, handles, versions, missing)
+
+    async def settle(self) -> None:
+        """Wait until the restorations under way have ended."""
+        while self._restoring:
+            await asyncio.gather(*self._restoring.values(), return_exceptions=True)
+
+    async def stop(self) -> None:
+        """End every region of the system."""
+        for fleet in await self._authority.ask(Coordinator.fleets):
+            directory = await self._directory(fleet)
+            await asyncio.gather(
+                *(self._backend.stop(_region(fleet, index, epoch)) for index, epoch in enumerate(directory.epochs))
+            )
+
+    async def close(self) -> None:
+        """Give up the restorations under way."""
+        for task in self._restoring.values():
+            task.cancel()
+        await self.settle()
+
+    # -- Inside
+
+    async def _ranges_max(self) -> int:
+        if self._regions_max is not None:
+            return self._regions_max
+        cpus = sum(place.cpus for place in await self._backend.places())
+        return max(4, int(2 * cpus))
+
+    async def _directory(self, fleet: str) -> Directory:
+        """The fleet's directory as the coordinator has it now."""
+        cached = self._directories.get(fleet)
+        fresh = await self._authority.ask(Coordinator.directory, fleet, cached.version if cached else 0)
+        if fresh is not None:
+            cached = self._directories[fleet] = fresh
+        assert cached is not None
+        return cached
+
+    async def _load(self, directory: Directory, index: int, handles: NDArray[np.uint32]) -> None:
+        """Bring a range's servant up, and nodes of the directory into it."""
+        fleet, epoch = directory.fleet, directory.epochs[index]
+        region = _region(fleet.name, index, epoch)
+        await self._backend.spawn(Region, region.name, epoch, at=At(cpus=REGION_CPUS))
+        await self._backend.call(
+            region,
+            Region.load,
+            epoch,
+            handles,
+            directory.cells[handles],
+            fleet.latency_ms[handles],
+            directory.registered_ms,
+        )
+
+    async def _drop(self, directory: Directory, index: int, handles: NDArray[np.uint32]) -> None:
+        epoch = directory.epochs[index]
+        try:
+            await self._backend.call(_region(directory.fleet.name, index, epoch), Region.drop, epoch, handles)
+        except PlaceUnreachable as error:
+            self._lost(directory, index, error)
+
+    def _complete(self, directory: Directory, index: int, part: RegionPart, expected: int) -> bool:
+        """Whether a range looked at all its nodes; if not (a registration was cut short), reload it."""
+        if int(part.nodes.sum()) == expected:
+            return True
+        self._restore(directory, index, succeed=False)
+        return False
+
+    def _lost(self, directory: Directory, index: int, error: FaultsetError) -> None:
+        """Note that a range did not answer; where its servant is gone, begin to replace it."""
+        if not isinstance(error, (PlaceUnreachable, CallTimeout, StaleEpoch)):
+            raise error
+        _LOG.warning("range %d of fleet %r: %s", index, directory.fleet.name, error)
+        if isinstance(error, PlaceUnreachable):
+            self._restore(directory, index, succeed=True)
+
+    def _restore(self, directory: Directory, index: int, *, succeed: bool) -> None:
+        key = (directory.fleet.name, index)
+        if key not in self._restoring:
+            task = asyncio.ensure_future(self._restored(directory, index, succeed=succeed))
+            self._restoring[key] = task
+            task.add_done_callback(lambda done: self._restore_ended(key, done))
+
+    async def _restored(self, directory: Directory, index: int, *, succeed: bool) -> None:
+        fleet = directory.fleet.name
+        if succeed:
+            directory = await self._authority.ask(Coordinator.succeed, fleet, index, directory.epochs[index])
+        await self._load(directory, index, directory.members(index))
+        _LOG.info("range %d of fleet %r is back, in epoch %d", index, fleet, directory.epochs[index])
+
+    def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        del self._restoring[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.warning("range %d of fleet %r could not be brought back yet: %s", key[1], key[0], error)
+
+
+def _region(fleet: str, index: int, epoch: int) -> Addr[Region]:
+    return Addr(f"region/{fleet}/{index}/{epoch}")
+
+
+def _split(groups: NDArray[np.intp], values: NDArray[Any]) -> Iterable[tuple[int, NDArray[Any]]]:
+    """Values by group, groups ascending, values in their order."""
+    order = np.argsort(groups, kind="stable")
+    present, begins = np.unique(groups[order], return_index=True)
+    return zip(present.tolist(), np.split(values[order], begins[1:]), strict=True) if len(present) else ()
+
+
+def _regions_of(directory: Directory, ranges: set[int]) -> list[str]:
+    """The geohashes of the regions of some ranges, in Z-order."""
+    if not ranges:
+        return []
+    cells = np.unique(directory.cells)
+    inside = np.isin(range_of(directory.bounds, cells), list(ranges))
+    return [str(text) for text in cells_to_strings(cells[inside])]
+
+
+def _observation(
+    directory: Directory, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+    """Check one batch; a failed observation becomes NaN, which never survives."""
+    given = np.asarray(handles)
+    if given.dtype.kind not in "ui" or given.ndim != 1:
+        raise InputError(f"handles are {given.dtype}{list(given.shape)}; expected the uint32[n] of fleet.handles")
+    latencies = columns.numbers("latency_ms", latency_ms)
+    columns.check_lengths(handles=given, latency_ms=latencies)
+    columns.check_latencies(latencies)
+    nodes = len(directory.fleet)
+    if given.size and not (int(given.min()) >= 0 and int(given.max()) < nodes):
+        raise InputError(f"handles reach {int(given.max())}; fleet {directory.fleet.name!r} has {nodes:,} nodes")
+    if ok is not None:
+        answered = np.asarray(ok)
+        if answered.dtype != np.bool_:
+            raise InputError(f"ok is of {answered.dtype}; expected bool[n]")
+        columns.check_lengths(handles=given, ok=answered)
+        latencies = np.where(answered, latencies, np.nan)
+    return latencies, given.astype(np.uint32)

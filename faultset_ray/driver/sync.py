@@ -1,0 +1,172 @@
+"""The driver for code that does not await: the same verbs, over one background event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.control.compose import Survivors
+from faultset_ray.driver.asynchronous import AsyncDriver, open_backend, system_name
+from faultset_ray.driver.shards import bind
+from faultset_ray.driver.sink import Out
+from faultset_ray.errors import BackendClosed, InputError
+from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
+from faultset_ray.model import Fleet, OnDuplicate
+from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.source import Data
+from faultset_ray.objects.store import StoreInfo
+
+R = TypeVar("R")
+
+
+class _Loop:
+    """An event loop on a daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="faultset-driver", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run to the end; an interrupt here cancels it there."""
+        if self._loop.is_closed():
+            work.close()
+            raise BackendClosed
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+def connect(
+    address: str | None = None,
+    *,
+    system: str | None = None,
+    backend: str | Backend = "ray",
+    region_actors: int | None = None,
+) -> Driver:
+    """Connect to a cluster and to a system on it.
+
+    For arguments and errors see :func:`connect_async
+    <faultset_ray.driver.asynchronous.connect_async>`.
+
+    >>> with connect(backend="local") as driver:
+    ...     fleet = driver.register([("a", 52.5, 13.4, 20.0), ("b", 48.9, 2.4, 180.0)])
+    ...     driver.survivors(threshold_ms=100.0).ids.tolist()
+    ['a']
+    """
+    if region_actors is not None and (isinstance(region_actors, bool) or region_actors < 1):
+        raise InputError(f"region_actors is {region_actors!r}; expected an integer of at least 1")
+    name = system_name(system)
+    opened = open_backend(backend, name, address)
+    loop = _Loop()
+    try:
+        return Driver(loop.run(AsyncDriver.start(opened, name, region_actors)), loop)
+    except BaseException:
+        loop.close()
+        raise
+
+
+class Driver:
+    """A connection to one system; made by :func:`connect`, a context manager. Usable from any thread.
+
+    Each method does what the method of that name of
+    :class:`~faultset_ray.driver.asynchronous.AsyncDriver` does, and returns when it is done.
+    """
+
+    def __init__(self, core: AsyncDriver, loop: _Loop) -> None:
+        self._core = core
+        self._loop = loop
+
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        return self._core.system
+
+    def register(
+        self, nodes: Any, precision: int = 6, *, fleet: str = "default", on_duplicate: OnDuplicate | None = None
+    ) -> Fleet:
+        """Make nodes known, or replace what is known of them by the same id."""
+        return self._loop.run(self._core.register(nodes, precision, fleet=fleet, on_duplicate=on_duplicate))
+
+    def observe(
+        self,
+        handles: ArrayLike,
+        latency_ms: ArrayLike,
+        *,
+        ok: ArrayLike | None = None,
+        at_ms: int | None = None,
+        fleet: str = "default",
+    ) -> int:
+        """Report what was measured; how many observations were taken."""
+        return self._loop.run(self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, fleet=fleet))
+
+    def survivors(
+        self,
+        *,
+        threshold_ms: float,
+        fleet: str = "default",
+        deadline_s: float = SURVIVORS_SECONDS,
+        partial: bool = True,
+    ) -> Survivors:
+        """Ask every region at once who survives."""
+        return self._loop.run(
+            self._core.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s, partial=partial)
+        )
+
+    def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
+        """Encode an object over the cluster."""
+        return bind(self._loop.run(self._core.encode(data, code, stripe_bytes=stripe_bytes)), self.free)
+
+    def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
+        """Bring an object back from whichever of its shards are left."""
+        return self._loop.run(self._core.decode(shards, out))
+
+    def free(self, shards: ShardSet) -> None:
+        """Remove an object's shards."""
+        self._loop.run(self._core.free(shards))
+
+    def places(self) -> Sequence[Place]:
+        """The places of the cluster that are alive."""
+        return self._loop.run(self._core.places())
+
+    def stores(self) -> list[StoreInfo]:
+        """The stores that answer; missing ones are started."""
+        return self._loop.run(self._core.stores())
+
+    def close(self) -> None:
+        """Leave; a private system ends with it. A second close does nothing."""
+        self._end(self._core.close)
+
+    def shutdown(self) -> None:
+        """End the system, for all its drivers, and leave."""
+        self._end(self._core.shutdown)
+
+    def _end(self, how: Any) -> None:
+        try:
+            self._loop.run(how())
+        except BackendClosed:
+            return
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,155 @@
+"""Shards on stores back into the object: one task a stripe reads, verifies and decodes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray import codes
+from faultset_ray.backend.protocol import At, Backend, Net
+from faultset_ray.errors import DigestMismatch
+from faultset_ray.limits import READ_SECONDS
+from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.pool import Window, run_again
+from faultset_ray.shards.format import Header
+
+Bytes = NDArray[np.uint8]
+Write = Callable[[int, Bytes], None]
+"""Takes a piece of the object and where it starts; pieces come in any order."""
+
+
+def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int) -> Bytes:
+    """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
+    return codes.get(spec).decode(rows).reshape(-1)[:nbytes]
+
+
+async def decode_stripe(
+    net: Net, header: Header, size: int, stripe: int, stores: Mapping[int, StoreRef], unusable: dict[int, str]
+) -> tuple[Bytes, dict[int, str]]:
+    """Read one stripe from the stores and decode it; the task of the pool.
+
+    Parameters
+    ----------
+    size : int
+        Of the object.
+    stores
+        By index, of the shards that were written.
+    unusable
+        Shards not to ask, with the reason.
+
+    Returns
+    -------
+    data : uint8[bytes of the stripe]
+    unusable : dict
+        ``unusable`` with the shards that failed here.
+
+    Raises
+    ------
+    NotEnoughShards
+    """
+    layout = header.layout
+    block_len = layout.block_len(stripe, size)
+    start, stop = layout.span(stripe, size)
+    reader = net.within(READ_SECONDS)
+
+    async def fetch(index: int) -> tuple[Bytes, Bytes]:
+        return await reader.call(stores[index].addr, PlaceStore.read, header.write_id, index, stripe)
+
+    rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable)
+    return await net.compute(decode_rows, header.spec, rows, stop - start), unusable
+
+
+async def read_object(
+    backend: Backend, header: Header, size: int, sha256: str, stores: Mapping[int, StoreRef], write: Write
+) -> dict[int, str]:
+    """Decode a whole object, in bounded memory.
+
+    Parameters
+    ----------
+    stores
+        By index. A shard without one counts as missing.
+    write
+        Called for each stripe, from a thread of its own, stripes in order. What it was given is only
+        to be believed once this function has returned.
+
+    Returns
+    -------
+    dict
+        Shards that could not be used, with the reason.
+
+    Raises
+    ------
+    NotEnoughShards
+    DigestMismatch
+        The bytes are not those that were encoded.
+    """
+    layout = header.layout
+    unusable = {index: "missing" for index in range(header.n) if index not in stores}
+    hasher = hashlib.sha256()
+    window = Window(layout.stripe_bytes)
+    turn = _Turns()
+
+    async def one(stripe: int) -> None:
+        at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=1.0)
+        data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, dict(unusable))
+        # damage is this stripe's alone; who is gone need not be asked again
+        unusable.update((index, why) for index, why in found.items() if not why.startswith("corrupt"))
+        async with turn.of(stripe):
+            await backend.compute(_take, hasher, write, layout.span(stripe, size)[0], data)
+
+    async with window:
+        for stripe in range(layout.stripes(size)):
+            await window.room()
+            window.add(one(stripe))
+    if hasher.hexdigest() != sha256:
+        raise DigestMismatch(f"write {header.write_id.hex()}", sha256, hasher.hexdigest())
+    return unusable
+
+
+def _take(hasher: Any, write: Write, start: int, data: Bytes) -> None:
+    hasher.update(data)
+    write(start, data)
+
+
+def _reader_place(stores: Mapping[int, StoreRef], unusable: Mapping[int, str], stripe: int) -> str | None:
+    usable = [index for index in sorted(stores) if index not in unusable]
+    return stores[usable[stripe % len(usable)]].place if usable else None
+
+
+class _Turns:
+    """Lets stripes through in order, whichever order they are done in."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._moved = asyncio.Condition()
+
+    def of(self, stripe: int) -> _Turn:
+        return _Turn(self, stripe)
+
+    async def enter(self, stripe: int) -> None:
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._next == stripe)
+
+    async def leave(self) -> None:
+        async with self._moved:
+            self._next += 1
+            self._moved.notify_all()
+
+
+class _Turn:
+    def __init__(self, turns: _Turns, stripe: int) -> None:
+        self._turns = turns
+        self._stripe = stripe
+
+    async def __aenter__(self) -> None:
+        await self._turns.enter(self._stripe)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._turns.leave()

@@ -1,0 +1,74 @@
+"""Tasks by the hundred: few under way at once, and run again where the one that ran was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from faultset_ray.backend.protocol import At, Backend, Net
+from faultset_ray.errors import CallTimeout, PlaceUnreachable
+from faultset_ray.limits import INFLIGHT_BYTES_MAX, TASK_ATTEMPTS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Window:
+    """Bounds the stripes under way by the bytes they hold; the first failure ends the rest.
+
+    >>> async with Window(stripe_bytes) as window:
+    ...     for stripe in range(stripes):
+    ...         await window.room()
+    ...         window.add(work(stripe))
+    """
+
+    def __init__(self, item_bytes: int) -> None:
+        self._slots = asyncio.Semaphore(max(2, INFLIGHT_BYTES_MAX // max(1, item_bytes)))
+        self._group = asyncio.TaskGroup()
+
+    async def room(self) -> None:
+        """Wait until one more may be added."""
+        await self._slots.acquire()
+
+    def add(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start one piece of work, in the room that :meth:`room` waited for."""
+        task = self._group.create_task(work)
+        task.add_done_callback(lambda _: self._slots.release())
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # the first is why the others were cancelled
+
+
+async def run_again(
+    backend: Backend,
+    task: Callable[Concatenate[Net, P], Awaitable[R]],
+    at: At,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run an idempotent task, and again elsewhere if its place is lost or late.
+
+    Raises
+    ------
+    PlaceUnreachable, CallTimeout
+        It was lost ``TASK_ATTEMPTS`` times.
+    """
+    for attempt in range(1, TASK_ATTEMPTS):
+        try:
+            return await backend.run(task, at, *args, **kwargs)
+        except (PlaceUnreachable, CallTimeout):
+            await backend.sleep(0.05 * attempt)
+            at = At(cpus=at.cpus)
+    return await backend.run(task, at, *args, **kwargs)

@@ -1,0 +1,90 @@
+"""Where an object's bytes come from: memory or a file, read once, stripe by stripe, and hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.errors import InputError
+
+Bytes = NDArray[np.uint8]
+Data = bytes | bytearray | memoryview | NDArray[Any] | str | os.PathLike[str]
+"""Bytes, a bytearray, memoryview or array of any dtype; or a path as str or PathLike."""
+
+
+class Source:
+    """Bytes of known size, to be read once in order; a context manager.
+
+    Raises
+    ------
+    InputError
+        Neither a path nor something with a contiguous buffer, or no regular file.
+    OSError
+        The file can't be opened.
+    """
+
+    def __init__(self, data: Data) -> None:
+        self._file: BinaryIO | None = None
+        self._memory: Bytes | None = None
+        if isinstance(data, (str, os.PathLike)):
+            path = Path(data)
+            if not path.is_file():
+                raise InputError(f"{path} is not a file; pass bytes, an array or the path of a file")
+            self._file = path.open("rb")
+            self.size = os.fstat(self._file.fileno()).st_size
+            self.name = path.name
+        else:
+            self._memory = _flat(data)
+            self.size = len(self._memory)
+            self.name = f"{self.size:,} bytes"
+        self._at = 0
+        self._hash = hashlib.sha256()
+
+    def read(self, nbytes: int) -> Bytes:
+        """The next bytes: uint8[nbytes], a view of the caller's memory where it is in memory.
+
+        Raises
+        ------
+        InputError
+            The file became shorter than it was.
+        """
+        if self._memory is not None:
+            piece = self._memory[self._at : self._at + nbytes]
+        else:
+            assert self._file is not None
+            piece = np.fromfile(self._file, np.uint8, nbytes)
+            if piece.size != nbytes:
+                ended = self._at + piece.size
+                raise InputError(f"{self.name} ended at byte {ended:,} of {self.size:,}: it changed while it was read")
+        self._at += nbytes
+        self._hash.update(piece.data)
+        return piece
+
+    def sha256(self) -> bytes:
+        """Digest of what was read so far."""
+        return self._hash.digest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _flat(data: object) -> Bytes:
+    try:
+        view = memoryview(data)  # type: ignore[arg-type] # what has no buffer is told so below
+    except TypeError:
+        raise InputError(f"data is {type(data).__name__}; expected bytes, an array, or the path of a file") from None
+    if not view.c_contiguous:
+        raise InputError("the array is not contiguous; pass numpy.ascontiguousarray(data)")
+    return np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)

@@ -92,11 +92,9 @@ def identifiers(values: Any) -> Strings:
     return objects(listed)
 
 
-def objects(listed: Sequence[str]) -> Strings:
-    """Make an array of the strings themselves."""
-    column = np.empty(len(listed), np.object_)
-    column[:] = listed
-    return column
+def objects(listed: Sequence[str] | NDArray[Any]) -> Strings:
+    """Make an object array of the strings themselves."""
+    return np.fromiter(listed, np.object_, len(listed))
 
 
 def check_coordinates(lat: Floats, lon: Floats, ids: Sequence[str] | Strings | None = None) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,14 @@ def _column(field: str, names: Sequence[str], where: str = "") -> str:
 
 
 def _from_rows(rows: list[Any]) -> Table:
-    if rows and all(isinstance(row, Mapping) for row in rows):
+    kinds = set(map(type, rows))
+    if rows and all(issubclass(kind, Mapping) for kind in kinds):
         return _from_records(rows)
-    for index, row in enumerate(rows):
-        if not isinstance(row, (tuple, list)) or len(row) != len(_FIELDS):
-            raise InvalidNodeError(index, None, "row", row, "(id, lat, lon, latency_ms), or mappings throughout")
-    ids, lat, lon, latency_ms = zip(*rows, strict=True) if rows else ((), (), (), ())
+    if not all(issubclass(kind, (tuple, list)) for kind in kinds) or set(map(len, rows)) - {len(_FIELDS)}:
+        for index, row in enumerate(rows):
+            if not isinstance(row, (tuple, list)) or len(row) != len(_FIELDS):
+                raise InvalidNodeError(index, None, "row", row, "(id, lat, lon, latency_ms), or mappings throughout")
+    ids, lat, lon, latency_ms = (list(map(itemgetter(place), rows)) for place in range(len(_FIELDS)))
     return Table(ids, lat, lon, latency_ms)
 
 

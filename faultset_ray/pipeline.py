@@ -46,10 +46,8 @@ def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int =
         raise EmptyNodesError
     columns.check_lengths(ids=ids, latencies=latencies)
     indices = _failover_indices(latencies, threshold, ids, threads)
-    if isinstance(ids, np.ndarray):
-        survivors: list[str] = ids[indices].tolist()
-        return survivors
-    return list(map(ids.__getitem__, indices.tolist()))
+    survivors: list[str] = columns.objects(ids).take(indices).tolist()
+    return survivors
 
 
 async def failover_async(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -141,7 +139,7 @@ def faultset(
         survivors, _ = select_grouped(fleet.latency_ms, groups.order, groups.starts, limit)
     if len(survivors) == 0:
         raise _no_survivors(limit, cells)
-    ids: list[str] = fleet.ids[survivors].tolist()
+    ids: list[str] = fleet.ids.take(survivors).tolist()  # take beats indexing here
     return ids
 
 

@@ -22,6 +22,8 @@ Indices = NDArray[np.int64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, made odd."""
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64((1 << 32) - 1)
 
 
 class Groups(NamedTuple):
@@ -42,9 +44,12 @@ def group_cells(cells: Cells) -> Groups:
         keys = np.empty(len(cells), np.uint64)
         injective = _pack(cells, index_mask, keys)
         keys.sort()
-        first, begins = _runs(keys, index_mask)
-        if injective or _is_uniform(keys, cells, index_mask, begins):
-            return Groups(*_emit(keys, cells, index_mask, begins, np.argsort(first)))
+        runs = np.empty(_count_runs(keys, index_mask), np.uint64)
+        _find_runs(keys, index_mask, runs)
+        runs.sort()
+        groups = Groups(np.empty(len(cells), np.int64), np.empty(len(runs) + 1, np.int64), np.empty_like(runs))
+        if _emit(keys, cells, index_mask, runs, injective, *groups):
+            return groups
     return _unique(cells)
 
 
@@ -70,47 +75,41 @@ def _pack(cells: Any, index_mask: Any, keys: Any) -> Any:
 
 
 @kernel()
-def _runs(keys: Any, index_mask: Any) -> Any:
-    """First node of each run of equal hashes, and where in ``keys`` it begins."""
+def _count_runs(keys: Any, index_mask: Any) -> Any:
+    """Count the runs of equal hashes."""
     runs = 1
     for j in range(1, len(keys)):
         runs += (keys[j] ^ keys[j - 1]) > index_mask
-    first = np.empty(runs, np.int64)
-    begins = np.empty(runs + 1, np.int64)
+    return runs
+
+
+@kernel()
+def _find_runs(keys: Any, index_mask: Any, runs: Any) -> None:
+    """Write for each run its first node, and in the low half the place in ``keys`` where it begins."""
     run = 0
     for j in range(len(keys)):
         if j == 0 or (keys[j] ^ keys[j - 1]) > index_mask:
-            first[run] = np.int64(keys[j] & index_mask)
-            begins[run] = j
+            runs[run] = (keys[j] & index_mask) << _HALF | np.uint64(j)
             run += 1
-    begins[runs] = len(keys)
-    return first, begins
 
 
 @kernel()
-def _is_uniform(keys: Any, cells: Any, index_mask: Any, begins: Any) -> Any:
-    """Tell whether each run is of one cell."""
-    for run in range(len(begins) - 1):
-        cell = cells[np.int64(keys[begins[run]] & index_mask)]
-        for j in range(begins[run] + 1, begins[run + 1]):
-            if cells[np.int64(keys[j] & index_mask)] != cell:
-                return False
-    return True
-
-
-@kernel()
-def _emit(keys: Any, cells: Any, index_mask: Any, begins: Any, appearance: Any) -> Any:
-    """Write the runs out in order of first appearance."""
-    order = np.empty(len(keys), np.int64)
-    starts = np.empty(len(appearance) + 1, np.int64)
-    distinct = np.empty(len(appearance), np.uint64)
+def _emit(
+    keys: Any, cells: Any, index_mask: Any, runs: Any, injective: Any, order: Any, starts: Any, distinct: Any
+) -> bool:
+    """Write the groups in the order of ``runs``; return False if a run is of more than one cell."""
     at = 0
-    for g in range(len(appearance)):
-        begin, end = begins[appearance[g]], begins[appearance[g] + 1]
+    for g in range(len(runs)):
+        cell = cells[np.int64(runs[g] >> _HALF)]
+        distinct[g] = cell
         starts[g] = at
-        distinct[g] = cells[np.int64(keys[begin] & index_mask)]
-        for j in range(begin, end):
-            order[at] = np.int64(keys[j] & index_mask)
+        j = begin = np.int64(runs[g] & _LOW_HALF)
+        while j < len(keys) and (keys[j] ^ keys[begin]) <= index_mask:
+            index = np.int64(keys[j] & index_mask)
+            if not injective and cells[index] != cell:
+                return False
+            order[at] = index
             at += 1
-    starts[len(appearance)] = at
-    return order, starts, distinct
+            j += 1
+    starts[len(runs)] = at
+    return True

@@ -14,9 +14,10 @@ FAST := not long and not host
 CORE_TIERS := tests/unit tests/property tests/golden tests/contract
 
 VERSIONS := 3.11 3.12 3.13
+LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-long test-host test-all lint bench docs
+.PHONY: help setup drill test test-fast test-long test-host test-all lint bench docs $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -39,7 +40,7 @@ drill: setup ## the main job: real fleet, real file, 7 Ray nodes, 3 killed, ever
 lint: setup ## style, format, layers, types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 	$(PY) -m mypy
 
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
@@ -47,6 +48,11 @@ test: lint test-fast ## lint, types and the fast tiers, the core once more witho
 test-fast: setup
 	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "$(FAST) and not ray"
 	$(PYTEST) -m "$(FAST)"
+
+test-long: $(LONG) ## every large count; each is a target test-long-NAME and takes COUNT= and SEED=
+
+$(LONG): test-long-%: setup
+	COUNT=$(COUNT) SEED=$(SEED) $(PYTEST) tests/long/test_long_$*.py -m long
 
 test-host: setup ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
 	@$(PY) tests/host/run $(ARGS)

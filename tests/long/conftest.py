@@ -1,0 +1,39 @@
+"""The large counts: ``make test-long-NAME COUNT=… SEED=…`` runs one, and each says what it did.
+
+A test takes the fixture ``large``, asks it for its ``count`` and ``seed``, and a line with both and with the
+seconds stands in the summary.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+
+import pytest
+
+lines: list[str] = []
+
+
+@dataclass
+class Large:
+    seed: int
+    counted: int = 0
+
+    def count(self, default: int) -> int:
+        self.counted = int(os.environ.get("COUNT") or default)
+        return self.counted
+
+
+@pytest.fixture
+def large(request):
+    run = Large(int(os.environ.get("SEED") or 1))
+    before = time.monotonic()
+    yield run
+    seconds = time.monotonic() - before
+    lines.append(f"{request.node.nodeid}: count {run.counted:,}, seed {run.seed}, {seconds:.1f} s")
+
+
+def pytest_terminal_summary(terminalreporter):
+    if lines:
+        terminalreporter.section("large counts")
+        for line in lines:
+            terminalreporter.line(line)

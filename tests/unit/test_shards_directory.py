@@ -75,6 +75,11 @@ def test_copies_count_once(tmp_path):
     assert caught.value.missing == {2: "missing", 3: "missing"}
 
 
+def test_the_first_of_two_copies_is_taken(tmp_path):
+    group = choose(scan(lay(tmp_path, named(ONE) | {"0.shard": ONE[2], "z.shard": ONE[2]})))
+    assert group.paths[2].name == "0.shard"
+
+
 def test_reasons_are_told_per_shard(tmp_path):
     flipped = bytearray(ONE[2])
     flipped[100] ^= 1

@@ -248,6 +248,9 @@ def test_a_private_store_is_gone_when_its_process_is_killed(tmp_path, whom):
         assert set(targets.values()) - {"/dev/null"} == {
             target for target in targets.values() if target.startswith("pipe:")
         }
+        for gentle in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            os.kill(int(reaper.name), gentle)
+        assert reapers(path) == [reaper]
         assert path.exists()
         if whom == "group":
             os.killpg(process.pid, signal.SIGKILL)

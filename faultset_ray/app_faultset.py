@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.at(f"{column}, item {error.index + 1}"))
     except FaultsetError as error:
         return _fail(error)
-    except Exception as error:  # noqa: BLE001 - the boundary: a user gets a line, not a traceback
+    except Exception as error:
         LOG.debug("internal error", exc_info=True)
         print(f"error: internal error, {type(error).__name__}: {error}", file=sys.stderr)
         return FaultsetError.exit_code

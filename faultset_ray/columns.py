@@ -39,7 +39,7 @@ def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None)
     field : str
         Name of the column, for errors. In ``latency_ms`` None means "no measurement" and becomes NaN.
     values : array or sequence of int or float, length n
-        Booleans, strings and other objects are refused. An array that is float64 already is not copied.
+        Booleans, strings and other objects are refused. An array of contiguous float64 is not copied.
     ids : sequence of str, optional
         Names the node in errors.
 
@@ -52,7 +52,7 @@ def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None)
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise InputError(f"{field} has shape {values.shape}; expected one dimension")
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
-        return values.astype(np.float64, copy=False)
+        return np.ascontiguousarray(values, np.float64)
     listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if set(map(type, listed)) <= {float, int}:
         with suppress(OverflowError):  # an int past the range of float64: the loop below finds which

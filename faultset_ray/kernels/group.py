@@ -38,7 +38,7 @@ class Groups(NamedTuple):
 
 
 def group_cells(cells: Cells) -> Groups:
-    """Group equal cells of uint64[n], n ≥ 1; the result's arrays are new."""
+    """Group equal cells of uint64[n]; the result's arrays are new."""
     if HAVE_NUMBA:
         index_mask = np.uint64((1 << len(cells).bit_length()) - 1)
         keys = np.empty(len(cells), np.uint64)
@@ -77,7 +77,7 @@ def _pack(cells: Any, index_mask: Any, keys: Any) -> Any:
 @kernel()
 def _count_runs(keys: Any, index_mask: Any) -> Any:
     """Count the runs of equal hashes."""
-    runs = 1
+    runs = min(1, len(keys))
     for j in range(1, len(keys)):
         runs += (keys[j] ^ keys[j - 1]) > index_mask
     return runs

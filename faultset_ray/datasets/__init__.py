@@ -112,7 +112,7 @@ def azure_fleet(observer: str = "westeurope", per_region: int = 4, seed: int = 0
     lat = np.repeat(regions.lat, per_region) + SCATTER_DEG * draws[0]
     lon = np.repeat(regions.lon, per_region) + SCATTER_DEG * draws[1]
     latency_ms = np.repeat(_seen_from(observer), per_region) * (1.0 + JITTER * draws[2])
-    return Fleet(ids, lat.round(4), lon.round(4), latency_ms.round(3), name="azure")
+    return Fleet(ids, lat.round(4), lon.round(4), latency_ms.round(3))
 
 
 def _seen_from(observer: str) -> NDArray[np.float64]:

@@ -16,11 +16,11 @@ from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.backends import load
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.shards import Shards, bind
-from faultset_ray.driver.sink import Out
 from faultset_ray.errors import InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store import StoreInfo
 

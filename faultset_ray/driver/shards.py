@@ -10,7 +10,6 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
-from faultset_ray.driver.sink import Out, sink_for
 from faultset_ray.errors import ClusterError, InputError, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object
@@ -18,6 +17,7 @@ from faultset_ray.objects.encode import StoreRef, write_object
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import place_shards
 from faultset_ray.objects.shardset import HeldShard, ShardSet
+from faultset_ray.objects.sink import Out, sink_for
 from faultset_ray.objects.source import Data, Source
 from faultset_ray.objects.store import StoreInfo
 from faultset_ray.shards.format import Header

@@ -14,11 +14,11 @@ from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.compose import Survivors
 from faultset_ray.driver.asynchronous import AsyncDriver, open_backend, system_name
 from faultset_ray.driver.shards import bind
-from faultset_ray.driver.sink import Out
 from faultset_ray.errors import BackendClosed, InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store import StoreInfo
 

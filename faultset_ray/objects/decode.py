@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from faultset_ray.limits import READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.pool import Window, run_again
+from faultset_ray.objects.pool import Turns, Window, run_again
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
@@ -94,7 +93,7 @@ async def read_object(
     unusable = {index: "missing" for index in range(header.n) if index not in stores}
     hasher = hashlib.sha256()
     window = Window(layout.stripe_bytes)
-    turn = _Turns()
+    turn = Turns()
 
     async def one(stripe: int) -> None:
         at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=1.0)
@@ -121,35 +120,3 @@ def _take(hasher: Any, write: Write, start: int, data: Bytes) -> None:
 def _reader_place(stores: Mapping[int, StoreRef], unusable: Mapping[int, str], stripe: int) -> str | None:
     usable = [index for index in sorted(stores) if index not in unusable]
     return stores[usable[stripe % len(usable)]].place if usable else None
-
-
-class _Turns:
-    """Lets stripes through in order, whichever order they are done in."""
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._moved = asyncio.Condition()
-
-    def of(self, stripe: int) -> _Turn:
-        return _Turn(self, stripe)
-
-    async def enter(self, stripe: int) -> None:
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._next == stripe)
-
-    async def leave(self) -> None:
-        async with self._moved:
-            self._next += 1
-            self._moved.notify_all()
-
-
-class _Turn:
-    def __init__(self, turns: _Turns, stripe: int) -> None:
-        self._turns = turns
-        self._stripe = stripe
-
-    async def __aenter__(self) -> None:
-        await self._turns.enter(self._stripe)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._turns.leave()

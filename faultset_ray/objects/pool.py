@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -48,6 +49,28 @@ class Window:
             await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # the first is why the others were cancelled
+
+
+class Turns:
+    """Lets pieces of work through one after another in order of their numbers, from 0 on.
+
+    >>> async with turns.of(stripe):
+    ...     write(data)
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._moved = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, number: int) -> AsyncIterator[None]:
+        """Wait until all lower numbers are through."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._next == number)
+        yield
+        async with self._moved:
+            self._next += 1
+            self._moved.notify_all()
 
 
 async def run_again(

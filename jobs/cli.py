@@ -1,0 +1,38 @@
+"""The command ``faultset``: every job is a verb of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from faultset_ray._version import __version__
+from jobs.decode import decode
+from jobs.drill import drill
+from jobs.encode import encode
+from jobs.failover import failover
+from jobs.output import run
+
+application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+for job in (failover, encode, decode, drill):
+    application.command()(job)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@application.callback()
+def faultset(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which nodes can be trusted, region by region, and no data lost when some are gone."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(application)

@@ -1,0 +1,35 @@
+"""Where a job runs: on the cluster that it is given, or in this process."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.driver.asynchronous import open_backend, system_name
+
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to use: HOST:PORT or 'auto'. RAY_ADDRESS, which a submitted job has, does too."),
+]
+BackendName = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="'ray', 'local' (this process), or 'auto': Ray where a cluster is named, else this process.",
+    ),
+]
+
+
+def chosen(backend: str, address: str | None) -> str:
+    """The name of the backend that a job's options mean."""
+    if backend == "auto":
+        return "ray" if address or os.environ.get("RAY_ADDRESS") else "local"
+    return backend
+
+
+def private_backend(backend: str, address: str | None) -> Backend:
+    """A backend that ends with this job."""
+    return open_backend(chosen(backend, address), system_name(None), address)

@@ -1,0 +1,51 @@
+"""Shard files back into the file: ``python -m jobs.decode``, ``faultset decode``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.objects.files import DecodedFile, decode_directory
+from jobs.connecting import Address, BackendName, private_backend
+from jobs.output import app, console, finish, run
+
+
+def decode(
+    directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: all of it, or nothing.")],
+    backend: BackendName = "auto",
+    address: Address = None,
+) -> None:
+    """Bring a file back from whichever of its shards are left and sound."""
+    begun = time.perf_counter()
+    done = asyncio.run(_decode(private_backend(backend, address), directory, out))
+    seconds = time.perf_counter() - begun
+    console.print(f"{directory} → {out}, {done.size:,} bytes of {done.spec} in {seconds:.2f} s")
+    for index, why in sorted(done.unusable.items()):
+        console.print(f"  shard {index}: {why}")
+    finish(
+        {
+            "file": str(out),
+            "code": done.spec,
+            "size": done.size,
+            "sha256": done.sha256,
+            "unusable": {str(index): why for index, why in sorted(done.unusable.items())},
+            "seconds": round(seconds, 3),
+        }
+    )
+
+
+async def _decode(backend: Backend, directory: Path, out: Path) -> DecodedFile:
+    try:
+        return await decode_directory(backend, directory, out)
+    finally:
+        await backend.close()
+
+
+if __name__ == "__main__":
+    run(app(decode))

@@ -1,0 +1,211 @@
+"""The main job: a real cluster on this machine loses nodes, and nothing else is lost.
+
+``python -m jobs.drill``, ``faultset drill``, ``make drill``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import llvmlite
+import numpy as np
+import typer
+
+from actors.local_cluster import LocalCluster, LocalNode
+from faultset_ray import codes, geohash
+from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
+from faultset_ray.control.compose import Survivors
+from faultset_ray.datasets import azure_fleet, azure_regions
+from faultset_ray.driver.sync import Driver, connect
+from faultset_ray.errors import FaultsetError, InputError, RegionTimeout
+from faultset_ray.model import Fleet
+from jobs import drill_report, oracle
+from jobs.output import INTERNAL, app, console, fail, finish, run
+
+R = TypeVar("R")
+
+OBSERVER = "westeurope"
+PER_REGION = 20
+PRECISION = 3
+RESTORED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A node that was killed."""
+
+    place: str
+    region: str
+    pids: Sequence[int]
+
+
+class Clock:
+    """Seconds of each named step, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, step: str, work: Callable[[], R]) -> R:
+        """Do the work, and note how long it took."""
+        with console.status(step):
+            begun = time.perf_counter()
+            done = work()
+            self.seconds[step] = round(time.perf_counter() - begun, 3)
+        return done
+
+
+def default_file() -> Path:
+    """A real binary of some 170 MB that is installed with numba: LLVM."""
+    [library] = (Path(llvmlite.__file__).parent / "binding").glob("libllvmlite.*")
+    return library
+
+
+def drill(
+    seed: Annotated[int, typer.Option(help="Of the fleet, of where the nodes stand and of which are killed.")] = 0,
+    nodes: Annotated[int, typer.Option(help="Ray nodes to start, each a raylet of its own.")] = 7,
+    code: Annotated[str, typer.Option(help="The erasure code.")] = "rs:4+3",
+    kill: Annotated[int, typer.Option(help="Nodes to kill -9, with all their processes.")] = 3,
+    file: Annotated[
+        Path | None, typer.Option(help="File to encode; by default LLVM's library, 170 MB, which numba brings.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Survivors answer within so many ms.")] = 100.0,
+    report: Annotated[Path | None, typer.Option(help="Write the JSON report to this file too.")] = None,
+) -> None:
+    """Start Ray nodes, ask for survivors, encode a file over them, kill some, and get every byte back.
+
+    Ends with 0 only if the file is whole again and the survivors equal the oracle's.
+    """
+    _check(seed, nodes, kill, code)
+    path = file or default_file()
+    result: dict[str, Any] = {"seed": seed, "nodes": nodes, "code": code, "file": str(path)}
+    try:
+        _drill(result, seed, nodes, code, kill, path, threshold)
+    except FaultsetError as error:
+        _write(report, {**result, "error": {"code": error.code, "message": str(error)}})
+        raise fail(error, result) from error
+    _write(report, result)
+    finish(result)
+    if not result["passed"]:
+        raise typer.Exit(INTERNAL)
+
+
+def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, path: Path, threshold: float) -> None:
+    clock = Clock()
+    result["seconds"] = clock.seconds
+    dice = random.Random(seed)  # noqa: S311 - a drill is to be repeatable
+    regions = dice.sample(azure_regions().names, nodes)
+    fleet = azure_fleet(OBSERVER, PER_REGION, seed)
+    with tempfile.TemporaryDirectory(prefix="faultset-drill-") as scratch:
+        stores = Path(scratch, "stores")
+        stores.mkdir()
+        specs = [_spec(region) for region in regions]
+        cluster = clock.time(f"start {nodes} Ray nodes", lambda: LocalCluster(specs, store_dir=str(stores)))
+        with cluster:
+            region_of = dict(zip(cluster.node_ids, regions, strict=True))
+            driver = clock.time("connect", lambda: connect(cluster.address, region_actors=nodes))
+            with driver:
+                registered = clock.time(f"register {len(fleet):,} nodes", lambda: driver.register(fleet, PRECISION))
+                before = clock.time("survivors", lambda: _survivors(driver, registered, threshold))
+                drill_report.survivors("Survivors", registered, before)
+                shards = clock.time("encode", lambda: driver.encode(path, code))
+                drill_report.shards(shards, region_of)
+                result |= {"survivors_before": before.ids.tolist(), "sha256_in": shards.sha256, "size": shards.size}
+
+                doomed = dice.sample(cluster.node_ids, kill)
+                victims = clock.time("kill", lambda: [Victim(id_, region_of[id_], cluster.kill(id_)) for id_ in doomed])
+                lost = [index for index, (place, _) in sorted(shards.locations.items()) if place in doomed]
+                result["killed"] = [
+                    {"place": victim.place, "region": victim.region, "pids": list(victim.pids)} for victim in victims
+                ]
+                result["lost_shards"] = lost
+                drill_report.killed(victims, lost)
+
+                out = Path(scratch, "again")
+                clock.time("decode", lambda: driver.decode(shards, out))
+                result["sha256_out"] = _sha256(out)
+                after = clock.time(
+                    "survivors without them",
+                    lambda: _without(driver, registered, [v.region for v in victims], threshold),
+                )
+                drill_report.survivors("Survivors without the killed", registered, after)
+                result["survivors_after"] = after.ids.tolist()
+    expected = _expected(fleet, [victim.region for victim in victims], threshold)
+    whole = result["sha256_in"] == _sha256(path) == result["sha256_out"]
+    equal = (result["survivors_before"], result["survivors_after"]) == expected
+    result["bytes_back"] = whole
+    result["survivors_equal_oracle"] = equal
+    result["passed"] = whole and equal
+    drill_report.verdict(result, shards, clock.seconds)
+
+
+def _spec(region: str) -> LocalNode:
+    regions = azure_regions()
+    at = regions.names.index(region)
+    cell = geohash.encode(float(regions.lat[at]), float(regions.lon[at]), 5)
+    return LocalNode({LABEL_STORE: "true", LABEL_REGION: region, LABEL_CELL: cell})
+
+
+def _survivors(driver: Driver, fleet: Fleet, threshold: float) -> Survivors:
+    return driver.survivors(threshold_ms=threshold, fleet=fleet.name, partial=False)
+
+
+def _without(driver: Driver, fleet: Fleet, dead_regions: Sequence[str], threshold: float) -> Survivors:
+    """The survivors, once what stood in the dead regions was seen to be silent.
+
+    Region actors that died with their Ray nodes are replaced by the driver as it finds them gone.
+    """
+    assert fleet.handles is not None
+    silent = fleet.handles[in_regions(fleet, dead_regions)]
+    nothing = np.full(len(silent), np.nan)
+    deadline = time.monotonic() + RESTORED_SECONDS
+    while True:
+        answer = driver.survivors(threshold_ms=threshold, fleet=fleet.name)
+        if answer.whole and driver.observe(silent, nothing, fleet=fleet.name) == len(silent):
+            return _survivors(driver, fleet, threshold)
+        if time.monotonic() > deadline:
+            raise RegionTimeout(answer.missing_regions, len(answer.by_region), RESTORED_SECONDS)
+        time.sleep(0.1)
+
+
+def in_regions(fleet: Fleet, regions: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which nodes stand in the given Azure regions, by their ids: bool[n]."""
+    return np.isin([node_id.rpartition("-")[0] for node_id in fleet.ids], list(regions))
+
+
+def _expected(fleet: Fleet, dead_regions: Sequence[str], threshold: float) -> tuple[list[str], list[str]]:
+    dead = in_regions(fleet, dead_regions)
+    alive = [node for node, is_dead in zip(fleet, dead, strict=True) if not is_dead]
+    return oracle.survivors(fleet, threshold, PRECISION), oracle.survivors(alive, threshold, PRECISION)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(seed: int, nodes: int, kill: int, code: str) -> None:
+    codes.get(code)
+    most = len(azure_regions().names)
+    if not 1 <= nodes <= most:
+        raise InputError(f"--nodes is {nodes}; expected 1 to {most}, one for each Azure region at most")
+    if not 0 <= kill < nodes:
+        raise InputError(f"--kill is {kill}; expected 0 to {nodes - 1}: one node must be left")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; expected 0 or more")
+
+
+def _write(report: Path | None, result: dict[str, Any]) -> None:
+    if report is not None:
+        report.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(app(drill))

@@ -21,14 +21,13 @@ from actors.net import RayNet, fetch
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
 from faultset_ray.errors import BackendClosed, ClusterError, PlaceUnreachable, RemoteFailure
-from faultset_ray.limits import SPAWN_SECONDS
+from faultset_ray.limits import SPAWN_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
 _LOG = logging.getLogger(__name__)
-_TASK_CALLS = 10
 _CLOSE_SECONDS = 5.0
 _HEAD_RESOURCE = "node:__internal_head__"
 
@@ -164,12 +163,11 @@ class RayBackend(RayNet):
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
         self._check_open()
         target = getattr(task, "__name__", "task")
-        seconds = self._deadline * _TASK_CALLS
         with ray_faults(target):
             remote = _remote_task.options(name=target, **self._placed(at))
             ref = remote.remote(self.namespace, at.cpus, task, *args, **kwargs)
             try:
-                return cast("R", await fetch(ref, target, "run", seconds))
+                return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
             except BaseException:
                 ray.cancel(ref, force=False)
                 raise

@@ -48,6 +48,11 @@ READ_SECONDS: Final = 10.0
 """Deadline of reading one block: a store that is later counts as lost for this read."""
 SEAL_SECONDS: Final = 60.0
 """Deadline of sealing a shard, which waits for the disk."""
+TASK_SECONDS: Final = 120.0
+"""Deadline of one task, its wait for a free CPU included."""
+CODING_CPUS: Final = 0.5
+"""CPU share of a coding task: half of its time it waits for stores, and beside region actors it still fits on
+a place of one CPU."""
 TASK_ATTEMPTS: Final = 4
 """How often a coding task may be lost before its write or read fails."""
 WRITE_ATTEMPTS: Final = 3

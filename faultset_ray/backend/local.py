@@ -21,13 +21,12 @@ from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
 from faultset_ray.backend.spread import choose_place
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
-from faultset_ray.limits import CALL_SECONDS
+from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
-_TASK_CALLS = 10
 
 
 class _Hosted(Generic[S]):
@@ -146,13 +145,12 @@ class LocalBackend:
         self._check_open()
         name = getattr(task, "__name__", "task")
         place = self._choose(name, at)
-        seconds = self._deadline * _TASK_CALLS
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(TASK_SECONDS):
                 with typed_errors(name):
                     result = await task(self.within(CALL_SECONDS), *args, **kwargs)
         except TimeoutError:
-            raise CallTimeout(place, name, seconds) from None
+            raise CallTimeout(place, name, TASK_SECONDS) from None
         if place not in self._places:
             raise PlaceUnreachable(place, "the place was lost while it ran a task")
         return result

@@ -181,8 +181,8 @@ class Backend(Net, Protocol):
     ) -> Awaitable[R]:
         """Run a module-level coroutine function once, somewhere; it gets a :class:`Net` first.
 
-        Not retried here: the caller knows whether it may be. The deadline is ten times that of a
-        call, since a task makes several. Errors as in :meth:`Net.call`.
+        Not retried here: the caller knows whether it may be. Errors as in :meth:`Net.call`; the deadline
+        is ``TASK_SECONDS``, waiting for resources included.
         """
         ...
 

@@ -23,14 +23,13 @@ from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
 from faultset_ray.backend.spread import choose_place
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
-from faultset_ray.limits import CALL_SECONDS, SPAWN_SECONDS
+from faultset_ray.limits import CALL_SECONDS, SPAWN_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
 _EPOCH_MS = 1_800_000_000_000
-_TASK_CALLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +241,8 @@ class SimBackend:
         name = getattr(task, "__name__", "task")
         place = self._choose(name, at)
         incarnation = self._world.alive[place]
-        seconds = self._deadline * _TASK_CALLS
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(TASK_SECONDS):
                 await self._carry(f"-> run {name} at {place}")
                 with typed_errors(name):
                     result = await task(self.within(CALL_SECONDS), *args, **kwargs)
@@ -252,7 +250,7 @@ class SimBackend:
                     raise PlaceUnreachable(place, "the place was lost while it ran a task")
                 await self._carry(f"<- run {name} at {place}")
         except TimeoutError:
-            raise CallTimeout(place, name, seconds) from None
+            raise CallTimeout(place, name, TASK_SECONDS) from None
         return result
 
     def share(self, value: R) -> R:

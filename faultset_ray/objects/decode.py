@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.errors import DigestMismatch
-from faultset_ray.limits import READ_SECONDS
+from faultset_ray.limits import CODING_CPUS, READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.place_store import PlaceStore
@@ -96,7 +96,7 @@ async def read_object(
     turn = Turns()
 
     async def one(stripe: int) -> None:
-        at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=1.0)
+        at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=CODING_CPUS)
         data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, dict(unusable))
         # damage is this stripe's alone; who is gone need not be asked again
         unusable.update((index, why) for index, why in found.items() if not why.startswith("corrupt"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.errors import ClusterError, StoresLost
-from faultset_ray.limits import CALL_SECONDS, SEAL_SECONDS
+from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again
 from faultset_ray.objects.source import Source
@@ -127,7 +127,7 @@ async def write_object(
 
 async def _write_stripe(backend: Backend, rows: Bytes, header: Header, stripe: int, stores: Sequence[StoreRef]) -> None:
     shared = backend.share(rows)
-    near = At(place=stores[stripe % len(stores)].place, soft=True, cpus=1.0)
+    near = At(place=stores[stripe % len(stores)].place, soft=True, cpus=CODING_CPUS)
     failed = await run_again(backend, encode_stripe, near, shared, header, stripe, stores)
     if failed:
         raise StoresLost(failed)

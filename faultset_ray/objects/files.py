@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.errors import DigestMismatch, InputError
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT
+from faultset_ray.limits import CODING_CPUS, STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.decode import decode_rows
 from faultset_ray.objects.encode import encode_rows
 from faultset_ray.objects.gather import gather_rows
@@ -29,7 +29,7 @@ from faultset_ray.shards.reader import ShardReader
 from faultset_ray.shards.writer import ShardWriter
 
 Bytes = NDArray[np.uint8]
-_CODING = At(cpus=1.0)
+_CODING = At(cpus=CODING_CPUS)
 
 
 @dataclass(frozen=True, slots=True)

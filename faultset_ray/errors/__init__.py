@@ -1,0 +1,131 @@
+"""Every error of faultset-ray, one tree::
+
+    FaultsetError
+    ├── InputError (ValueError)              exit 2
+    │   ├── EmptyNodesError
+    │   ├── LengthMismatchError
+    │   ├── MissingColumnError
+    │   ├── NegativeThresholdError
+    │   ├── InvalidNodeError
+    │   ├── DuplicateIdError
+    │   ├── InvalidGeohashError
+    │   ├── InvalidCodeSpec
+    │   ├── LimitExceeded
+    │   ├── UnknownFleet
+    │   └── UnsupportedOperation
+    ├── NoSurvivorsError (ValueError)        exit 1
+    ├── CodingError (ValueError)             exit 3
+    │   ├── NotEnoughShards
+    │   ├── ShardSizeError
+    │   ├── InvalidShardIndex
+    │   ├── CorruptShard
+    │   ├── UnsupportedFormat
+    │   ├── IncompleteShard
+    │   ├── ShardNotFound
+    │   ├── DigestMismatch
+    │   └── AmbiguousObjectError
+    └── ClusterError (RuntimeError)          exit 5
+        ├── AuthError
+        ├── ClusterUnreachable
+        ├── PlaceUnreachable
+        ├── StoresLost
+        ├── CallTimeout
+        ├── RegionTimeout
+        ├── NotEnoughPlaces
+        ├── StoreFailure
+        ├── VersionSkew
+        ├── StaleEpoch
+        ├── CoordinatorUnavailable
+        ├── BackendClosed
+        └── RemoteFailure
+
+Each class has a stable :attr:`~FaultsetError.code`, the process exit code that a command ends with,
+and its numbers as attributes. Constructors pass all their arguments on positionally and the message
+is made in ``__str__``, so that an error arrives through Ray (or any pickle) as its own class.
+"""
+
+from faultset_ray.errors.base import FaultsetError
+from faultset_ray.errors.cluster import (
+    AuthError,
+    BackendClosed,
+    CallTimeout,
+    ClusterError,
+    ClusterUnreachable,
+    CoordinatorUnavailable,
+    NotEnoughPlaces,
+    PlaceUnreachable,
+    RegionTimeout,
+    RemoteFailure,
+    StaleEpoch,
+    StoreFailure,
+    StoresLost,
+    VersionSkew,
+)
+from faultset_ray.errors.coding import (
+    AmbiguousObjectError,
+    CodingError,
+    CorruptShard,
+    DigestMismatch,
+    IncompleteShard,
+    InvalidShardIndex,
+    NotEnoughShards,
+    ShardNotFound,
+    ShardSizeError,
+    UnsupportedFormat,
+)
+from faultset_ray.errors.inputs import (
+    DuplicateIdError,
+    EmptyNodesError,
+    InputError,
+    InvalidCodeSpec,
+    InvalidGeohashError,
+    InvalidNodeError,
+    LengthMismatchError,
+    LimitExceeded,
+    MissingColumnError,
+    NegativeThresholdError,
+    NoSurvivorsError,
+    UnknownFleet,
+    UnsupportedOperation,
+)
+
+__all__ = [
+    "AmbiguousObjectError",
+    "AuthError",
+    "BackendClosed",
+    "CallTimeout",
+    "ClusterError",
+    "ClusterUnreachable",
+    "CodingError",
+    "CoordinatorUnavailable",
+    "CorruptShard",
+    "DigestMismatch",
+    "DuplicateIdError",
+    "EmptyNodesError",
+    "FaultsetError",
+    "IncompleteShard",
+    "InputError",
+    "InvalidCodeSpec",
+    "InvalidGeohashError",
+    "InvalidNodeError",
+    "InvalidShardIndex",
+    "LengthMismatchError",
+    "LimitExceeded",
+    "MissingColumnError",
+    "NegativeThresholdError",
+    "NoSurvivorsError",
+    "NotEnoughPlaces",
+    "NotEnoughShards",
+    "PlaceUnreachable",
+    "RegionTimeout",
+    "RemoteFailure",
+    "ShardNotFound",
+    "ShardSizeError",
+    "StaleEpoch",
+    "StoreFailure",
+    "StoresLost",
+    "UnknownFleet",
+    "UnsupportedFormat",
+    "UnsupportedOperation",
+    "VersionSkew",
+]

@@ -1,0 +1,208 @@
+"""What goes wrong between machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from faultset_ray.errors.base import FaultsetError, listed
+
+
+class ClusterError(FaultsetError, RuntimeError):
+    """Raised when the cluster, or a part of it, did not do what was asked."""
+
+    code = "cluster_error"
+    exit_code = 5
+
+
+class AuthError(ClusterError):
+    """Raised when the Ray cluster refuses this client's token, or it has none."""
+
+    code = "auth"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"Ray cluster at {self.address} refused this client: {self.reason}; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the token that the cluster was started with"
+        )
+
+
+class ClusterUnreachable(ClusterError):
+    """Raised when no Ray cluster answers at an address."""
+
+    code = "cluster_unreachable"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no Ray cluster answers at {self.address}: {self.reason}"
+
+
+class PlaceUnreachable(ClusterError):
+    """Raised when a servant can't be called: it, its process or its place is gone."""
+
+    code = "place_unreachable"
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(target, reason)
+        self.target = target
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.target} is unreachable: {self.reason}"
+
+
+class StoresLost(ClusterError):
+    """Raised when stores failed while an object was written to them; nothing of it was acknowledged."""
+
+    code = "stores_lost"
+
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        super().__init__(failed)
+        self.failed = dict(failed)
+        """Why, by the store's UUID."""
+
+    def __str__(self) -> str:
+        return "stores failed during a write: " + "; ".join(f"{uuid}: {why}" for uuid, why in self.failed.items())
+
+
+class CallTimeout(ClusterError):
+    """Raised when a call did not answer within its deadline; it may still take effect."""
+
+    code = "call_timeout"
+
+    def __init__(self, target: str, method: str, seconds: float) -> None:
+        super().__init__(target, method, seconds)
+        self.target = target
+        self.method = method
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"{self.target}.{self.method} did not answer within {self.seconds:g} s"
+
+
+class RegionTimeout(ClusterError):
+    """Raised when regions did not answer and the caller asked for a whole answer."""
+
+    code = "region_timeout"
+
+    def __init__(self, missing: Iterable[str], regions: int, seconds: float) -> None:
+        missing = list(missing)
+        super().__init__(missing, regions, seconds)
+        self.missing = missing
+        self.regions = regions
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.missing)} of {self.regions} regions did not answer within {self.seconds:g} s: "
+            f"{listed(self.missing)}"
+        )
+
+
+class NotEnoughPlaces(ClusterError):
+    """Raised when fewer places can hold shards than was asked for."""
+
+    code = "not_enough_places"
+
+    def __init__(self, have: int, need: int, reason: str) -> None:
+        super().__init__(have, need, reason)
+        self.have = have
+        self.need = need
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"have {self.have} places, need {self.need}: {self.reason}"
+
+
+class StoreFailure(ClusterError):
+    """Raised when a store's disk refused an operation; the shard in hand was dropped whole."""
+
+    code = "store_failure"
+
+    def __init__(self, store: str, operation: str, errno_name: str) -> None:
+        super().__init__(store, operation, errno_name)
+        self.store = store
+        self.operation = operation
+        self.errno_name = errno_name
+
+    def __str__(self) -> str:
+        return f"store {self.store} failed to {self.operation}: {self.errno_name}"
+
+
+class VersionSkew(ClusterError):
+    """Raised when the code on the other side is of another version."""
+
+    code = "version_skew"
+
+    def __init__(self, target: str, theirs: str, ours: str) -> None:
+        super().__init__(target, theirs, ours)
+        self.target = target
+        self.theirs = theirs
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return (
+            f"{self.target} runs faultset-ray {self.theirs}, this driver {self.ours}; install one version "
+            "everywhere, or shut the system down and start it anew"
+        )
+
+
+class StaleEpoch(ClusterError):
+    """Raised when a servant that was replaced is called, or calls."""
+
+    code = "stale_epoch"
+
+    def __init__(self, target: str, theirs: int, ours: int) -> None:
+        super().__init__(target, theirs, ours)
+        self.target = target
+        self.theirs = theirs
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return f"{self.target} is of epoch {self.theirs}, the current epoch is {self.ours}"
+
+
+class CoordinatorUnavailable(ClusterError):
+    """Raised when a system's coordinator can't be reached."""
+
+    code = "coordinator_unavailable"
+
+    def __init__(self, system: str, reason: str) -> None:
+        super().__init__(system, reason)
+        self.system = system
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the coordinator of system {self.system!r} is unavailable: {self.reason}"
+
+
+class BackendClosed(ClusterError):
+    """Raised when a closed driver or backend is used."""
+
+    code = "closed"
+
+    def __str__(self) -> str:
+        return "this driver is closed; connect again"
+
+
+class RemoteFailure(ClusterError):
+    """Raised when code on the other side failed with an error that is not ours."""
+
+    code = "remote_failure"
+    exit_code = 70
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(target, reason)
+        self.target = target
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.target} failed: {self.reason}"

@@ -1,0 +1,207 @@
+"""What callers pass, and what can't be used of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from faultset_ray.errors.base import FaultsetError, listed
+
+
+class InputError(FaultsetError, ValueError):
+    """Raised when what the caller passed can't be used; nothing was changed."""
+
+    code = "input_error"
+    exit_code = 2
+
+
+class EmptyNodesError(InputError):
+    """Raised when there is not one node to decide about."""
+
+    code = "empty_nodes"
+
+    def __str__(self) -> str:
+        return "nodes list is empty"
+
+
+class LengthMismatchError(InputError):
+    """Raised when columns that belong together differ in length."""
+
+    code = "length_mismatch"
+
+    def __init__(self, lengths: Mapping[str, int]) -> None:
+        super().__init__(lengths)
+        self.lengths = dict(lengths)
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{name} has {length}" for name, length in self.lengths.items())
+        return f"columns differ in length: {found}; pass one value of each for every node"
+
+
+class MissingColumnError(InputError):
+    """Raised when a table of nodes lacks a column that every node needs."""
+
+    code = "missing_column"
+
+    def __init__(self, column: str, found: Iterable[str], where: str = "") -> None:
+        found = list(found)
+        super().__init__(column, found, where)
+        self.column = column
+        self.found = found
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where or 'the table'} has no column {self.column!r}; it has {listed(self.found)}"
+
+
+class NegativeThresholdError(InputError):
+    """Raised when a latency threshold is negative or NaN."""
+
+    code = "negative_threshold"
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__(threshold)
+        self.threshold = threshold
+
+    def __str__(self) -> str:
+        return f"threshold is {self.threshold} ms; it must be 0 or more (infinity keeps every measured node)"
+
+
+class InvalidNodeError(InputError):
+    """Raised when one node has a value that no node can have."""
+
+    code = "invalid_node"
+
+    def __init__(
+        self, index: int, node_id: str | None, field: str, value: object, expected: str, where: str = ""
+    ) -> None:
+        super().__init__(index, node_id, field, value, expected, where)
+        self.index = index
+        self.node_id = node_id
+        self.field = field
+        self.value = value
+        self.expected = expected
+        self.where = where
+        """Where the caller will find the node, if not by its index: a file and its line."""
+
+    def at(self, where: str) -> InvalidNodeError:
+        """Return the same error, located by ``where``."""
+        return InvalidNodeError(self.index, self.node_id, self.field, self.value, self.expected, where)
+
+    def __str__(self) -> str:
+        named = "" if self.node_id is None else f" ({self.node_id!r})"
+        place = self.where or f"node {self.index}"
+        return f"{place}{named}: {self.field} is {self.value!r}; expected {self.expected}"
+
+
+class DuplicateIdError(InputError):
+    """Raised when ids that must be distinct repeat."""
+
+    code = "duplicate_id"
+
+    def __init__(self, node_id: str, first: int, second: int, count: int = 1) -> None:
+        super().__init__(node_id, first, second, count)
+        self.node_id = node_id
+        self.first = first
+        self.second = second
+        self.count = count
+
+    def __str__(self) -> str:
+        more = "" if self.count <= 1 else f" (and {self.count - 1} more repeated ids)"
+        return (
+            f"id {self.node_id!r} stands at {self.first} and again at {self.second}{more}; "
+            'ids must be distinct, or choose on_duplicate="keep" or "min"'
+        )
+
+
+class InvalidGeohashError(InputError):
+    """Raised when a text is not a geohash, or a precision not one of 1 to 12."""
+
+    code = "invalid_geohash"
+
+    def __init__(self, value: object, reason: str) -> None:
+        super().__init__(value, reason)
+        self.value = value
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"geohash {self.value!r}: {self.reason}"
+
+
+class InvalidCodeSpec(InputError):
+    """Raised when a code's specification (``rs:10+4``) can't be understood or built."""
+
+    code = "invalid_code_spec"
+
+    def __init__(self, spec: str, reason: str) -> None:
+        super().__init__(spec, reason)
+        self.spec = spec
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"code {self.spec!r}: {self.reason}"
+
+
+class LimitExceeded(InputError):
+    """Raised when a value is past a bound of :mod:`faultset_ray.limits`."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, what: str, value: int, limit: int) -> None:
+        super().__init__(what, value, limit)
+        self.what = what
+        self.value = value
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.value:,}; the limit is {self.limit:,}"
+
+
+class UnknownFleet(InputError):
+    """Raised when a fleet is asked about that was never registered."""
+
+    code = "unknown_fleet"
+
+    def __init__(self, fleet: str, known: Iterable[str] = ()) -> None:
+        known = list(known)
+        super().__init__(fleet, known)
+        self.fleet = fleet
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"no fleet {self.fleet!r} is registered (there are: {listed(self.known)}); call driver.register first"
+
+
+class UnsupportedOperation(InputError):
+    """Raised when a code can't do what was asked of it by construction."""
+
+    code = "unsupported_operation"
+
+    def __init__(self, spec: str, operation: str, reason: str = "") -> None:
+        super().__init__(spec, operation, reason)
+        self.spec = spec
+        self.operation = operation
+        self.reason = reason
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"code {self.spec!r} does not support {self.operation}{why}"
+
+
+class NoSurvivorsError(FaultsetError, ValueError):
+    """Raised when every region was asked and not one node of any survived."""
+
+    code = "no_survivors"
+    exit_code = 1
+
+    def __init__(self, threshold: float, by_region: Mapping[str, int]) -> None:
+        super().__init__(threshold, by_region)
+        self.threshold = threshold
+        self.by_region = dict(by_region)
+        """Nodes looked at, per region."""
+
+    def __str__(self) -> str:
+        return (
+            f"all clusters yielded no survivors: threshold {self.threshold} ms, "
+            f"{sum(self.by_region.values())} nodes in {len(self.by_region)} regions "
+            f"({listed(f'{region}: {count}' for region, count in self.by_region.items())})"
+        )

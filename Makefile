@@ -9,8 +9,6 @@ PYTEST := $(PY) -m pytest
 STAMP := $(VENV)/.setup
 EXTRAS := dataframe,polars
 
-# The tiers of `make test`; `long` and `host` have targets of their own.
-FAST := not long and not host
 CORE_TIERS := tests/unit tests/property tests/golden tests/contract
 
 VERSIONS := 3.11 3.12 3.13
@@ -46,8 +44,8 @@ lint: setup ## style, format, layers, types
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
 
 test-fast: setup
-	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "$(FAST) and not ray"
-	$(PYTEST) -m "$(FAST)"
+	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "not ray and not long"
+	$(PYTEST)
 
 test-long: $(LONG) ## every large count; each is a target test-long-NAME and takes COUNT= and SEED=
 

@@ -28,7 +28,6 @@ R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
 
-
 class _Hosted(Generic[S]):
     """A servant at its place, with room for as many calls at once as its role allows."""
 

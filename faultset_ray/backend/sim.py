@@ -115,6 +115,16 @@ class SimBackend:
 
     # -- Faults
 
+    @property
+    def faults(self) -> SimFaults:
+        """What goes wrong now."""
+        return self._world.faults
+
+    @property
+    def trace(self) -> list[str]:
+        """What happened so far, a line each, with its virtual time."""
+        return self._world.trace
+
     def set_faults(self, faults: SimFaults) -> None:
         """Change what goes wrong from now on."""
         self._world.faults = faults

@@ -40,7 +40,7 @@ def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[Sto
     if not stores:
         raise NotEnoughPlaces(0, 1, "there is no store to put shards on")
     by_region: dict[str, list[StoreInfo]] = {}
-    for store in sorted(stores, key=lambda store: store.uuid):
+    for store in sorted(stores, key=lambda store: store.place):
         by_region.setdefault(store.region, []).append(store)
     queues = [_rotated(by_region[region], turn) for region in _rotated(sorted(by_region), turn)]
     rounds = max(len(queue) for queue in queues)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import grpc
 import ray
@@ -14,6 +15,8 @@ from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 _LOG = logging.getLogger(__name__)
 _PROBE_SECONDS = 5.0
+_QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+"""Our own log says what matters; the workers' lines would land in the middle of a job's output."""
 _PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
@@ -40,11 +43,11 @@ def attach(address: str | None = None) -> bool:
             raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
         return False
     if bootstrap is None:
-        ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING)
+        ray.init(address="local", include_dashboard=False, **_QUIET)
         return True
     probe(bootstrap)
     try:
-        ray.init(address=bootstrap, logging_level=logging.WARNING)
+        ray.init(address=bootstrap, **_QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False

@@ -101,8 +101,8 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
     clock = Clock()
     result["seconds"] = clock.seconds
     dice = random.Random(seed)  # noqa: S311 - a drill is to be repeatable
-    regions = dice.sample(azure_regions().names, nodes)
     fleet = azure_fleet(OBSERVER, PER_REGION, seed)
+    regions = _homes(fleet, threshold, nodes, dice)
     with tempfile.TemporaryDirectory(prefix="faultset-drill-") as scratch:
         stores = Path(scratch, "stores")
         stores.mkdir()
@@ -144,6 +144,14 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
     result["survivors_equal_oracle"] = equal
     result["passed"] = whole and equal
     drill_report.verdict(result, shards, clock.seconds)
+
+
+def _homes(fleet: Fleet, threshold: float, nodes: int, dice: random.Random) -> list[str]:
+    """Azure regions for the Ray nodes: among those with survivors, so that a killed one is missed."""
+    near = fleet.latency_ms <= threshold
+    trusted = sorted({node_id.rpartition("-")[0] for node_id in fleet.ids[near]})
+    others = [name for name in azure_regions().names if name not in trusted]
+    return dice.sample(trusted, min(nodes, len(trusted))) + dice.sample(others, max(0, nodes - len(trusted)))
 
 
 def _spec(region: str) -> LocalNode:

@@ -100,6 +100,12 @@ class Shards:
                 _LOG.warning("no store at %s: %s", place.id, result)
             else:
                 raise result
+        fleeting = [store.place for store in found if store.durability == "none"]
+        if fleeting:
+            self._say_once(
+                f'{len(fleeting)} of {len(found)} stores have durability "none": their shards are gone with their '
+                "processes; set FAULTSET_STORE_DIR at the places to keep them"
+            )
         return found
 
     async def stop(self) -> None:
@@ -111,13 +117,7 @@ class Shards:
 
     async def _store(self, place: Place) -> StoreInfo:
         addr = await self._backend.spawn(PlaceStore, _servant(place.id), place.id, place.region, at=At(place=place.id))
-        info = await self._backend.within(STORE_INFO_SECONDS).call(addr, PlaceStore.info)
-        if info.durability == "none":
-            self._say_once(
-                f'the store at {place.id} has durability "none": its shards are gone with its process; '
-                "set FAULTSET_STORE_DIR at the place to keep them"
-            )
-        return info
+        return await self._backend.within(STORE_INFO_SECONDS).call(addr, PlaceStore.info)
 
     async def _store_places(self) -> Sequence[Place]:
         places = [place for place in await self._backend.places() if not place.draining]

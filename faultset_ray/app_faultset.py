@@ -91,7 +91,7 @@ def _split_nodes(items: list[str]) -> list[list[str]]:
     for index, row in enumerate(rows):
         if len(row) != 1 + len(_FIELDS):
             raise InvalidNodeError(index, None, "node", items[index], "id:lat:lon:latency (or give --lats)")
-    return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+    return [[text.strip() for text in column] for column in zip(*rows, strict=True)] or [[], [], [], []]
 
 
 def _fail(error: FaultsetError) -> int:

@@ -94,6 +94,8 @@ def identifiers(values: Any) -> Strings:
 
 def objects(listed: Sequence[str] | NDArray[Any]) -> Strings:
     """Make an object array of the strings themselves."""
+    if isinstance(listed, np.ndarray):
+        return listed.astype(np.object_, copy=False)
     return np.fromiter(listed, np.object_, len(listed))
 
 

@@ -1,7 +1,8 @@
 """Erasure codes: ``get("rs:10+4")`` and the plain Reed–Solomon calls on arrays and bytes."""
 
 from .arrays import decode_rs, decode_shards, encode_rs, encode_shards, join, split
-from .base import Code, Plan
+from .base import Code
+from .plan import Plan
 from .registry import get
 
 __all__ = [

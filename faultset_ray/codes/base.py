@@ -1,82 +1,25 @@
-"""The contract of every code: :class:`Code`, and the :class:`Plan` of a reconstruction.
+"""The contract of every code: :class:`Code`.
 
 A code makes ``n`` shards of ``k`` data shards of one length. Shards 0 … k-1 *are* the data
 (all codes here are systematic), k … n-1 are parity. Rows are uint8 arrays; they may be read-only,
 need not lie beside each other, and are never copied to be stacked.
 """
 
+# ruff: noqa: ARG002 - what a code need not support has its signature here
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from faultset_ray.errors import InvalidShardIndex
-from faultset_ray.kernels.gf_fold import fold
+from faultset_ray.errors import InputError, UnsupportedOperation
 from faultset_ray.kernels.gf_tables import Bytes
 
-from . import check
+from .plan import Plan, Rows
 from .spec import Spec
-
-Rows = Mapping[int, Bytes]
-"""Shards by index: each uint8[L], all of one L."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What to read to make the shards ``wanted``, and how to combine it.
-
-    ``wanted[i]`` is the XOR over j of ``matrix[i, j] · shard reads[j]`` in GF(2^8). A plan depends
-    on indices only, so one plan serves all stripes of an object. It pickles.
-    """
-
-    wanted: tuple[int, ...]
-    reads: tuple[int, ...]
-    matrix: Bytes
-    """uint8[len(wanted), len(reads)], read-only."""
-
-    def fold(self, rows: Rows, out: Bytes | None = None, *, accumulate: bool = False) -> Bytes:
-        """Combine some or all of the reads.
-
-        Folds over disjoint parts of :attr:`reads` XOR to the wanted shards, so that a region can
-        send one partial sum a shard over its border in place of every row it holds.
-
-        Parameters
-        ----------
-        rows : mapping of index to uint8[L]
-            Reads, or a part of them.
-        out : uint8[len(wanted), L], optional
-            Where to write; must not overlap ``rows``. Made if not given.
-        accumulate : bool
-            XOR onto ``out`` in place of overwriting it.
-
-        Returns
-        -------
-        uint8[len(wanted), L]
-            ``out``.
-
-        Raises
-        ------
-        InvalidShardIndex
-            If a row is not one of the reads.
-        ShardSizeError, InputError
-            If rows differ in length, or an array has the wrong type or shape.
-        """
-        columns = {index: column for column, index in enumerate(self.reads)}
-        n = 1 + max((*self.reads, *self.wanted), default=0)
-        for index in rows:
-            if index not in columns:
-                raise InvalidShardIndex(index, n, "not one of the plan's reads")
-        checked, length = check.shard_rows(rows, n)
-        if not checked and isinstance(out, np.ndarray):
-            length = out.shape[-1]
-        target = check.output(out, (len(self.wanted), length), checked.values())
-        part = self.matrix[:, [columns[index] for index in checked]]
-        fold(part, list(checked.values()), target, accumulate=accumulate and out is not None)
-        return target
 
 
 class Code(ABC):
@@ -95,7 +38,7 @@ class Code(ABC):
         """Build the code that a parsed spec names, or raise :class:`InvalidCodeSpec`."""
 
     @abstractmethod
-    def encode(self, data: Bytes, out: Bytes | None = None) -> Bytes:
+    def encode(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:
         """Make the parity shards of a stripe.
 
         Parameters
@@ -104,6 +47,8 @@ class Code(ABC):
             Read only. L may be any length, 0 too.
         out : uint8[n-k, L], optional
             Where to write; rows contiguous, no overlap with ``data``. Made if not given.
+        threads : int
+            Share the columns between so many threads; the GIL is released.
 
         Returns
         -------
@@ -139,7 +84,7 @@ class Code(ABC):
         """
 
     @abstractmethod
-    def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None) -> Bytes:
+    def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1) -> Bytes:
         """Make just the shards ``wanted``, data or parity, from those in ``rows``.
 
         Parameters
@@ -149,6 +94,8 @@ class Code(ABC):
         wanted : shard indices
         out : uint8[len(wanted), L], optional
             Where to write, no overlap with ``rows``. Made if not given.
+        threads : int
+            As for :meth:`encode`.
 
         Returns
         -------
@@ -162,11 +109,74 @@ class Code(ABC):
         """
 
     @abstractmethod
-    def decode(self, rows: Rows, out: Bytes | None = None) -> Bytes:
+    def decode(self, rows: Rows, out: Bytes | None = None, *, threads: int = 1) -> Bytes:
         """Return all data shards, uint8[k, L]: those in ``rows`` copied, the others reconstructed.
 
         Raises as :meth:`reconstruct` does.
         """
+
+    def encode_batch(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:
+        """:meth:`encode` for many small stripes in one call: uint8[b, k, L] → uint8[b, n-k, L].
+
+        Raises
+        ------
+        UnsupportedOperation
+            If the code has no such form.
+        """
+        raise UnsupportedOperation(self.spec, "encode_batch")
+
+    def reconstruct_batch(
+        self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1
+    ) -> Bytes:
+        """:meth:`reconstruct` for many small stripes that lost the same shards.
+
+        Parameters
+        ----------
+        rows : mapping of index to uint8[b, L]
+            The same shard of every stripe; steps from stripe to stripe may be of any size.
+        wanted : shard indices
+        out : uint8[b, len(wanted), L], optional
+
+        Raises
+        ------
+        UnsupportedOperation
+            If the code has no such form.
+        """
+        raise UnsupportedOperation(self.spec, "reconstruct_batch")
+
+    def verify(self, rows: Rows) -> bool:
+        """Whether the shards in ``rows`` agree with one another.
+
+        More than are needed must be there, since those few agree always. A False doesn't tell
+        which shard is bad: digests do.
+
+        Raises
+        ------
+        NotEnoughShards
+            If no shard is there that the others determine.
+        UnsupportedOperation
+            If the code can't.
+        """
+        raise UnsupportedOperation(self.spec, "verify")
+
+    def update(self, index: int, old: Bytes, new: Bytes, parity: Bytes) -> None:
+        """Bring the parity up to date after one data shard changed, without the other shards.
+
+        Parameters
+        ----------
+        index : int
+            Of the data shard, 0 … k-1.
+        old, new : uint8[L]
+            What it was and what it is.
+        parity : uint8[n-k, L]
+            Changed in place. Must not overlap ``old`` or ``new``.
+
+        Raises
+        ------
+        UnsupportedOperation
+            If the code can't.
+        """
+        raise UnsupportedOperation(self.spec, "update")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec}>"
@@ -185,8 +195,6 @@ class Code(ABC):
 
 def by_cost(have: Iterable[int], cost: Mapping[int, float] | None) -> list[int]:
     """Return shard indices, cheapest first; ties and no cost at all by index."""
-    from faultset_ray.errors import InputError
-
     if cost is None:
         return sorted(have)
     for index, price in cost.items():

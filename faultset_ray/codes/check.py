@@ -41,21 +41,22 @@ def integer(what: str, value: object) -> int:
     return operator.index(value)
 
 
-def _byte_array(what: str, array: Any, ndim: int) -> Bytes:
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != ndim:
-        found = f"{array.ndim}-d array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+def array(what: str, value: Any, ndim: int) -> Bytes:
+    """Return ``value`` as a plain numpy array if it is one of uint8 with so many dimensions."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != ndim:
+        found = f"{value.ndim}-d array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise InputError(f"{what} is a {found}; expected a {ndim}-d numpy array of uint8")
-    return array
+    return np.asarray(value)
 
 
-def _contiguous(array: Bytes) -> Bytes:
-    """Return ``array`` itself if the bytes of each row lie beside each other, else a copy."""
-    return array if array.shape[-1] <= 1 or array.strides[-1] == 1 else np.ascontiguousarray(array)
+def _contiguous(rows: Bytes) -> Bytes:
+    """Return ``rows`` itself if the bytes of each lie beside each other, else a copy."""
+    return rows if rows.shape[-1] <= 1 or rows.strides[-1] == 1 else np.ascontiguousarray(rows)
 
 
-def blocks(what: str, array: Any, count: int) -> Bytes:
+def blocks(what: str, value: Any, count: int) -> Bytes:
     """Return uint8[count, L] with contiguous rows."""
-    checked = _byte_array(what, array, 2)
+    checked = array(what, value, 2)
     if checked.shape[0] != count:
         raise ShardSizeError(f"number of rows of {what}", checked.shape[0], f"{count}")
     return _contiguous(checked)
@@ -68,21 +69,21 @@ def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int
         index = shard_index(key, n)
         if index in checked:
             raise InvalidShardIndex(index, n, "given twice")
-        checked[index] = _contiguous(_byte_array(f"shard {index}", row, 1))
+        checked[index] = _contiguous(array(f"shard {index}", row, 1))
     sizes = {index: row.size for index, row in checked.items()}
     if len(set(sizes.values())) > 1:
         raise ShardSizeError("size of shards in bytes", sizes, "one size for all")
     return checked, next(iter(sizes.values()), 0)
 
 
-def output(out: Any, shape: tuple[int, int], sources: Iterable[Bytes]) -> Bytes:
+def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes]) -> Bytes:
     """Return ``out`` if it can take the result, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype=np.uint8)
-    checked = _byte_array("out", out, 2)
+    checked = array("out", out, len(shape))
     if checked.shape != shape:
         raise InputError(f"out has shape {checked.shape}; expected {shape}")
-    if not checked.flags.writeable or (checked.size and checked[0].strides != (1,)):
+    if not checked.flags.writeable or (shape[-1] > 1 and checked.size and checked.strides[-1] != 1):
         raise InputError("out must be writable and its rows contiguous")
     if checked.size and any(np.shares_memory(checked, source) for source in sources):
         raise InputError("out overlaps the rows it is made from")

@@ -1,33 +1,42 @@
-"""Codes that are a generator matrix over GF(2^8): all they do is :func:`fold` with some matrix."""
+"""Codes that are a generator matrix over GF(2^8): all they do is to apply some matrix to rows.
+
+Calls with plain arguments go straight to the kernel, which checks them itself; what it doesn't
+understand is checked here, step by step, to copy it into shape or to say what is wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
-from faultset_ray.errors import CodingError
-from faultset_ray.kernels.gf_fold import fold
+from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
 from faultset_ray.kernels.gf_tables import Bytes, matmul
-from faultset_ray.kernels.solve import express
+from faultset_ray.kernels.solve import eliminate, express
 
 from . import check
-from .base import Code, Plan, Rows, by_cost
+from .base import Code, by_cost
+from .engine import Folder
+from .plan import Plan, Rows
 
 _PLANS_MAX = 128
 """Plans kept per code; the largest is some 150 KB."""
+_VERIFY_BYTES = 1 << 16
+"""Columns that :meth:`LinearCode.verify` recomputes at a time."""
 
 
 class LinearCode(Code):
-    """A systematic linear code; subclasses build :attr:`generator`.
+    """A systematic linear code; subclasses build its parity matrix.
 
     Parameters
     ----------
     spec : str
         Canonical.
     parity : uint8[n-k, k]
-        What stands below the identity in the generator. Owned by the code from here on.
+        What stands below the identity in the generator.
     """
 
     def __init__(self, spec: str, parity: Bytes) -> None:
@@ -37,13 +46,19 @@ class LinearCode(Code):
         self.generator: Bytes = np.concatenate([np.eye(self.k, dtype=np.uint8), parity])
         """uint8[n, k], read-only: shard i is ``generator[i] · data``."""
         self.generator.setflags(write=False)
-        self._parity = self.generator[self.k :]
+        self._encoder = Folder(self.generator[self.k :])
         self._combine = lru_cache(_PLANS_MAX)(self._solve)
+        self._updater = lru_cache(self.k)(self._make_updater)
+        self._ready: dict[tuple[Any, ...], tuple[itemgetter[Any], Folder]] = {}
 
-    def encode(self, data: Bytes, out: Bytes | None = None) -> Bytes:  # noqa: D102 - the contract's
+    def encode(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102 - the contract's
+        if out is None and isinstance(data, np.ndarray) and data.ndim == 2:
+            out = np.empty((self.n - self.k, data.shape[1]), dtype=np.uint8)
+        if out is not None and self._encoder.try_fold(data, out, threads):
+            return out
         rows = check.blocks("data", data, self.k)
         target = check.output(out, (self.n - self.k, rows.shape[1]), [rows])
-        fold(self._parity, list(rows), target)
+        self._encoder.fold(list(rows), list(target), threads)
         return target
 
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:  # noqa: D102
@@ -70,19 +85,115 @@ class LinearCode(Code):
             raise CodingError(f"{self.spec}: wrong inverse for shards {wanted} from {order}; nothing was decoded")
         return Plan(wanted, tuple(order[column] for column in used), matrix)
 
-    def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None) -> Bytes:  # noqa: D102
+    def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
+        quick = self._quick(rows, wanted)
+        if quick is not None:
+            pick, folder = quick
+            sources = pick(rows)
+            if out is None and isinstance(sources[0], np.ndarray):
+                out = np.empty((len(wanted), sources[0].size), dtype=np.uint8)  # type: ignore[arg-type]
+            if folder.try_fold(sources, out, threads):
+                return out  # type: ignore[return-value]
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan(wanted, checked)
         target = check.output(out, (len(plan.wanted), length), checked.values())
-        fold(plan.matrix, [checked[index] for index in plan.reads], target)
+        plan.folder().fold([checked[index] for index in plan.reads], list(target), threads)
         return target
 
-    def decode(self, rows: Rows, out: Bytes | None = None) -> Bytes:  # noqa: D102
+    def _quick(self, rows: Rows, wanted: Iterable[int]) -> tuple[itemgetter[Any], Folder] | None:
+        """Return what makes ``wanted`` of ``rows`` if their indices are plain and were seen before."""
+        if type(rows) is not dict or type(wanted) not in _SEQUENCES:
+            return None
+        if {*map(type, rows), *map(type, wanted)} != _INT:  # True equals 1 as a key
+            return None
+        key = (*rows, None, *wanted)
+        found = self._ready.get(key)
+        if found is None:
+            try:
+                plan = self.plan(wanted, rows)
+            except (CodingError, InputError):
+                return None  # raised again, with the rows checked
+            if len(plan.reads) < 2:
+                return None  # an itemgetter of one gives no tuple
+            if len(self._ready) >= _PLANS_MAX:
+                self._ready.clear()
+            found = self._ready[key] = itemgetter(*plan.reads), plan.folder()
+        return found
+
+    def decode(self, rows: Rows, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan([index for index in range(self.k) if index not in checked], checked)
         target = check.output(out, (self.k, length), checked.values())
         for index in range(self.k):
             if index in checked:
                 target[index] = checked[index]
-        fold(plan.matrix, [checked[index] for index in plan.reads], [target[index] for index in plan.wanted])
+        if plan.wanted:
+            made = [target[index] for index in plan.wanted]
+            plan.folder().fold([checked[index] for index in plan.reads], made, threads)
         return target
+
+    def encode_batch(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
+        if out is None and isinstance(data, np.ndarray) and data.ndim == 3:
+            out = np.empty((data.shape[0], self.n - self.k, data.shape[2]), dtype=np.uint8)
+        if out is not None and self._encoder.try_fold(data, out, threads, batched=True):
+            return out
+        stripes = check.array("data", data, 3)
+        target = check.output(out, (stripes.shape[0], self.n - self.k, stripes.shape[2]), [stripes])
+        for stripe, parity in zip(stripes, target, strict=True):
+            self.encode(stripe, parity, threads=threads)
+        return target
+
+    def reconstruct_batch(  # noqa: D102
+        self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1
+    ) -> Bytes:
+        wanted = wanted if type(wanted) in _SEQUENCES else tuple(wanted)
+        quick = self._quick(rows, wanted)
+        if quick is not None and out is not None:
+            pick, folder = quick
+            if folder.try_fold(pick(rows), out, threads, batched=True):
+                return out
+        stripes = {index: check.array(f"shard {index!r}", row, 2) for index, row in rows.items()}
+        counts = {index: row.shape[0] for index, row in stripes.items()}
+        if len(set(counts.values())) > 1:
+            raise ShardSizeError("number of stripes", counts, "one number for all")
+        plan = self.plan(wanted, stripes)
+        count, length = next((row.shape for row in stripes.values()), (0, 0))
+        target = check.output(out, (count, len(plan.wanted), length), stripes.values())
+        for stripe in range(count):
+            self.reconstruct({index: row[stripe] for index, row in stripes.items()}, wanted, target[stripe])
+        return target
+
+    def verify(self, rows: Rows) -> bool:  # noqa: D102
+        checked, length = check.shard_rows(rows, self.n)
+        basis = self._independent(tuple(sorted(checked)))
+        extra = [index for index in checked if index not in basis]
+        if not extra:
+            raise NotEnoughShards(len(checked), len(basis) + 1, check.not_enough(checked, 0, self.n).missing)
+        plan = self.plan(extra, basis)
+        made = np.empty((len(extra), min(length, _VERIFY_BYTES)), dtype=np.uint8)
+        for begin in range(0, length, _VERIFY_BYTES):
+            part = {index: checked[index][begin : begin + _VERIFY_BYTES] for index in plan.reads}
+            expected = plan.fold(part, made[:, : min(_VERIFY_BYTES, length - begin)])
+            for index, row in zip(extra, expected, strict=True):
+                if not np.array_equal(row, checked[index][begin : begin + _VERIFY_BYTES]):
+                    return False
+        return True
+
+    def _independent(self, present: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the lowest shards of ``present`` that determine all of them."""
+        pivots = eliminate(np.ascontiguousarray(self.generator[list(present)].T), len(present))
+        return tuple(present[int(pivot)] for pivot in pivots)
+
+    def update(self, index: int, old: Bytes, new: Bytes, parity: Bytes) -> None:  # noqa: D102
+        if check.shard_index(index, self.n) >= self.k:
+            raise InvalidShardIndex(index, self.k, "not a data shard")
+        both, length = check.shard_rows({0: old, 1: new}, 2)
+        target = check.output(parity, (self.n - self.k, length), both.values())
+        self._updater(int(index)).fold(list(both.values()), list(target), accumulate=True)
+
+    def _make_updater(self, index: int) -> Folder:
+        return Folder(np.ascontiguousarray(np.repeat(self.generator[self.k :, index, None], 2, axis=1)))
+
+
+_INT = {int}
+_SEQUENCES = {tuple, list}

@@ -1,39 +1,159 @@
-"""``fold``: out ^= M · rows over GF(2^8), the one primitive of encode, decode, repair and update."""
+"""``fold``: out ^= M · rows over GF(2^8), the one primitive of encode, decode, repair and update.
+
+Compiled, level by level: tiles of up to 8 outputs over chunks that stay in cache, whole vectors in
+place, the rest of a row through a bounce buffer, stores past the caches where the target is large.
+Not compiled: one table look-up a byte and coefficient.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
+import numpy as np
+
+from .gf_levels import Level
 from .gf_tables import MUL, Bytes
 from .jit import HAVE_NUMBA, kernel
 
+ACCUMULATE: Final = 1
+STREAM: Final = 2
 
-@kernel()
-def _add_product(table: Bytes, row: Bytes, target: Bytes) -> None:
-    for position in range(row.shape[0]):
-        target[position] ^= table[row[position]]
-
-
-def _add_product_numpy(table: Bytes, row: Bytes, target: Bytes) -> None:
-    target ^= table[row]
+STREAM_BYTES_MIN: Final = 1 << 20
+"""Rows in and out together, from where stores go past the caches: about a core's L2, measured."""
+_CHUNK_BYTES: Final = 1 << 19
+"""Rows in of one chunk, which every tile of a large matrix reads again."""
 
 
-def fold(matrix: Bytes, rows: Sequence[Bytes], out: Sequence[Bytes] | Bytes, *, accumulate: bool = False) -> None:
-    """Write ``matrix · rows`` into ``out``, or XOR it onto ``out``.
-
-    Parameters
-    ----------
-    matrix : uint8[r, c]
-        Coefficients.
-    rows : c arrays uint8[L]
-        Read only; they need not lie beside each other. None may overlap ``out``.
-    out : r arrays uint8[L]
-        Overwritten, or with ``accumulate`` added to.
-    """
-    add_product = _add_product if HAVE_NUMBA else _add_product_numpy
+def fold_plain(matrix: Bytes, rows: tuple[Bytes, ...], out: tuple[Bytes, ...], accumulate: bool) -> None:
+    """Fold with numpy expressions and no kernel: the engine ``naive``. All arrays uint8[…, L]."""
     for coefficients, target in zip(matrix, out, strict=True):
         if not accumulate:
             target[...] = 0
         for coefficient, row in zip(coefficients, rows, strict=True):
             if coefficient:
-                add_product(MUL[coefficient], row, target)
+                np.bitwise_xor(target, MUL[coefficient][row], out=target)
+
+
+class Control:
+    """What the kernel needs to know of a matrix: its tables and their tile, at a fixed address."""
+
+    __slots__ = ("_tables", "_words", "address")
+
+    def __init__(self, matrix: Bytes, level: Level) -> None:
+        outputs, inputs = matrix.shape
+        size = -(-outputs // -(-outputs // OUTPUTS_MAX)) if outputs else 1
+        self._tables = level.tables(matrix, size)
+        shape = [outputs, inputs, size]
+        method = [level.unit, level.granule, level.width]
+        words = [level.tile, self._tables.ctypes.data, *shape, *method, KINDS.ctypes.data]
+        self._words = np.array(words, dtype=np.int64)
+        self.address = self._words.ctypes.data
+
+
+if HAVE_NUMBA:
+    from .gf_rows import KINDS, ROWS_MAX, copy, load64, locate, stack, store64
+    from .gf_simd import OUTPUTS_MAX, call_tile
+
+    _addresses = stack(4 * 8 * ROWS_MAX)
+    _stripe_addresses = stack(2 * 8 * ROWS_MAX)
+    _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
+
+    @kernel()
+    def _tiles(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
+        """Make the bytes begin … end of all outputs, a multiple of the granule."""
+        tile, tables, outputs, inputs = load64(control), load64(control + 8), load64(control + 16), load64(control + 24)
+        size, unit, granule = load64(control + 32), load64(control + 40), load64(control + 48)
+        chunk = end - begin
+        if outputs > size:
+            chunk = max(4096, _CHUNK_BYTES // inputs // granule * granule)
+        for low in range(begin, end, chunk):
+            high = min(low + chunk, end)
+            for first in range(0, outputs, size):
+                count = min(size, outputs - first)
+                table = tables + first * inputs * unit
+                call_tile(tile, table, sources, targets + 8 * first, count, inputs, low, high, flags)
+
+    @kernel()
+    def _tail(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
+        """Make fewer bytes than a granule: copied in, made, copied out."""
+        tile, tables, outputs, inputs = load64(control), load64(control + 8), load64(control + 16), load64(control + 24)
+        size, unit, granule = load64(control + 32), load64(control + 40), load64(control + 48)
+        count = end - begin
+        rows = _bounce()
+        addresses = rows + (ROWS_MAX + OUTPUTS_MAX) * 128
+        for index in range(inputs):
+            copy(rows + index * granule, load64(sources + 8 * index) + begin, count)
+            store64(addresses + 8 * index, rows + index * granule)
+        made = rows + inputs * granule
+        for index in range(size):
+            store64(addresses + 8 * (inputs + index), made + index * granule)
+        for first in range(0, outputs, size):
+            part = min(size, outputs - first)
+            if flags & ACCUMULATE:
+                for index in range(part):
+                    copy(made + index * granule, load64(targets + 8 * (first + index)) + begin, count)
+            table = tables + first * inputs * unit
+            call_tile(tile, table, addresses, addresses + 8 * inputs, part, inputs, 0, granule, flags & ACCUMULATE)
+            for index in range(part):
+                copy(load64(targets + 8 * (first + index)) + begin, made + index * granule, count)
+
+    @kernel()
+    def _stripe(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
+        """Make the bytes begin … end of all outputs of one stripe."""
+        granule, width = load64(control + 48), load64(control + 56)
+        if flags & STREAM:
+            head = -(load64(targets) + begin) & (width - 1)
+            aligned = end - begin >= 2 * granule
+            for index in range(load64(control + 16)):
+                aligned = aligned and (load64(targets + 8 * index) + begin + head) & (width - 1) == 0
+            if not aligned:
+                flags -= STREAM
+            elif head:
+                _tiles(control, sources, targets, begin, begin + granule, 0)
+                begin += head
+        middle = begin + (end - begin) // granule * granule
+        if middle > begin:
+            _tiles(control, sources, targets, begin, middle, flags)
+        if end > middle:
+            _tail(control, sources, targets, middle, end, flags)
+
+    @kernel()
+    def fold_objects(control: int, source: int, target: int, batched: int, part: int, parts: int, flags: int) -> bool:
+        """Fold, given a :class:`Control`'s address and the ids of a tuple or array each; False if not understood.
+
+        See :mod:`faultset_ray.kernels.gf_rows` for what is understood. Of ``parts`` equal parts of the columns
+        (batched: of the stripes) only ``part`` is made.
+        """
+        outputs, inputs = load64(control + 16), load64(control + 24)
+        sources = _addresses()
+        targets = sources + 2 * 8 * ROWS_MAX
+        stripes, length = locate(load64(control + 64), source, inputs, target, outputs, batched, sources, targets)
+        if stripes < 0:
+            return False
+        if not flags & ACCUMULATE and stripes * length * (inputs + outputs) >= STREAM_BYTES_MIN:
+            flags |= STREAM
+        if not batched:
+            share = -(-length // (parts * 64)) * 64 if parts > 1 else length
+            _stripe(control, sources, targets, min(part * share, length), min((part + 1) * share, length), flags)
+            return True
+        here = _stripe_addresses()
+        there = here + 8 * ROWS_MAX
+        for stripe in range(stripes * part // parts, stripes * (part + 1) // parts):
+            for index in range(inputs):
+                step = load64(sources + 8 * (ROWS_MAX + index))
+                store64(here + 8 * index, load64(sources + 8 * index) + stripe * step)
+            for index in range(outputs):
+                step = load64(targets + 8 * (ROWS_MAX + index))
+                store64(there + 8 * index, load64(targets + 8 * index) + stripe * step)
+            _stripe(control, here, there, 0, length, flags)
+        return True
+
+    @kernel()
+    def fold_addresses(
+        control: int, sources: np.ndarray, targets: np.ndarray, begin: int, end: int, accumulate: int
+    ) -> None:
+        """Fold the bytes begin … end of rows at int64 addresses, which the caller has checked."""
+        flags = accumulate
+        if not accumulate and (end - begin) * (sources.size + targets.size) >= STREAM_BYTES_MIN:
+            flags |= STREAM
+        _stripe(control, sources.ctypes.data, targets.ctypes.data, begin, end, flags)

@@ -1,0 +1,147 @@
+"""Applying a matrix to rows: :class:`Folder`, on the fastest SIMD level that the machine has.
+
+``FAULTSET_ENGINE=gfni512|gfni256|avx2|portable|naive`` forces a level; all give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from faultset_ray.errors import InputError
+from faultset_ray.kernels import gf_fold, gf_levels
+from faultset_ray.kernels.gf_tables import Bytes
+from faultset_ray.kernels.jit import HAVE_NUMBA
+
+from . import check
+
+if HAVE_NUMBA:
+    from faultset_ray.kernels.gf_rows import layout_is_known
+
+R = TypeVar("R")
+
+_THREADS_MAX: Final = 64
+_PART: Final = 64
+"""Columns are split between threads at cache lines."""
+
+
+def available() -> tuple[str, ...]:
+    """Return the engines that this process can run, fastest first."""
+    return gf_levels.available()
+
+
+def active() -> str:
+    """Return the engine in use."""
+    level = gf_levels.chosen()
+    return "naive" if level is None else level.name
+
+
+class Folder:
+    """One matrix with its multiplication tables made, applied to many rows. Safe in several threads.
+
+    Parameters
+    ----------
+    matrix : uint8[r, c], r and c up to 255
+        Read-only from here on.
+    """
+
+    __slots__ = ("_control", "_matrix", "_quick")
+
+    def __init__(self, matrix: Bytes) -> None:
+        self._matrix = matrix
+        level = gf_levels.chosen()
+        self._control = gf_fold.Control(matrix, level) if level is not None and matrix.size else None
+        self._quick = 0 if self._control is None or not layout_is_known() else self._control.address
+
+    def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
+        """``target = matrix · source`` if the arguments are plainly right; else False, nothing touched.
+
+        Parameters
+        ----------
+        source : tuple of c uint8[L], or uint8[c, L]; batched: of uint8[b, L], or uint8[b, c, L]
+        target : the same of r
+        threads : int
+            Share the columns (batched: the stripes) between so many threads.
+
+        Returns
+        -------
+        bool
+            False for anything unusual: the caller checks, explains or copies, and calls :meth:`fold`.
+        """
+        if not self._quick:
+            return False
+        if type(threads) is int and threads == 1:
+            done: bool = gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 1, 0)
+            return done
+        parts = _thread_count(threads)
+        return all(
+            _in_threads(
+                lambda part: gf_fold.fold_objects(self._quick, id(source), id(target), batched, part, parts, 0),
+                parts,
+            )
+        )
+
+    def fold(
+        self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int = 1, *, accumulate: bool = False
+    ) -> None:
+        """``targets = matrix · rows``, or XORed onto them.
+
+        Parameters
+        ----------
+        rows : c contiguous uint8[L]
+            Checked by the caller; none overlaps a target.
+        targets : r contiguous, writable uint8[L]
+        """
+        parts = _thread_count(threads)
+        if self._control is None:
+            gf_fold.fold_plain(self._matrix, tuple(rows), tuple(targets), accumulate)
+            return
+        control = self._control.address
+        sources = np.array([row.ctypes.data for row in rows], dtype=np.int64)
+        sinks = np.array([row.ctypes.data for row in targets], dtype=np.int64)
+        length = targets[0].size
+        share = -(-length // (parts * _PART)) * _PART if parts > 1 else length
+
+        def part(index: int) -> None:
+            begin, end = min(index * share, length), min((index + 1) * share, length)
+            gf_fold.fold_addresses(control, sources, sinks, begin, end, int(accumulate))
+
+        _in_threads(part, parts)
+
+
+def _thread_count(threads: object) -> int:
+    count = check.integer("threads", threads)
+    if not 1 <= count <= _THREADS_MAX:
+        raise InputError(f"threads is {count}; expected 1 to {_THREADS_MAX}")
+    return count
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _forget_pool() -> None:
+    """After a fork the pool's threads are gone."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _in_threads(work: Callable[[int], R], parts: int) -> list[R]:
+    """``[work(0), …, work(parts - 1)]``, the first in this thread, the others beside it."""
+    global _pool  # noqa: PLW0603
+    if parts == 1:
+        return [work(0)]
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="faultset-fold")
+        others = [_pool.submit(work, part) for part in range(1, parts)]
+    first = work(0)
+    return [first, *(other.result() for other in others)]

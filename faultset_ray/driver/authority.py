@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import CallTimeout, CoordinatorUnavailable, PlaceUnreachable
+from faultset_ray.limits import CALL_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,24 @@ class Authority:
         """End the coordinator."""
         await self._backend.stop(self._addr)
 
-    async def ask(self, method: Callable[Concatenate[Coordinator, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def ask(
+        self,
+        method: Callable[Concatenate[Coordinator, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call the coordinator, within the default deadline of calls; as :meth:`ask_within`."""
+        return await self.ask_within(CALL_SECONDS, method, *args, **kwargs)
+
+    async def ask_within(
+        self,
+        seconds: float,
+        method: Callable[Concatenate[Coordinator, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
         """Call the coordinator.
 
         Raises
@@ -40,6 +58,6 @@ class Authority:
             It is gone, or did not answer in time.
         """
         try:
-            return await self._backend.call(self._addr, method, *args, **kwargs)
+            return await self._backend.within(seconds).call(self._addr, method, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout) as error:
             raise CoordinatorUnavailable(self._system, str(error)) from error

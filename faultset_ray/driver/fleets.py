@@ -27,7 +27,7 @@ from faultset_ray.errors import (
     StaleEpoch,
 )
 from faultset_ray.geohash import cells_to_strings, encode_many
-from faultset_ray.limits import REGION_CPUS
+from faultset_ray.limits import CALL_SECONDS, REGION_CPUS
 from faultset_ray.model import Fleet, OnDuplicate
 
 _LOG = logging.getLogger(__name__)
@@ -86,8 +86,9 @@ class Fleets:
         """See :meth:`AsyncDriver.survivors <faultset_ray.driver.asynchronous.AsyncDriver.survivors>`."""
         threshold = columns.check_threshold(threshold_ms)
         at_ms = self._backend.now_ms()
-        directory = await self._directory(fleet)
-        net = self._backend.within(deadline_s)
+        directory = await self._directory(fleet, deadline_s)
+        left_s = deadline_s - (self._backend.now_ms() - at_ms) / 1000
+        net = self._backend.within(max(left_s, 0.0))
 
         async def ask(index: int, epoch: int) -> RegionPart | None:
             try:
@@ -137,10 +138,11 @@ class Fleets:
         cpus = sum(place.cpus for place in await self._backend.places())
         return max(4, int(2 * cpus))
 
-    async def _directory(self, fleet: str) -> Directory:
+    async def _directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
         """The fleet's directory as the coordinator has it now."""
         cached = self._directories.get(fleet)
-        fresh = await self._authority.ask(Coordinator.directory, fleet, cached.version if cached else 0)
+        version = cached.version if cached else 0
+        fresh = await self._authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
         if fresh is not None:
             cached = self._directories[fleet] = fresh
         assert cached is not None

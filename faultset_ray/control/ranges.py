@@ -35,7 +35,8 @@ def plan_bounds(cells: Cells, ranges_max: int) -> Cells:
     else:
         before = np.cumsum(counts) - counts
         quotas = np.arange(ranges) * (len(cells) / ranges)
-        bounds = occupied[np.unique(np.searchsorted(before, quotas))]
+        begins = np.minimum(np.searchsorted(before, quotas), len(occupied) - 1)  # a last cell of many nodes
+        bounds = occupied[np.unique(begins)]
     bounds[0] = 0
     return bounds
 

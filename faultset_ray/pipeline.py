@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray import columns, fleet_io, geohash
 from faultset_ray.errors import EmptyNodesError, InputError, NoSurvivorsError
+from faultset_ray.kernels.group import group_cells
 from faultset_ray.kernels.select import select, select_grouped
 from faultset_ray.model import Fleet, OnDuplicate
 
@@ -135,7 +136,7 @@ def faultset(
     if order == "latency":
         survivors = select(fleet.latency_ms, limit)
     else:
-        groups = geohash.group(cells)
+        groups = group_cells(cells)
         survivors, _ = select_grouped(fleet.latency_ms, groups.order, groups.starts, limit)
     if len(survivors) == 0:
         raise _no_survivors(limit, cells)
@@ -144,7 +145,7 @@ def faultset(
 
 
 def _no_survivors(threshold_ms: float, cells: geohash.Cells) -> NoSurvivorsError:
-    groups = geohash.group(cells)
+    groups = group_cells(cells)
     regions = geohash.cells_to_strings(groups.cells).tolist()
     return NoSurvivorsError(threshold_ms, dict(zip(regions, np.diff(groups.starts).tolist(), strict=True)))
 

@@ -44,8 +44,9 @@ def group_cells(cells: Cells) -> Groups:
         keys = np.empty(len(cells), np.uint64)
         injective = _pack(cells, index_mask, keys)
         keys.sort()
-        runs = np.empty(_count_runs(keys, index_mask), np.uint64)
+        runs = np.empty(_count_runs(keys, index_mask) + 1, np.uint64)  # one more: see _find_runs
         _find_runs(keys, index_mask, runs)
+        runs = runs[:-1]
         runs.sort()
         groups = Groups(np.empty(len(cells), np.int64), np.empty(len(runs) + 1, np.int64), np.empty_like(runs))
         if _emit(keys, cells, index_mask, runs, injective, *groups):
@@ -85,12 +86,16 @@ def _count_runs(keys: Any, index_mask: Any) -> Any:
 
 @kernel()
 def _find_runs(keys: Any, index_mask: Any, runs: Any) -> None:
-    """Write for each run its first node, and in the low half the place in ``keys`` where it begins."""
+    """Write for each run its first node, and in the low half the place in ``keys`` where it begins.
+
+    Each slot is written until a run takes it, so one more is needed.
+    """
+    previous = ~keys[0] if len(keys) else np.uint64(0)
     run = 0
     for j in range(len(keys)):
-        if j == 0 or (keys[j] ^ keys[j - 1]) > index_mask:
-            runs[run] = (keys[j] & index_mask) << _HALF | np.uint64(j)
-            run += 1
+        runs[run] = (keys[j] & index_mask) << _HALF | np.uint64(j)
+        run += (keys[j] ^ previous) > index_mask
+        previous = keys[j]
 
 
 @kernel()

@@ -46,26 +46,24 @@ def select(latency: Floats, threshold: float, threads: int = 1) -> Indices:
     int64[m]
     """
     starts = np.array([0, len(latency)], np.int64)
+    limit = _bits(threshold)
     threads = min(threads, len(latency) // THREAD_NODES_MIN)
     if threads < 2:
-        return select_grouped(latency, None, starts, threshold)[0]
-    bands = _bands(latency, _bits(threshold), threads)
+        return _select_band(latency, starts, np.uint64(0), limit)[0]
+    bands = _bands(latency, limit, threads)
     with ThreadPoolExecutor(len(bands)) as pool:  # kernels and numpy's sort hold no lock
-        parts = pool.map(lambda band: _select_band(latency, None, starts, *band)[0], bands)
-        return np.concatenate(list(parts))
+        return np.concatenate(list(pool.map(lambda band: _select_band(latency, starts, *band)[0], bands)))
 
 
-def select_grouped(
-    latency: Floats, order: Indices | None, starts: Indices, threshold: float
-) -> tuple[Indices, Indices]:
+def select_grouped(latency: Floats, order: Indices, starts: Indices, threshold: float) -> tuple[Indices, Indices]:
     """Return the survivors of every group, group after group.
 
     Parameters
     ----------
     latency : float64[n]
         Not negative; NaN never survives. May be read-only.
-    order : int64[p] or None
-        Indices into ``latency``, group after group; None if the nodes themselves lie so.
+    order : int64[p]
+        Indices into ``latency``, group after group.
     starts : int64[g + 1]
         Group g is ``order[starts[g]:starts[g + 1]]``.
     threshold : float
@@ -78,7 +76,8 @@ def select_grouped(
     counts : int64[g]
         Survivors of each group.
     """
-    return _select_band(latency, order, starts, np.uint64(0), _bits(threshold))
+    positions, counts = _select_band(latency.take(order), starts, np.uint64(0), _bits(threshold))
+    return order.take(positions), counts
 
 
 def _bits(threshold: float) -> np.uint64:
@@ -94,33 +93,26 @@ def _bands(latency: Floats, limit: np.uint64, threads: int) -> list[tuple[np.uin
     return list(zip(floors, tops, strict=True))
 
 
-def _select_band(
-    latency: Floats, order: Indices | None, starts: Indices, floor: np.uint64, limit: np.uint64
-) -> tuple[Indices, Indices]:
-    """Select where ``floor`` ≤ latency ≤ ``limit``, both given as bits."""
+def _select_band(latency: Floats, starts: Indices, floor: np.uint64, limit: np.uint64) -> tuple[Indices, Indices]:
+    """Select where ``floor`` ≤ latency ≤ ``limit``, both given as bits; the groups lie one after the other."""
     if HAVE_NUMBA:
         bits = latency.view(np.uint64)
-        counts = np.empty(len(starts) - 1, np.int64)
-        layout = _Layout.of(int(starts[-1]), len(counts), *_survey(bits, order, starts, floor, limit, counts))
-        keys = np.empty(counts.sum() + 1, np.uint64)  # one more: see _pack
-        _pack(bits, order, starts, floor, limit, *layout[:4], keys)
+        survivors, *spread = _survey(bits, floor, limit)
+        layout = _Layout.of(len(bits), len(starts) - 1, *spread)
+        keys, counts = np.empty(survivors + 1, np.uint64), np.empty(len(starts) - 1, np.int64)  # + 1: see _pack
+        _pack(bits, starts, floor, limit, *layout[:4], keys, counts)
         keys = keys[:-1]
         keys.sort()
-        indices = np.empty(len(keys), np.int64)
-        if _unpack(keys, bits, order, layout.position_mask, layout.exact, indices):
-            return indices, counts
-    return _lexsort(latency, order, starts, floor, limit)
+        positions = np.empty(survivors, np.int64)
+        if _unpack(keys, bits, layout.position_mask, layout.exact, positions):
+            return positions, counts
+    return _lexsort(latency, starts, floor, limit)
 
 
-def _lexsort(
-    latency: Floats, order: Indices | None, starts: Indices, floor: np.uint64, limit: np.uint64
-) -> tuple[Indices, Indices]:
-    ordered = latency if order is None else latency[order]
-    kept = np.flatnonzero((ordered >= floor.view(np.float64)) & (ordered <= limit.view(np.float64)))
+def _lexsort(latency: Floats, starts: Indices, floor: np.uint64, limit: np.uint64) -> tuple[Indices, Indices]:
+    kept = np.flatnonzero((latency >= floor.view(np.float64)) & (latency <= limit.view(np.float64)))
     group = np.searchsorted(starts, kept, side="right") - 1
-    indices = kept[np.lexsort((ordered[kept], group))]
-    counts = np.bincount(group, minlength=len(starts) - 1)
-    return indices if order is None else order[indices], counts
+    return kept[np.lexsort((latency[kept], group))], np.bincount(group, minlength=len(starts) - 1)
 
 
 class _Layout(NamedTuple):
@@ -159,26 +151,22 @@ class _Layout(NamedTuple):
 
 
 @kernel()
-def _survey(bits: Any, order: Any, starts: Any, floor: Any, limit: Any, counts: Any) -> Any:
-    """Count the survivors of each group; return the bits of all latencies: lowest, highest and or-ed."""
-    low, high, union = _MAGNITUDE, np.uint64(0), np.uint64(0)
-    for g in range(len(starts) - 1):
-        kept = 0
-        for p in range(starts[g], starts[g + 1]):
-            latency = bits[p if order is None else order[p]] & _MAGNITUDE
-            keep = (latency >= floor) & (latency <= limit)
-            kept += keep
-            low = min(low, latency if keep else _MAGNITUDE)
-            high = max(high, latency if keep else np.uint64(0))
-            union |= latency if keep else np.uint64(0)
-        counts[g] = kept
-    return low, high, union
+def _survey(bits: Any, floor: Any, limit: Any) -> Any:
+    """Count the survivors; return also the bits of their latencies: lowest, highest and or-ed."""
+    survivors, low, high, union = 0, _MAGNITUDE, np.uint64(0), np.uint64(0)
+    for p in range(len(bits)):
+        latency = bits[p] & _MAGNITUDE
+        keep = (latency >= floor) & (latency <= limit)
+        survivors += keep
+        low = min(low, latency if keep else _MAGNITUDE)
+        high = max(high, latency if keep else np.uint64(0))
+        union |= latency if keep else np.uint64(0)
+    return survivors, low, high, union
 
 
 @kernel()
 def _pack(
     bits: Any,
-    order: Any,
     starts: Any,
     floor: Any,
     limit: Any,
@@ -187,31 +175,33 @@ def _pack(
     latency_at: Any,
     group_at: Any,
     keys: Any,
+    counts: Any,
 ) -> None:
     """Write the keys of survivors; each slot is written until a survivor takes it, so one more is needed."""
     at = 0
     for g in range(len(starts) - 1):
+        before = at
         for p in range(starts[g], starts[g + 1]):
-            latency = bits[p if order is None else order[p]] & _MAGNITUDE
+            latency = bits[p] & _MAGNITUDE
             keys[at] = np.uint64(g) << group_at | (latency - low) >> dropped << latency_at | np.uint64(p)
             at += (latency >= floor) & (latency <= limit)
+        counts[g] = at - before
 
 
 @kernel()
-def _unpack(keys: Any, bits: Any, order: Any, position_mask: Any, exact: Any, indices: Any) -> Any:
-    """Write the index of each key, exactly ordered; return False if that would move too many."""
+def _unpack(keys: Any, bits: Any, position_mask: Any, exact: Any, positions: Any) -> Any:
+    """Write the position in each key, exactly ordered; return False if that would move too many."""
     moves = 0
     for j in range(len(keys)):
-        p = np.int64(keys[j] & position_mask)
-        index = p if order is None else order[p]
+        position = np.int64(keys[j] & position_mask)
         k = j
         if not exact:
-            latency = bits[index] & _MAGNITUDE
-            while k > 0 and (keys[k - 1] ^ keys[j]) <= position_mask and bits[indices[k - 1]] & _MAGNITUDE > latency:
-                indices[k] = indices[k - 1]
+            latency = bits[position] & _MAGNITUDE
+            while k > 0 and (keys[k - 1] ^ keys[j]) <= position_mask and bits[positions[k - 1]] & _MAGNITUDE > latency:
+                positions[k] = positions[k - 1]
                 k -= 1
             moves += j - k
             if moves > _MOVES_PER_NODE * len(keys):
                 return False
-        indices[k] = index
+        positions[k] = position
     return True

@@ -34,7 +34,7 @@ def test_groups(data, sizes, limit):
     expected = [
         naive(order[begin:end].tolist(), column[order[begin:end]].tolist(), limit) for begin, end in pairwise(starts)
     ]
-    plain = _lexsort(column, order, starts, np.uint64(0), _bits(limit))
-    for indices, counts in (select_grouped(column, order, starts, limit), plain):
+    positions, plain_counts = _lexsort(column[order], starts, np.uint64(0), _bits(limit))
+    for indices, counts in (select_grouped(column, order, starts, limit), (order[positions], plain_counts)):
         assert indices.tolist() == [node for group in expected for node in group]
         assert counts.tolist() == [len(group) for group in expected]

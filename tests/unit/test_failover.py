@@ -158,9 +158,6 @@ def test_groups_are_selected_one_by_one():
     indices, counts = select_grouped(latency, order, starts, 5.0)
     assert indices.tolist() == [6, 1, 0, 4]
     assert counts.tolist() == [3, 0, 0, 1]
-    indices, counts = select_grouped(latency, None, np.array([0, 2, 7]), 4.0)
-    assert indices.tolist() == [1, 4, 6, 2]
-    assert counts.tolist() == [1, 3]
 
 
 def test_nothing_to_select_from():

@@ -1,0 +1,103 @@
+"""Print our ratios against peers beside their targets: medians of pairs run one after the other on new input."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import peers
+
+import faultset_ray as fs
+from faultset_ray import geohash
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    target: float
+    """Our speed over the peer's, at least."""
+    pairs: int
+    make: Callable[[], Any]
+    """Draws an input that neither side has seen."""
+    ours: Callable[[Any], object]
+    peer: Callable[[Any], object]
+    for_peer: Callable[[Any], Any] = lambda given: given
+    """Turns an input into what the peer takes, untimed."""
+
+
+def lists(columns: tuple) -> list[list[float]]:
+    return [column.tolist() for column in columns]
+
+
+def geohash_case(precision: int) -> Case:
+    return Case(
+        f"geohash of 1,000,000 at precision {precision} : loop of pygeohash",
+        120.0,
+        9,
+        lambda: peers.points(1_000_000),
+        lambda columns: geohash.encode_many(*columns, precision),
+        lambda columns: peers.pygeohash_loop(*columns, precision),
+        lists,
+    )
+
+
+def pipeline_case(where: str, make: Callable[[int], fs.Fleet], precision: int) -> Case:
+    return Case(
+        f"faultset of 50,000 {where} at precision {precision} : Python with pygeohash",
+        25.0,
+        15,
+        lambda: make(50_000),
+        lambda fleet: fs.faultset(fleet, 100.0, precision),
+        lambda nodes: peers.python_faultset(nodes, 100.0, precision),
+        list,
+    )
+
+
+CASES = [
+    geohash_case(6),
+    geohash_case(12),
+    Case(
+        "failover of 1,000,000 : numpy mask and stable argsort",
+        4.0,
+        25,
+        lambda: peers.latencies(1_000_000),
+        lambda latency_ms: fs.failover_indices(latency_ms, 100.0),
+        lambda latency_ms: peers.numpy_failover(latency_ms, 100.0),
+    ),
+    pipeline_case("on earth", peers.fleet, 6),
+    pipeline_case("on earth", peers.fleet, 3),
+    pipeline_case("in cities", peers.urban_fleet, 6),
+    Case(
+        "faultset of 1,000 : numpy lexsort",
+        0.5,
+        501,
+        lambda: peers.fleet(1_000),
+        lambda fleet: fs.faultset(fleet, 100.0, 6),
+        lambda fleet: peers.numpy_faultset(fleet, 100.0, 6),
+    ),
+]
+
+
+def seconds(call: Callable[[Any], object], given: Any) -> float:
+    start = time.perf_counter()
+    call(given)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    print(f"{'':75}{'ours':>10}{'peer':>12}{'ratio':>9}{'target':>9}")
+    for case in CASES:
+        case.ours(case.make())  # compile
+        ours, peer = [], []
+        for _ in range(case.pairs):
+            ours.append(seconds(case.ours, case.make()))
+            peer.append(seconds(case.peer, case.for_peer(case.make())))
+        ratio = statistics.median(theirs / mine for mine, theirs in zip(ours, peer, strict=True))
+        times = f"{1e3 * statistics.median(ours):7.2f} ms{1e3 * statistics.median(peer):9.2f} ms"
+        verdict = "ok" if ratio >= case.target else "MISSED"
+        print(f"{case.name:75}{times}{ratio:9.1f}{case.target:9.1f}  {verdict}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,13 @@ source, slower. Where a plain loop would be too slow to use, the wrapper of a ke
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +32,67 @@ if _numba_wanted():
         pass
     else:
         HAVE_NUMBA = True
+
+_HERE = Path(__file__).parent
+
+
+@cache
+def _sources_digest() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(_HERE.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.digest()
+
+
+def _cache_path() -> Path:
+    """``NUMBA_CACHE_DIR`` or the user's cache directory, and there a directory for this text of the kernels."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(chosen, "faultset-ray", f"kernels-{_sources_digest().hex()[:16]}")
+
+
+class _KernelCache:
+    """Where numba keeps our compiled kernels: a cache locator, as in ``numba.core.caching``.
+
+    It goes by the text of all kernels, not by where they lie. So a worker finds what another process of
+    this machine compiled, though the code was shipped to a directory of its own. And a kernel is compiled
+    anew when one that it calls has changed, which numba, looking at single files, would not notice.
+    """
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file = file  # named in numba's warnings
+        self._disambiguator = f"{Path(file).stem}-{function.__code__.co_firstlineno}"
+        self._path = _cache_path()
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> Self | None:
+        """A locator for a kernel of this package; None leaves the function to numba's own."""
+        if Path(file).parent != _HERE:
+            return None
+        try:
+            found = cls(function, file)
+            found.ensure_cache_path()
+        except (OSError, RuntimeError):  # no home, or none that may be written to
+            return None
+        return found
+
+    def ensure_cache_path(self) -> None:
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self._path).close()
+
+    def get_cache_path(self) -> str:
+        return str(self._path)
+
+    def get_source_stamp(self) -> bytes:
+        return _sources_digest()
+
+    def get_disambiguator(self) -> str:
+        return self._disambiguator
+
+
+if HAVE_NUMBA:
+    from numba.core.caching import FunctionCache
+
+    FunctionCache._impl_class._locator_classes.insert(0, _KernelCache)  # noqa: SLF001 - it has no public way
 
 
 def kernel(*, parallel: bool = False, inline: bool = False) -> Callable[[F], F]:

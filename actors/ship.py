@@ -31,6 +31,9 @@ def runtime_env() -> dict[str, Any]:
     packages = [str(Path(str(package.__file__)).parent) for package in (faultset_ray, actors)]
     with tempfile.TemporaryDirectory(prefix="faultset-ship-") as scratch:
         shipped = upload_py_modules_if_needed(
-            {"py_modules": packages}, include_gitignore=True, scratch_dir=scratch, logger=_LOG
+            {"py_modules": packages, "excludes": ["__pycache__"]},
+            include_gitignore=True,
+            scratch_dir=scratch,
+            logger=_LOG,
         )
     return {"py_modules": shipped["py_modules"]}

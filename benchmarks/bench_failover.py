@@ -12,7 +12,7 @@ CPUS = os.cpu_count() or 1
 
 @pytest.mark.parametrize("threads", [1, CPUS], ids=["one thread", "many threads"])
 @pytest.mark.parametrize("count", [1_000, 1_000_000])
-def bench_failover_indices(benchmark, count, threads):
+def test_failover_indices(benchmark, count, threads):
     benchmark.group = f"failover of {count:,}"
     rounds = 2_000 if count == 1_000 else 50
     setup = lambda: ((latencies(count), 100.0), {"threads": threads})  # noqa: E731
@@ -20,7 +20,7 @@ def bench_failover_indices(benchmark, count, threads):
 
 
 @pytest.mark.parametrize("count", [1_000, 1_000_000])
-def bench_failover_ids(benchmark, count):
+def test_failover_ids(benchmark, count):
     benchmark.group = f"failover of {count:,}"
     ids = [f"node-{index}" for index in range(count)]
     rounds = 2_000 if count == 1_000 else 10
@@ -28,7 +28,7 @@ def bench_failover_ids(benchmark, count):
 
 
 @pytest.mark.parametrize("count", [1_000, 1_000_000])
-def bench_numpy(benchmark, count):
+def test_numpy(benchmark, count):
     benchmark.group = f"failover of {count:,}"
     rounds = 2_000 if count == 1_000 else 20
     benchmark.pedantic(numpy_failover, setup=lambda: ((latencies(count), 100.0), {}), rounds=rounds, warmup_rounds=2)

@@ -9,13 +9,13 @@ COUNT = 1_000_000
 
 
 @pytest.mark.parametrize("precision", [6, 12])
-def bench_encode_many(benchmark, precision):
+def test_encode_many(benchmark, precision):
     benchmark.group = f"geohash of {COUNT:,} at precision {precision}"
     benchmark.pedantic(geohash.encode_many, setup=lambda: ((*points(COUNT), precision), {}), rounds=50, warmup_rounds=2)
 
 
 @pytest.mark.parametrize("precision", [6, 12])
-def bench_pygeohash(benchmark, precision):
+def test_pygeohash(benchmark, precision):
     benchmark.group = f"geohash of {COUNT:,} at precision {precision}"
 
     def setup():
@@ -25,13 +25,13 @@ def bench_pygeohash(benchmark, precision):
     benchmark.pedantic(pygeohash_loop, setup=setup, rounds=3)
 
 
-def bench_cells_to_strings(benchmark):
+def test_cells_to_strings(benchmark):
     benchmark.group = f"cells of {COUNT:,}"
     setup = lambda: ((geohash.encode_many(*points(COUNT), 6),), {})  # noqa: E731
     benchmark.pedantic(geohash.cells_to_strings, setup=setup, rounds=10, warmup_rounds=1)
 
 
-def bench_group(benchmark):
+def test_group(benchmark):
     benchmark.group = f"cells of {COUNT:,}"
     setup = lambda: ((geohash.encode_many(*points(COUNT), 3),), {})  # noqa: E731
     benchmark.pedantic(geohash.group, setup=setup, rounds=10, warmup_rounds=1)

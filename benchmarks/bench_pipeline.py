@@ -9,19 +9,19 @@ ROUNDS = {1_000: 500, 50_000: 30, 1_000_000: 3}
 
 
 @pytest.mark.parametrize("count", ROUNDS)
-def bench_faultset(benchmark, count):
+def test_faultset(benchmark, count):
     benchmark.group = f"faultset of {count:,}"
     benchmark.pedantic(fs.faultset, setup=lambda: ((fleet(count), 100.0, 6), {}), rounds=ROUNDS[count], warmup_rounds=1)
 
 
 @pytest.mark.parametrize("count", [1_000, 50_000])
-def bench_python(benchmark, count):
+def test_python(benchmark, count):
     benchmark.group = f"faultset of {count:,}"
     setup = lambda: ((list(fleet(count)), 100.0, 6), {})  # noqa: E731
     benchmark.pedantic(python_faultset, setup=setup, rounds=ROUNDS[count] // 6)
 
 
 @pytest.mark.parametrize("count", ROUNDS)
-def bench_numpy(benchmark, count):
+def test_numpy(benchmark, count):
     benchmark.group = f"faultset of {count:,}"
     benchmark.pedantic(numpy_faultset, setup=lambda: ((fleet(count), 100.0, 6), {}), rounds=ROUNDS[count])

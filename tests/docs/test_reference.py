@@ -1,0 +1,40 @@
+"""The reference lists what there is: exported names, verbs, errors, variables."""
+
+import re
+from pathlib import Path
+
+import faultset_ray as fs
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+
+
+def errors(base=fs.FaultsetError):
+    yield base
+    for child in base.__subclasses__():
+        if child.__module__.startswith("faultset_ray.errors"):
+            yield from errors(child)
+
+
+def test_every_error_with_its_code_and_exit_code():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .+ \| (\d+) \|$", REFERENCE, re.MULTILINE)
+    assert sorted(rows) == sorted((error.__name__, error.code, str(error.exit_code)) for error in errors())
+
+
+def test_every_exported_name():
+    listed = set(re.findall(r"`fs\.(\w+)`", REFERENCE))
+    assert listed == set(fs.__all__) - {"__version__"}
+
+
+def test_every_driver_verb():
+    listed = set(re.findall(r"`(\w+)\([^`]*\)`", REFERENCE.partition("| Driver verb |")[2].partition("## Commands")[0]))
+    verbs = {name for name, value in vars(fs.Driver).items() if callable(value) and not name.startswith("_")}
+    assert listed == verbs
+
+
+def test_variables_are_read_by_the_code():
+    listed = set(re.findall(r"`(FAULTSET_\w+)`", REFERENCE))
+    sources = "".join(
+        path.read_text() for folder in ("faultset_ray", "actors") for path in (ROOT / folder).rglob("*.py")
+    )
+    assert listed <= set(re.findall(r"FAULTSET_[A-Z_]+", sources))

@@ -48,13 +48,15 @@ class Folder:
     ----------
     matrix : uint8[r, c], r and c up to 255
         Read-only from here on.
+    engine : str, optional
+        One of :func:`available` in place of the one in use.
     """
 
     __slots__ = ("_control", "_matrix", "_quick")
 
-    def __init__(self, matrix: Bytes) -> None:
+    def __init__(self, matrix: Bytes, engine: str | None = None) -> None:
         self._matrix = matrix
-        level = gf_levels.chosen()
+        level = gf_levels.chosen() if engine is None else gf_levels.level(engine)
         self._control = gf_fold.Control(matrix, level) if level is not None and matrix.size else None
         self._quick = 0 if self._control is None or not layout_is_known() else self._control.address
 

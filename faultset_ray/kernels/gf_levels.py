@@ -45,7 +45,7 @@ class Level:
     @property
     def unit(self) -> int:
         """Bytes of one constant's table."""
-        return self.coefficients[0].nbytes
+        return int(self.coefficients[0].nbytes)
 
     @property
     def tile(self) -> int:

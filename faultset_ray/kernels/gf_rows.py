@@ -160,11 +160,22 @@ def _locate(
 
 
 @kernel()
-def _disjoint(sources: int, inputs: int, targets: int, outputs: int, stripes: int, length: int) -> bool:
-    """Whether no source shares the span of the targets, each taken over all its stripes.
+def _apart(source: int, source_step: int, target: int, target_step: int, stripes: int, length: int) -> bool:
+    """Whether two rows, each taken over all its stripes, don't touch; no also where that isn't plain."""
+    if source_step == target_step and source_step != 0:
+        step = abs(source_step)
+        distance = (source - target) % step
+        return length <= distance <= step - length
+    source_last = source + (stripes - 1) * source_step
+    target_last = target + (stripes - 1) * target_step
+    if max(source, source_last) + length <= min(target, target_last):
+        return True
+    return max(target, target_last) + length <= min(source, source_last)
 
-    May say no to rows that interleave without touching; the slow path looks closer.
-    """
+
+@kernel()
+def _disjoint(sources: int, inputs: int, targets: int, outputs: int, stripes: int, length: int) -> bool:
+    """Whether no source touches a target: all targets' span first, then pair by pair."""
     low, high = 1 << 62, 0
     for index in range(outputs):
         first = load64(targets + 8 * index)
@@ -173,9 +184,14 @@ def _disjoint(sources: int, inputs: int, targets: int, outputs: int, stripes: in
         high = max(high, first + length, last + length)
     for index in range(inputs):
         first = load64(sources + 8 * index)
-        last = first + (stripes - 1) * load64(sources + 8 * (ROWS_MAX + index))
-        if min(first, last) < high and max(first, last) + length > low:
-            return False
+        step = load64(sources + 8 * (ROWS_MAX + index))
+        last = first + (stripes - 1) * step
+        if min(first, last) >= high or max(first, last) + length <= low:
+            continue
+        for output in range(outputs):
+            target, target_step = load64(targets + 8 * output), load64(targets + 8 * (ROWS_MAX + output))
+            if not _apart(first, step, target, target_step, stripes, length):
+                return False
     return True
 
 

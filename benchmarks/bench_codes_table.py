@@ -1,0 +1,185 @@
+"""Erasure coding beside its peers: ``python benchmarks/bench_codes_table.py [--quick]``.
+
+First ours against ISA-L, paired: the two run in turn on the same rows, and the ratio is the median
+of the pairs' quotients of process CPU time. Then the throughput of other libraries' own calls. The
+table is also written to ``benchmarks/results/codes.md``.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from bench_codes_isal import Isal
+
+from faultset_ray import codes
+from faultset_ray.codes import engine
+
+SHAPES = ((4, 2), (8, 3), (10, 4), (16, 4), (32, 8))
+KIB, MIB = 1 << 10, 1 << 20
+TARGETS = {("single", MIB): 1.0, ("single", 16 * MIB): 1.15, ("batch", 64 * KIB): 1.0, ("batch", 4 * KIB): 0.9}
+
+
+def paired(ours, theirs, rounds, inner):
+    """Return median CPU seconds a call of each, and the median quotient theirs / ours."""
+    spent = ([], [])
+    for _ in range(rounds):
+        for calls, times in ((ours, spent[0]), (theirs, spent[1])):
+            begin = time.process_time_ns()
+            for step in range(inner):
+                calls[step % len(calls)]()
+            times.append((time.process_time_ns() - begin) / inner / 1e9)
+    ratio = statistics.median(b / a for a, b in zip(*spent, strict=True))
+    return statistics.median(spent[0]), statistics.median(spent[1]), ratio
+
+
+def random(shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def stripes(code, length, count):
+    """Return uint8[count, n, length], each stripe coded."""
+    block = np.empty((count, code.n, length), dtype=np.uint8)
+    block[:, : code.k] = random((1, code.k, length))
+    for stripe in block:
+        code.encode(stripe[: code.k], stripe[code.k :])
+    return block
+
+
+def single(code, length, decode, sets):
+    """Calls, ours and ISA-L's, that encode one stripe, or make its lost data shards of the others."""
+    block = stripes(code, length, sets)
+    m = code.n - code.k
+    lost = tuple(range(m))
+    plan = code.plan(lost, range(m, code.n))
+    isal = Isal(plan.matrix if decode else code.generator[code.k :])
+    ours, theirs = [], []
+    for stripe in block:
+        out = np.zeros((m, length), dtype=np.uint8)
+        if decode:
+            rows = {index: stripe[index] for index in range(m, code.n)}
+            ours.append(lambda rows=rows, out=out: code.reconstruct(rows, lost, out))
+            theirs.append(isal.prepare([stripe[index] for index in plan.reads], out))
+            expected = stripe[:m]
+        else:
+            ours.append(lambda stripe=stripe, out=out: code.encode(stripe[: code.k], out))
+            theirs.append(isal.prepare(stripe[: code.k], out))
+            expected = stripe[code.k :]
+        for call in (ours[-1], theirs[-1]):
+            out[:] = 0
+            call()
+            assert np.array_equal(out, expected)
+    return ours, theirs, 1
+
+
+def batch(code, length, decode, _sets):
+    """The same for a batch of stripes: one call of ours, one of ISA-L for each stripe."""
+    count = max(2, 2 * MIB // (length * code.k))
+    block = stripes(code, length, count)
+    m = code.n - code.k
+    lost = tuple(range(m))
+    plan = code.plan(lost, range(m, code.n))
+    isal = Isal(plan.matrix if decode else code.generator[code.k :])
+    out = np.zeros((count, m, length), dtype=np.uint8)
+    if decode:
+        rows = {index: block[:, index] for index in range(m, code.n)}
+        ours = [lambda: code.reconstruct_batch(rows, lost, out)]
+        calls = [isal.prepare([stripe[i] for i in plan.reads], made) for stripe, made in zip(block, out, strict=True)]
+        expected = block[:, :m]
+    else:
+        data = block[:, : code.k]
+        ours = [lambda: code.encode_batch(data, out)]
+        calls = [isal.prepare(stripe[: code.k], made) for stripe, made in zip(block, out, strict=True)]
+        expected = block[:, code.k :]
+
+    def theirs():
+        for call in calls:
+            call()
+
+    for call in (ours[0], theirs):
+        out[:] = 0
+        call()
+        assert np.array_equal(out, expected)
+    return ours, [theirs], count
+
+
+def against_isal(quick):
+    yield "| call | code | shard | ours GB/s | ISA-L GB/s | ratio | target |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, prepare, lengths in (
+        ("batch", batch, (4 * KIB, 64 * KIB)),
+        ("single", single, (64 * KIB, MIB, 16 * MIB)),
+    ):
+        for length in lengths:
+            for k, m in SHAPES:
+                for decode in (False, True):
+                    code = codes.get(f"rs:{k}+{m}")
+                    sets = 2 if length >= 16 * MIB and k < 32 else 1
+                    ours, theirs, count = prepare(code, length, decode, sets)
+                    inner = max(len(ours), int((0.005 if quick else 0.02) * 15e9 / (k * length * count)))
+                    mine, its, ratio = paired(ours, theirs, 5 if quick else 15, inner)
+                    target = 1.5 if (k, length) == (32, 16 * MIB) else TARGETS.get((name, length))
+                    mark = "" if target is None else f"{target} {'ok' if ratio >= target else 'MISSED'}"
+                    size = k * length * count / 1e9
+                    verb = f"{name} {'decode' if decode else 'encode'}"
+                    yield (
+                        f"| {verb} | {k}+{m} | {length // KIB} KiB "
+                        f"| {size / mine:.1f} | {size / its:.1f} | {ratio:.2f} | {mark} |"
+                    )
+
+
+def peers(length=MIB):
+    """Other libraries' own calls on (10,4), 1 MiB a shard, encode: GB/s of data in."""
+    import zfec
+    from pyeclib.ec_iface import ECDriver
+    from reed_solomon_leopard import encode as leopard
+    from reedsolo import RSCodec
+
+    data = random((10, length))
+    whole = data.tobytes()
+    rows = [row.tobytes() for row in data]
+    out = np.empty((4, length), dtype=np.uint8)
+    code = codes.get("rs:10+4")
+    pyeclib = ECDriver(k=10, m=4, ec_type="isa_l_rs_cauchy")
+    encoder = zfec.Encoder(10, 14)
+    reedsolo = RSCodec(4)
+    calls = {
+        f"faultset-ray ({engine.active()})": (lambda: code.encode(data, out), len(whole), 20),
+        "pyeclib isa_l_rs_cauchy": (lambda: pyeclib.encode(whole), len(whole), 5),
+        "zfec": (lambda: encoder.encode(rows, tuple(range(10, 14))), len(whole), 2),
+        "reed-solomon-leopard": (lambda: leopard(rows, 4), len(whole), 5),
+        "reedsolo": (lambda: reedsolo.encode(whole[:2000]), 2000, 1),
+    }
+    yield "| library, encode 10+4, 1 MiB shards | GB/s |"
+    yield "|---|---|"
+    for name, (call, size, inner) in calls.items():
+        call()
+        times = []
+        for _ in range(5):
+            begin = time.process_time_ns()
+            for _ in range(inner):
+                call()
+            times.append((time.process_time_ns() - begin) / inner / 1e9)
+        yield f"| {name} | {size / 1e9 / statistics.median(times):.3g} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a third of the time, rougher figures")
+    parser.add_argument("--no-peers", action="store_true", help="only ISA-L")
+    arguments = parser.parse_args()
+    lines = [f"Engine {engine.active()}; one thread; GB/s of data shards; CPU time of the process.", ""]
+    print(lines[0])
+    for part in (against_isal(arguments.quick), () if arguments.no_peers else peers()):
+        for line in part:
+            print(line, flush=True)
+            lines.append(line)
+        lines.append("")
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "codes.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What linear codes do beyond encode and decode: batches, verification, updates, threads."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultset_ray import codes
+from faultset_ray.errors import InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+
+CODE = codes.get("rs:5+3")
+
+
+def coded(length, seed=0, code=CODE):
+    data = np.random.default_rng(seed).integers(0, 256, (code.k, length), dtype=np.uint8)
+    return np.concatenate([data, code.encode(data)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 5), st.integers(1, 3), st.lists(st.integers(0, 7), unique=True, max_size=3))
+def test_batches_are_stripes_one_by_one(length, count, threads, lost):
+    block = np.array([coded(length, seed) for seed in range(count)], dtype=np.uint8).reshape(count, 8, length)
+    assert np.array_equal(CODE.encode_batch(block[:, :5], threads=threads), block[:, 5:])
+    rows = {index: block[:, index] for index in range(8) if index not in lost}
+    made = CODE.reconstruct_batch(rows, lost, threads=threads)
+    assert np.array_equal(made, block[:, lost])
+    out = np.empty_like(made)
+    assert CODE.reconstruct_batch(rows, lost, out, threads=threads) is out
+    assert np.array_equal(out, made)
+
+
+def test_batches_refuse_what_stripes_refuse():
+    block = np.zeros((3, 5, 8), dtype=np.uint8)
+    with pytest.raises(InputError):
+        CODE.encode_batch(block[0])
+    with pytest.raises(ShardSizeError):
+        CODE.encode_batch(block[:, :4])
+    with pytest.raises(InputError):
+        CODE.encode_batch(block, np.zeros((3, 2, 8), np.uint8))
+    with pytest.raises(InputError, match="overlaps"):
+        CODE.encode_batch(block, block[:, 1:4])
+    rows = {index: block[:, index] for index in range(5)}
+    with pytest.raises(ShardSizeError):
+        CODE.reconstruct_batch({**rows, 4: block[:2, 4]}, [5])
+    with pytest.raises(InvalidShardIndex):
+        CODE.reconstruct_batch({True: block[:, 1], **{index: block[:, index] for index in (0, 2, 3, 4)}}, [5])
+    with pytest.raises(NotEnoughShards):
+        CODE.reconstruct_batch({1: block[:, 1]}, [0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 200), st.data())
+def test_verify_finds_any_one_changed_byte(length, draw):
+    shards = coded(length)
+    kept = draw.draw(st.lists(st.integers(0, 7), unique=True, min_size=6))
+    rows = {index: shards[index] for index in kept}
+    assert CODE.verify(rows)
+    index = draw.draw(st.sampled_from(kept))
+    bad = shards[index].copy()
+    bad[draw.draw(st.integers(0, length - 1))] ^= draw.draw(st.integers(1, 255))
+    assert not CODE.verify({**rows, index: bad})
+
+
+def test_verify_of_long_rows_reaches_their_end():
+    shards = coded((1 << 16) * 2 + 5)
+    rows = dict(enumerate(shards))
+    assert CODE.verify(rows)
+    shards[7, -1] ^= 1
+    assert not CODE.verify(rows)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_verify_needs_one_more_than_decoding(count):
+    shards = coded(8)
+    with pytest.raises(NotEnoughShards) as caught:
+        CODE.verify({index: shards[index] for index in range(count)})
+    assert caught.value.have == count
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 100), st.integers(0, 4), st.integers(0, 2**32))
+def test_update_is_encoding_anew(length, index, seed):
+    shards = coded(length)
+    parity = shards[5:].copy()
+    new = np.random.default_rng(seed).integers(0, 256, length, dtype=np.uint8)
+    old = shards[index].copy()
+    CODE.update(index, old, new, parity)
+    shards[index] = new
+    assert np.array_equal(parity, CODE.encode(shards[:5]))
+
+
+def test_update_refuses():
+    shards = coded(8)
+    parity = shards[5:].copy()
+    for index in (5, -1, True, 1.0):
+        with pytest.raises(InvalidShardIndex):
+            CODE.update(index, shards[0], shards[1], parity)
+    with pytest.raises(ShardSizeError):
+        CODE.update(0, shards[0], shards[1][:7], parity)
+    with pytest.raises(InputError):
+        CODE.update(0, shards[0], shards[1], parity[:2])
+    with pytest.raises(InputError, match="overlaps"):
+        CODE.update(0, shards[0], parity[0], parity)
+    assert np.array_equal(parity, shards[5:])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 5))
+def test_threads_give_the_same_bytes(length, threads):
+    shards = coded(length)
+    assert np.array_equal(CODE.encode(shards[:5], threads=threads), shards[5:])
+    rows = {index: shards[index] for index in (1, 3, 5, 6, 7)}
+    assert np.array_equal(CODE.decode(rows, threads=threads), shards[:5])
+    assert np.array_equal(CODE.reconstruct(rows, [0, 2, 4], threads=threads), shards[[0, 2, 4]])
+
+
+def test_one_code_in_many_threads():
+    wrong = []
+
+    def work(seed):
+        for step in range(20):
+            shards = coded(500 + step, seed * 100 + step)
+            lost = [seed % 8, (seed + 3) % 8]
+            rows = {index: shards[index] for index in range(8) if index not in lost}
+            if not np.array_equal(CODE.reconstruct(rows, lost), shards[lost]):
+                wrong.append((seed, step))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_rows_of_a_subclass_and_of_a_file(tmp_path):
+    shards = coded(100)
+    (tmp_path / "data").write_bytes(shards[:5].tobytes())
+    mapped = np.memmap(tmp_path / "data", dtype=np.uint8, mode="r", shape=(5, 100))
+    assert np.array_equal(CODE.encode(mapped), shards[5:])
+
+
+def test_rows_that_interleave_without_touching():
+    both = np.zeros((10, 64), dtype=np.uint8)
+    both[::2] = coded(64)[:5]
+    code = codes.get("rs:5+5")
+    out = both[1::2]
+    assert code.encode(both[::2], out) is out
+    assert np.array_equal(out, code.encode(both[::2].copy()))
+
+
+def test_a_bool_is_no_index_even_after_an_int_was():
+    shards = coded(16)
+    rows = {index: shards[index] for index in (1, 3, 5, 6, 7)}
+    assert np.array_equal(CODE.reconstruct(rows, [0]), shards[[0]])
+    doubtful = {True: shards[1], **{index: shards[index] for index in (3, 5, 6, 7)}}
+    with pytest.raises(InvalidShardIndex):
+        CODE.reconstruct(doubtful, [0])
+    with pytest.raises(InvalidShardIndex):
+        CODE.reconstruct(rows, [False])

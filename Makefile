@@ -64,7 +64,11 @@ test-all: lint ## the fast tiers on each of Python 3.11, 3.12, 3.13
 	if [ -n "$$missing" ]; then echo "test-all: not tested, no such Python here:$$missing"; \
 	else echo "test-all: tested on $(VERSIONS)"; fi
 
-bench: setup ## benchmarks, then our ratios against peers beside their targets
+$(STAMP)-bench: $(STAMP)
+	$(PY) -m pip install --quiet --constraint constraints.txt --group bench
+	@touch $@
+
+bench: $(STAMP)-bench ## benchmarks, then our ratios against peers beside their targets
 	$(PYTEST) benchmarks --benchmark-only -o addopts=--import-mode=importlib $(ARGS)
 	$(PY) benchmarks/ratios.py
 

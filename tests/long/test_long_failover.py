@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 def test_long_failover(large):
     rng = np.random.default_rng(large.seed)
     for _ in range(large.count(100_000)):
-        n = int(rng.integers(1, 60))
+        n = int(rng.integers(1, 17))
         lat, lon = rng.uniform(-90, 90, n), rng.uniform(-180, 180, n)
         crowd = rng.random(n) < 0.7
         lat[crowd], lon[crowd] = lat[0], lon[0]

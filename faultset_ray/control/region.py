@@ -22,14 +22,14 @@ class RegionPart:
     epoch: int
     version: int
     """Grows with every change of the range's state, within one epoch."""
+    roster: int
+    """Which roster of nodes this answer is about; see :meth:`Region.load`."""
     cells: NDArray[np.uint64]
     """uint64[g]"""
     first: Handles
     """uint32[g]: the first node of each cell."""
-    nodes: NDArray[np.int64]
-    """int64[g]: nodes looked at."""
     counts: NDArray[np.int64]
-    """int64[g]: how many of them survive."""
+    """int64[g]: how many nodes of each cell survive."""
     handles: Handles
     """uint32[sum(counts)]: the survivors, cell after cell, each ascending by latency."""
 
@@ -44,6 +44,7 @@ class Region(Servant):
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
         self._version = 0
+        self._roster = 0
         self._handles = np.empty(0, np.uint32)
         self._cells = np.empty(0, np.uint64)
         self._latency = np.empty(0, np.float64)
@@ -52,51 +53,49 @@ class Region(Servant):
         self._group()
 
     def load(
-        self, epoch: int, handles: Handles, cells: NDArray[np.uint64], latency_ms: NDArray[np.float64], at_ms: int
+        self,
+        epoch: int,
+        roster: int,
+        handles: Handles,
+        cells: NDArray[np.uint64],
+        latency_ms: NDArray[np.float64],
+        at_ms: NDArray[np.int64],
     ) -> int:
-        """Add nodes, or replace what is known of them; repeating it changes nothing.
+        """Take the whole roster of the range: these nodes and no others.
+
+        Whole, since of increments one may be lost; so rosters may come in any order, and again.
 
         Parameters
         ----------
         epoch : int
             The epoch that the caller believes this servant to be of.
+        roster : int
+            Its number. One that is not newer than what is loaded changes nothing.
         handles : uint32[n]
-            Distinct.
-        cells, latency_ms : uint64[n], float64[n]
-            NaN where there is no measurement.
-        at_ms : int
-            When the latencies were true; a later observation is kept.
+            Ascending.
+        cells, latency_ms, at_ms : uint64[n], float64[n], int64[n]
+            Where each node is, its latency (NaN for no measurement) and when that was true; a later
+            observation is kept.
 
         Returns
         -------
         int
-            The new version.
+            The version now.
         """
         self._check(epoch)
+        if roster <= self._roster:
+            return self._version
         slots, known = self._find(handles)
-        at_slots = slots[known]
-        self._cells[at_slots] = cells[known]
-        later = self._at_ms[at_slots] <= at_ms
-        self._latency[at_slots[later]] = latency_ms[known][later]
-        self._at_ms[at_slots[later]] = at_ms
-        new = ~known
-        merged = np.concatenate([self._handles, handles[new]])
-        order = np.argsort(merged, kind="stable")
-        self._handles = merged[order]
-        self._cells = np.concatenate([self._cells, cells[new]])[order]
-        self._latency = np.concatenate([self._latency, latency_ms[new]])[order]
-        self._at_ms = np.concatenate([self._at_ms, np.full(int(new.sum()), at_ms)])[order]
-        return self._changed()
-
-    def drop(self, epoch: int, handles: Handles) -> int:
-        """Forget nodes that are no longer of this range; unknown ones are ignored. The new version."""
-        self._check(epoch)
-        slots, known = self._find(handles)
-        kept = np.ones(len(self._handles), np.bool_)
-        kept[slots[known]] = False
-        self._handles, self._cells = self._handles[kept], self._cells[kept]
-        self._latency, self._at_ms = self._latency[kept], self._at_ms[kept]
-        return self._changed()
+        observed = known.copy()
+        observed[known] = self._at_ms[slots[known]] > at_ms[known]
+        kept = slots[observed]
+        latency_ms, at_ms = latency_ms.copy(), at_ms.copy()  # the caller's may be read-only
+        latency_ms[observed], at_ms[observed] = self._latency[kept], self._at_ms[kept]
+        self._roster, self._handles, self._cells = roster, handles, cells
+        self._latency, self._at_ms = latency_ms, at_ms
+        self._group()
+        self._version += 1
+        return self._version
 
     def observe(self, epoch: int, handles: Handles, latency_ms: NDArray[np.float64], at_ms: int) -> int:
         """Take the latest latencies; older than what is known, and unknown nodes, are passed over.
@@ -127,9 +126,9 @@ class Region(Servant):
         return RegionPart(
             self._epoch,
             self._version,
+            self._roster,
             groups.cells,
             self._handles[groups.order[groups.starts[:-1]]],
-            np.diff(groups.starts),
             counts,
             self._handles[indices],
         )
@@ -144,11 +143,6 @@ class Region(Servant):
         known = slots < len(self._handles)
         known[known] = self._handles[slots[known]] == handles[known]
         return slots, known
-
-    def _changed(self) -> int:
-        self._group()
-        self._version += 1
-        return self._version
 
     def _group(self) -> None:
         """Cells in order of first registration: slots are sorted by handle, and grouping is stable."""

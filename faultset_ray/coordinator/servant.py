@@ -6,6 +6,7 @@ State is in memory for now and dies with the coordinator, which lives on the clu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +30,20 @@ class Directory:
     """uint64[r]: lower bound of each range."""
     epochs: tuple[int, ...]
     """The current epoch of each range."""
+    rosters: tuple[int, ...]
+    """The version at which the nodes of each range were last registered."""
     version: int
     """Grows with every change."""
-    registered_ms: int
+    registered_ms: NDArray[np.int64]
+    """int64[n]: when each node was last registered."""
 
     def range_of(self, handles: NDArray[np.uint32]) -> NDArray[np.intp]:
         """The range that each handle belongs to."""
         return range_of(self.bounds, self.cells[handles])
 
-    def members(self, index: int) -> NDArray[np.uint32]:
+    def members(self, index: int) -> NDArray[np.intp]:
         """The handles of one range, ascending."""
-        return np.flatnonzero(range_of(self.bounds, self.cells) == index).astype(np.uint32)
+        return np.flatnonzero(range_of(self.bounds, self.cells) == index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +52,8 @@ class Registered:
 
     handles: NDArray[np.uint32]
     """uint32[n], in the order of the nodes registered."""
-    moved: NDArray[np.uint32]
-    """Handles that were known and are in another range now."""
-    moved_from: NDArray[np.intp]
-    """The range that each of them was in."""
+    touched: tuple[int, ...]
+    """Ranges that these nodes are in, or were in before."""
     directory: Directory
 
 
@@ -85,9 +87,11 @@ class Coordinator(Servant):
         known = self._directories.get(fleet.name)
         if known is None:
             bounds = plan_bounds(cells, ranges_max)
-            directory = Directory(fleet, cells, precision, bounds, (1,) * len(bounds), 1, now_ms)
+            ones = (1,) * len(bounds)
+            registered_ms = np.full(len(fleet), now_ms, np.int64)
+            directory = Directory(fleet, cells, precision, bounds, ones, ones, 1, registered_ms)
             handles = np.arange(len(fleet), dtype=np.uint32)
-            registered = Registered(handles, np.empty(0, np.uint32), np.empty(0, np.intp), directory)
+            registered = Registered(handles, tuple(range(len(bounds))), directory)
         else:
             if known.precision != precision:
                 raise InputError(
@@ -127,26 +131,27 @@ def _merge(known: Directory, fleet: Fleet, cells: NDArray[np.uint64], now_ms: in
     handles = np.fromiter((handle_of.get(node_id, -1) for node_id in fleet.ids), np.int64, len(fleet))
     new = handles < 0
     handles[new] = np.arange(len(old), len(old) + int(new.sum()))
-    columns = [
-        np.concatenate([before, after[new]])
-        for before, after in (
-            (old.ids, fleet.ids),
-            (old.lat, fleet.lat),
-            (old.lon, fleet.lon),
-            (old.latency_ms, fleet.latency_ms),
-            (known.cells, cells),
-        )
-    ]
-    for column, values in zip(columns[1:], (fleet.lat, fleet.lon, fleet.latency_ms, cells), strict=True):
-        column[handles] = values
-    before = range_of(known.bounds, known.cells[handles[~new]])
-    moved = before != range_of(known.bounds, cells[~new])
-    ids, lat, lon, latency_ms, all_cells = columns
+
+    def merged(before: NDArray[Any], now: NDArray[Any]) -> NDArray[Any]:
+        column = np.concatenate([before, now[new]])
+        column[handles] = now
+        return column
+
+    version = known.version + 1
+    left, entered = range_of(known.bounds, known.cells[handles[~new]]), range_of(known.bounds, cells)
+    touched = tuple(np.union1d(left, entered).tolist())
     directory = replace(
         known,
-        fleet=Fleet(ids, lat, lon, latency_ms, name=fleet.name),
-        cells=all_cells,
-        version=known.version + 1,
-        registered_ms=now_ms,
+        fleet=Fleet(
+            merged(old.ids, fleet.ids),
+            merged(old.lat, fleet.lat),
+            merged(old.lon, fleet.lon),
+            merged(old.latency_ms, fleet.latency_ms),
+            name=fleet.name,
+        ),
+        cells=merged(known.cells, cells),
+        rosters=tuple(version if index in touched else roster for index, roster in enumerate(known.rosters)),
+        version=version,
+        registered_ms=merged(known.registered_ms, np.full(len(fleet), now_ms, np.int64)),
     )
-    return Registered(handles.astype(np.uint32), handles[~new][moved].astype(np.uint32), before[moved], directory)
+    return Registered(handles.astype(np.uint32), touched, directory)

@@ -52,11 +52,9 @@ class Fleets:
             Coordinator.register, given, cells, precision, await self._ranges_max(), self._backend.now_ms()
         )
         directory = self._directories[given.name] = registered.directory
-        for index, handles in _split(registered.moved_from, registered.moved):
-            await self._drop(directory, index, handles)
-        ranges = directory.range_of(registered.handles)
+        ranges = range_of(directory.bounds, directory.cells)
         await asyncio.gather(
-            *(self._load(directory, index, handles) for index, handles in _split(ranges, registered.handles))
+            *(self._load(directory, index, np.flatnonzero(ranges == index)) for index in registered.touched)
         )
         return given.with_handles(registered.handles)
 
@@ -64,9 +62,9 @@ class Fleets:
         self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: int | None, fleet: str
     ) -> int:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
+        at = self._backend.now_ms() if at_ms is None else _timestamp(at_ms)
         directory = await self._directory(fleet)
         latencies, checked = _observation(directory, handles, latency_ms, ok)
-        at = self._backend.now_ms() if at_ms is None else at_ms
 
         async def tell(index: int, positions: NDArray[np.intp]) -> int:
             epoch = directory.epochs[index]
@@ -85,10 +83,15 @@ class Fleets:
     async def survivors(self, threshold_ms: float, fleet: str, deadline_s: float, *, partial: bool) -> Survivors:
         """See :meth:`AsyncDriver.survivors <faultset_ray.driver.asynchronous.AsyncDriver.survivors>`."""
         threshold = columns.check_threshold(threshold_ms)
+        if not columns.is_number(deadline_s) or not deadline_s > 0:
+            raise InputError(f"deadline_s is {deadline_s!r}; expected a number of seconds above 0")
         at_ms = self._backend.now_ms()
         directory = await self._directory(fleet, deadline_s)
-        left_s = deadline_s - (self._backend.now_ms() - at_ms) / 1000
-        net = self._backend.within(max(left_s, 0.0))
+
+        def left_s() -> float:
+            return max(deadline_s - (self._backend.now_ms() - at_ms) / 1000, 0.0)
+
+        net = self._backend.within(left_s())
 
         async def ask(index: int, epoch: int) -> RegionPart | None:
             try:
@@ -98,11 +101,12 @@ class Fleets:
                 return None
 
         answers = await asyncio.gather(*(ask(index, epoch) for index, epoch in enumerate(directory.epochs)))
-        expected = np.bincount(range_of(directory.bounds, directory.cells), minlength=len(directory.bounds))
+        if any(part is not None and part.roster > directory.rosters[index] for index, part in enumerate(answers)):
+            directory = await self._directory(fleet, left_s())  # another driver registered nodes just now
         parts = {
             index: part
             for index, part in enumerate(answers)
-            if part is not None and self._complete(directory, index, part, int(expected[index]))
+            if part is not None and self._complete(directory, index, part)
         }
         missing = _regions_of(directory, set(range(len(answers))) - set(parts))
         if missing and not partial:
@@ -148,8 +152,8 @@ class Fleets:
         assert cached is not None
         return cached
 
-    async def _load(self, directory: Directory, index: int, handles: NDArray[np.uint32]) -> None:
-        """Bring a range's servant up, and nodes of the directory into it."""
+    async def _load(self, directory: Directory, index: int, members: NDArray[np.intp]) -> None:
+        """Bring a range's servant up, and its nodes into it."""
         fleet, epoch = directory.fleet, directory.epochs[index]
         region = _region(fleet.name, index, epoch)
         await self._backend.spawn(Region, region.name, epoch, at=At(cpus=REGION_CPUS))
@@ -157,22 +161,16 @@ class Fleets:
             region,
             Region.load,
             epoch,
-            handles,
-            directory.cells[handles],
-            fleet.latency_ms[handles],
-            directory.registered_ms,
+            directory.rosters[index],
+            members.astype(np.uint32),
+            directory.cells[members],
+            fleet.latency_ms[members],
+            directory.registered_ms[members],
         )
 
-    async def _drop(self, directory: Directory, index: int, handles: NDArray[np.uint32]) -> None:
-        epoch = directory.epochs[index]
-        try:
-            await self._backend.call(_region(directory.fleet.name, index, epoch), Region.drop, epoch, handles)
-        except PlaceUnreachable as error:
-            self._lost(directory, index, error)
-
-    def _complete(self, directory: Directory, index: int, part: RegionPart, expected: int) -> bool:
+    def _complete(self, directory: Directory, index: int, part: RegionPart) -> bool:
         """Whether a range looked at all its nodes; if not (a registration was cut short), reload it."""
-        if int(part.nodes.sum()) == expected:
+        if part.roster == directory.rosters[index]:
             return True
         self._restore(directory, index, succeed=False)
         return False
@@ -225,6 +223,13 @@ def _regions_of(directory: Directory, ranges: set[int]) -> list[str]:
     return [str(text) for text in cells_to_strings(cells[inside])]
 
 
+def _timestamp(at_ms: Any) -> int:
+    whole = isinstance(at_ms, (int, np.integer)) and not isinstance(at_ms, bool)
+    if not whole or not 0 <= at_ms < 1 << 63:
+        raise InputError(f"at_ms is {at_ms!r}; expected an integer, the milliseconds since the epoch")
+    return int(at_ms)
+
+
 def _observation(
     directory: Directory, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
@@ -240,8 +245,8 @@ def _observation(
         raise InputError(f"handles reach {int(given.max())}; fleet {directory.fleet.name!r} has {nodes:,} nodes")
     if ok is not None:
         answered = np.asarray(ok)
-        if answered.dtype != np.bool_:
-            raise InputError(f"ok is of {answered.dtype}; expected bool[n]")
+        if answered.dtype != np.bool_ or answered.ndim != 1:
+            raise InputError(f"ok is {answered.dtype}{list(answered.shape)}; expected bool[n]")
         columns.check_lengths(handles=given, ok=answered)
         latencies = np.where(answered, latencies, np.nan)
     return latencies, given.astype(np.uint32)

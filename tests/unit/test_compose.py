@@ -1,0 +1,108 @@
+"""However a fleet is cut into ranges, the composed answer is the one of ``faultset()``."""
+
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultset_ray.control.compose import Survivors, compose
+from faultset_ray.control.region import Region
+from faultset_ray.errors import NoSurvivorsError
+from faultset_ray.geohash import cells_to_strings, encode_many
+from faultset_ray.model import Fleet
+from faultset_ray.pipeline import faultset
+
+
+def fleet_of(seed, count):
+    dice = np.random.default_rng(seed)
+    return Fleet(
+        [f"n{index}" for index in range(count)],
+        dice.uniform(-90, 90, count),
+        dice.uniform(-180, 180, count),
+        dice.integers(0, 40, count) * 5.0,
+    )
+
+
+def answer(fleet, precision, threshold, owner):
+    """Ask the regions that ``owner`` deals the cells to, and compose; and the regions' geohashes."""
+    cells = encode_many(fleet.lat, fleet.lon, precision)
+    owners = owner(cells)
+    parts = []
+    for index in np.unique(owners):
+        members = np.flatnonzero(owners == index)
+        region = Region(1)
+        region.load(
+            1, 1, members.astype(np.uint32), cells[members], fleet.latency_ms[members], np.zeros(len(members), np.int64)
+        )
+        parts.append(region.survivors(threshold))
+    return Survivors("f", threshold, 0, fleet.ids, *compose(parts), {0: (1, 1)}, []), cells_to_strings(cells)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 99),
+    st.integers(1, 120),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 40.0, 120.0, np.inf]),
+    st.integers(1, 7),
+)
+def test_any_split_gives_the_order_of_faultset(seed, count, precision, threshold, ranges):
+    fleet = fleet_of(seed, count)
+    dice = np.random.default_rng(seed)
+
+    def owner(cells):
+        occupied, inverse = np.unique(cells, return_inverse=True)
+        return dice.integers(0, ranges, len(occupied))[inverse]
+
+    found, region_of = answer(fleet, precision, threshold, owner)
+    try:
+        expected = faultset(fleet, threshold, precision)
+    except NoSurvivorsError:
+        expected = []
+    assert found.ids.tolist() == expected
+    assert fleet.ids[found.handles].tolist() == expected
+    assert len(found) == len(expected)
+    by_region = {}
+    for node_id in expected:
+        by_region.setdefault(region_of[int(node_id[1:])], []).append(node_id)
+    assert {region: ids.tolist() for region, ids in found.by_region.items()} == by_region
+    assert list(found.by_region) == list(by_region)
+    assert set(found.empty_regions) == set(region_of) - by_region.keys()
+    assert len(found.empty_regions) == len(set(found.empty_regions))
+
+
+def test_no_parts():
+    cells, starts, handles = compose([])
+    assert (len(cells), starts.tolist(), len(handles)) == (0, [0], 0)
+    nobody = Survivors("f", 1.0, 0, np.array(["a"], object), cells, starts, handles, {}, ["u"])
+    assert (nobody.ids.tolist(), dict(nobody.by_region), nobody.empty_regions, nobody.whole) == ([], {}, [], False)
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_an_answer_travels_without_the_rest_of_the_fleet(looked_at):
+    fleet = fleet_of(1, 300)
+    found, _ = answer(fleet, 1, 20.0, lambda cells: np.zeros(len(cells), np.intp))
+    by_region = {region: ids.tolist() for region, ids in found.by_region.items()} if looked_at else None
+    packed = pickle.dumps(found)
+    carried = {op[1] for op in pickletools.genops(packed) if isinstance(op[1], str)}
+    assert set(found.ids) <= carried
+    assert not carried & (set(fleet.ids) - set(found.ids))
+    again = pickle.loads(packed)
+    assert again.ids.tolist() == found.ids.tolist()
+    assert {region: ids.tolist() for region, ids in again.by_region.items()} == (
+        by_region or {region: ids.tolist() for region, ids in found.by_region.items()}
+    )
+    assert (again.empty_regions, again.versions, len(again)) == (found.empty_regions, found.versions, len(found))
+
+
+def test_by_region_is_a_mapping():
+    fleet = Fleet(["a", "b", "c"], [10, 10, -10], [10, 10, 50], [3, 2, 1])
+    found, region_of = answer(fleet, 3, 10.0, lambda cells: np.arange(len(cells)) // 2)
+    assert found.by_region[region_of[0]].tolist() == ["b", "a"]
+    assert len(found.by_region) == 2
+    assert "zzz" not in found.by_region
+    with pytest.raises(KeyError):
+        found.by_region["zzz"]

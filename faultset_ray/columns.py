@@ -53,7 +53,7 @@ def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None)
         raise InputError(f"{field} has shape {values.shape}; expected one dimension")
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
         return np.ascontiguousarray(values, np.float64)
-    listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    listed = list(values)  # numpy's scalars stay what they are, so that a boolean is told from a number
     if set(map(type, listed)) <= {float, int}:
         with suppress(OverflowError):  # an int past the range of float64: the loop below finds which
             return np.array(listed, np.float64)
@@ -64,7 +64,7 @@ def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None)
 
 
 def _number(index: int, field: str, value: Any, ids: Sequence[str] | Strings | None) -> float:
-    if value is None and field == "latency_ms":
+    if field == "latency_ms" and (value is None or type(value).__name__ == "NAType"):  # as pandas calls it
         return math.nan
     if is_number(value):
         with suppress(OverflowError):
@@ -74,7 +74,7 @@ def _number(index: int, field: str, value: Any, ids: Sequence[str] | Strings | N
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a real number; booleans are not."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64))
 
 
 def identifiers(values: Any) -> Strings:

@@ -47,8 +47,7 @@ def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int =
         raise EmptyNodesError
     columns.check_lengths(ids=ids, latencies=latencies)
     indices = _failover_indices(latencies, threshold, ids, threads)
-    survivors: list[str] = columns.objects(ids).take(indices).tolist()
-    return survivors
+    return _pick(columns.objects(ids), indices)
 
 
 async def failover_async(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -140,8 +139,12 @@ def faultset(
         survivors, _ = select_grouped(fleet.latency_ms, groups.order, groups.starts, limit)
     if len(survivors) == 0:
         raise _no_survivors(limit, cells)
-    ids: list[str] = fleet.ids.take(survivors).tolist()  # take beats indexing here
-    return ids
+    return _pick(fleet.ids, survivors)
+
+
+def _pick(ids: columns.Strings, indices: NDArray[np.int64]) -> list[str]:
+    picked: list[str] = ids.take(indices, mode="clip").tolist()  # the indices are valid; this mode is the fast one
+    return picked
 
 
 def _no_survivors(threshold_ms: float, cells: geohash.Cells) -> NoSurvivorsError:

@@ -24,7 +24,10 @@ Indices = NDArray[np.int64]
 THREAD_NODES_MIN = 1 << 16
 """One more thread for each so many nodes; on fewer it would cost more than it saves."""
 _SAMPLES = 256
+"""Latencies looked at for each band."""
 _MOVES_PER_NODE = 8
+_KEY_BITS = 63
+"""Of the 64: a shift by all 64 bits is undefined."""
 _MAGNITUDE = np.uint64((1 << 63) - 1)
 """All bits of a float64 but the sign, so that -0.0 ranks as 0.0."""
 
@@ -95,7 +98,7 @@ def _bands(latency: Floats, limit: np.uint64, threads: int) -> list[tuple[np.uin
 
 def _select_band(latency: Floats, starts: Indices, floor: np.uint64, limit: np.uint64) -> tuple[Indices, Indices]:
     """Select where ``floor`` ≤ latency ≤ ``limit``, both given as bits; the groups lie one after the other."""
-    if HAVE_NUMBA:
+    if HAVE_NUMBA and len(latency).bit_length() + len(starts).bit_length() < _KEY_BITS:
         bits = latency.view(np.uint64)
         survivors, *spread = _survey(bits, floor, limit)
         layout = _Layout.of(len(bits), len(starts) - 1, *spread)
@@ -138,7 +141,7 @@ class _Layout(NamedTuple):
     def of(cls, positions: int, groups: int, low: int, high: int, union: int) -> _Layout:
         """Share the 64 bits out; the other arguments are what :func:`_survey` returns."""
         position_bits = positions.bit_length()
-        room = max(0, 63 - position_bits - (groups - 1).bit_length())
+        room = _KEY_BITS - position_bits - groups.bit_length()
         latency_bits = max(0, int(high) - int(low)).bit_length()
         dropped = max(0, latency_bits - room)
         return cls(

@@ -61,7 +61,14 @@ def test_every_source_gives_the_same_fleet(source):
 
 
 @pytest.mark.parametrize(
-    "missing", [[3.0, None], [3.0, math.nan], np.array([3.0, math.nan]), pd.Series([3.0, None], dtype="Float64")]
+    "missing",
+    [
+        [3.0, None],
+        np.array([3.0, pd.NA], object),
+        [3.0, math.nan],
+        np.array([3.0, math.nan]),
+        pd.Series([3.0, None], dtype="Float64"),
+    ],
 )
 def test_no_measurement_is_nan(missing):
     fleet = Fleet.of({"id": ["a", "b"], "lat": [1, 2], "lon": [1, 2], "latency_ms": missing})
@@ -166,9 +173,18 @@ def test_an_invalid_value_is_named(field, value):
 
 
 @pytest.mark.parametrize(
-    "column", [np.array([True, False]), pd.Series([True, False]), pd.array([True, False]), pl.Series([True, False])]
+    "column",
+    [
+        np.array([True, False]),
+        pd.Series([True, False]),
+        pd.array([True, False]),
+        pl.Series([True, False]),
+        np.array([1, 2], "m8[ns]"),
+        np.array(["1", "2"]),
+        np.array([1j, 2j]),
+    ],
 )
-def test_columns_of_booleans(column):
+def test_columns_of_what_is_no_number(column):
     with pytest.raises(InvalidNodeError):
         Fleet(["a", "b"], column, [1, 2], [1, 2])
 

@@ -147,7 +147,9 @@ class LocalBackend:
         try:
             async with asyncio.timeout(TASK_SECONDS):
                 with typed_errors(name):
-                    result = await task(self.within(CALL_SECONDS), *args, **kwargs)
+                    net = self.within(CALL_SECONDS)
+                    net.cpus = at.cpus
+                    result = await task(net, *args, **kwargs)
         except TimeoutError:
             raise CallTimeout(place, name, TASK_SECONDS) from None
         if place not in self._places:

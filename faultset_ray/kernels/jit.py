@@ -95,7 +95,7 @@ if HAVE_NUMBA:
     FunctionCache._impl_class._locator_classes.insert(0, _KernelCache)  # noqa: SLF001 - it has no public way
 
 
-def kernel(*, parallel: bool = False, inline: bool = False) -> Callable[[F], F]:
+def kernel(*, inline: bool = False) -> Callable[[F], F]:
     """Compile a function lazily, without the GIL and cached on disk.
 
     Lazy, since arrays from Ray's object store are read-only and an eager signature refuses them.
@@ -105,7 +105,7 @@ def kernel(*, parallel: bool = False, inline: bool = False) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         if not HAVE_NUMBA:
             return function
-        options: dict[str, Any] = {"nogil": True, "cache": True, "parallel": parallel, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
         if inline:
             options["inline"] = "always"
         compiled: F = numba.njit(**options)(function)

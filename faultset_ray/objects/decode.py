@@ -16,7 +16,7 @@ from faultset_ray.limits import CODING_CPUS, READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.pool import Turns, Window, run_again
+from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
@@ -24,9 +24,9 @@ Write = Callable[[int, Bytes], None]
 """Takes a piece of the object and where it starts; pieces come in any order."""
 
 
-def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int) -> Bytes:
+def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:
     """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
-    return codes.get(spec).decode(rows).reshape(-1)[:nbytes]
+    return codes.get(spec).decode(rows, threads=threads).reshape(-1)[:nbytes]
 
 
 async def decode_stripe(
@@ -62,7 +62,7 @@ async def decode_stripe(
         return await reader.call(stores[index].addr, PlaceStore.read, header.write_id, index, stripe)
 
     rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable)
-    return await net.compute(decode_rows, header.spec, rows, stop - start), unusable
+    return await net.compute(decode_rows, header.spec, rows, stop - start, threads_of(net)), unusable
 
 
 async def read_object(

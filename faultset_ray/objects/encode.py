@@ -14,7 +14,7 @@ from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.errors import ClusterError, StoresLost
 from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.pool import Window, run_again
+from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.store import Receipt
 from faultset_ray.shards.digest import granule_digests
@@ -38,8 +38,8 @@ class StoreRef:
         return Addr(self.servant)
 
 
-def encode_rows(rows: Bytes, spec: str, header: Header, stripe: int) -> tuple[Bytes, list[Bytes]]:
-    """Encode one stripe, and digest all its blocks.
+def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple[Bytes, list[Bytes]]:
+    """Encode one stripe on so many threads, and digest all its blocks.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def encode_rows(rows: Bytes, spec: str, header: Header, stripe: int) -> tuple[By
     digests : list of uint8[granules, 4]
         Of each of the n blocks.
     """
-    parity = codes.get(spec).encode(rows)
+    parity = codes.get(header.spec).encode(rows, threads=threads)
     digests = [
         granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
     ]
@@ -71,7 +71,7 @@ async def encode_stripe(
     dict
         Why stores failed, by UUID; empty when all have their block.
     """
-    parity, digests = await net.compute(encode_rows, rows, header.spec, header, stripe)
+    parity, digests = await net.compute(encode_rows, rows, header, stripe, threads_of(net))
 
     async def append(index: int) -> None:
         block = rows[index] if index < header.k else parity[index - header.k]

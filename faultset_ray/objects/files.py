@@ -19,7 +19,7 @@ from faultset_ray.limits import CODING_CPUS, STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.decode import decode_rows
 from faultset_ray.objects.encode import encode_rows
 from faultset_ray.objects.gather import gather_rows
-from faultset_ray.objects.pool import Turns, Window, run_again
+from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.shards.directory import choose, scan, shard_path
@@ -56,12 +56,12 @@ class DecodedFile:
 
 async def encode_task(net: Net, rows: Bytes, header: Header, stripe: int) -> tuple[Bytes, list[Bytes]]:
     """Encode and digest one stripe; the task of the pool. As :func:`encode_rows`."""
-    return await net.compute(encode_rows, rows, header.spec, header, stripe)
+    return await net.compute(encode_rows, rows, header, stripe, threads_of(net))
 
 
 async def decode_task(net: Net, spec: str, indices: tuple[int, ...], nbytes: int, *rows: Bytes) -> Bytes:
     """Decode one stripe from verified rows; the task of the pool. As :func:`decode_rows`."""
-    return await net.compute(decode_rows, spec, dict(zip(indices, rows, strict=True)), nbytes)
+    return await net.compute(decode_rows, spec, dict(zip(indices, rows, strict=True)), nbytes, threads_of(net))
 
 
 async def encode_file(

@@ -73,6 +73,11 @@ class Turns:
             self._moved.notify_all()
 
 
+def threads_of(net: Net) -> int:
+    """How many threads a task may keep busy: its CPUs, one at least."""
+    return max(1, int(net.cpus))
+
+
 async def run_again(
     backend: Backend,
     task: Callable[Concatenate[Net, P], Awaitable[R]],

@@ -48,7 +48,10 @@ class Window:
         try:
             await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None  # the first is why the others were cancelled
+            if error is None or isinstance(error, asyncio.CancelledError):
+                first = group.exceptions[0]  # why the others were cancelled
+                raise first from first.__cause__
+            # else the feeder failed first, and its own error goes on its way
 
 
 class Turns:

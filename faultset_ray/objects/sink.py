@@ -5,60 +5,91 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError, ShardSizeError
+from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.shards.writer import fsync_directory
 
 Bytes = NDArray[np.uint8]
 Out = str | os.PathLike[str] | bytearray | memoryview | NDArray[Any]
 """A path, or a writable buffer of exactly the object's size."""
 
 
-class Sink(Protocol):
-    """Takes an object piece by piece."""
+class Sink(ABC):
+    """Takes an object piece by piece, until it is closed.
+
+    A thread that still writes when its work was given up must not reach a buffer that is the caller's
+    again, or a descriptor that names another file by now: pieces that come after the end are dropped.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = True
 
     def write(self, start: int, data: Bytes) -> None:
         """Take the bytes from ``start`` on."""
-        ...
+        with self._lock:
+            if self._open:
+                self._put(start, data)
 
+    @abstractmethod
     def finish(self) -> bytes | None:
         """Make what was written visible; the object itself where no other place was named."""
-        ...
+
+    def close(self) -> None:
+        """Take no more, and wait for a piece that is being taken."""
+        with self._lock:
+            self._open = False
+
+    @abstractmethod
+    def _put(self, start: int, data: Bytes) -> None: ...
 
 
-class _Memory:
+class _Memory(Sink):
     def __init__(self, target: Bytes, *, ours: bool) -> None:
+        super().__init__()
         self._target = target
         self._ours = ours
-
-    def write(self, start: int, data: Bytes) -> None:
-        self._target[start : start + data.size] = data
 
     def finish(self) -> bytes | None:
         return self._target.tobytes() if self._ours else None
 
+    def _put(self, start: int, data: Bytes) -> None:
+        self._target[start : start + data.size] = data
 
-class _File:
-    def __init__(self, path: Path, unfinished: Path, descriptor: int) -> None:
+
+class _File(Sink):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
-        self._unfinished = unfinished
-        self._descriptor = descriptor
+        self._descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        self._unfinished = Path(name)
+        os.fchmod(self._descriptor, 0o666 & ~_umask())
 
-    def write(self, start: int, data: Bytes) -> None:
+    def finish(self) -> None:
+        os.fsync(self._descriptor)
+        self._unfinished.replace(self._path)
+        fsync_directory(self._path.parent)
+
+    def close(self) -> None:
+        super().close()
+        os.close(self._descriptor)
+        self._unfinished.unlink(missing_ok=True)
+
+    def _put(self, start: int, data: Bytes) -> None:
         view = data.data
         while view:
             written = os.pwrite(self._descriptor, view, start)
             start += written
             view = view[written:]
-
-    def finish(self) -> None:
-        os.fsync(self._descriptor)
-        self._unfinished.replace(self._path)
 
 
 @contextlib.contextmanager
@@ -81,30 +112,30 @@ def sink_for(out: Out | None, size: int) -> Iterator[Sink]:
         The buffer is of another size than the object.
     """
     if out is None:
-        yield _Memory(np.empty(size, np.uint8), ours=True)
+        sink: Sink = _Memory(np.empty(size, np.uint8), ours=True)
     elif isinstance(out, (str, os.PathLike)):
-        path = Path(out)
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent} is not a directory; {path.name} can't be written there")
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        unfinished = Path(name)
-        try:
-            os.fchmod(descriptor, 0o666 & ~_umask())
-            yield _File(path, unfinished, descriptor)
-        finally:
-            os.close(descriptor)
-            unfinished.unlink(missing_ok=True)
+        sink = _File(_target(Path(out)))
     else:
-        yield _Memory(_writable(out, size), ours=False)
+        sink = _Memory(_writable(out, size), ours=False)
+    with contextlib.closing(sink):
+        yield sink
+
+
+def _target(path: Path) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; pass the path of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a directory; {path.name} can't be written there")
+    return path
 
 
 def _writable(out: Any, size: int) -> Bytes:
-    view = memoryview(out)
-    if view.readonly or not view.c_contiguous:
-        raise InputError("out is not a writable contiguous buffer")
-    if view.nbytes != size:
-        raise ShardSizeError("out", view.nbytes, f"{size} bytes, the size of the object")
-    return np.frombuffer(view, np.uint8) if size else np.empty(0, np.uint8)
+    target = as_bytes("out", out, "a path or a writable buffer")
+    if not target.flags.writeable:
+        raise InputError("out is read-only; pass a path or a writable buffer")
+    if target.size != size:
+        raise ShardSizeError("out", target.size, f"{size} bytes, the size of the object")
+    return target
 
 
 def _umask() -> int:

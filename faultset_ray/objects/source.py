@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError
+from faultset_ray.objects.buffers import as_bytes
 
 Bytes = NDArray[np.uint8]
 Data = bytes | bytearray | memoryview | NDArray[Any] | str | os.PathLike[str]
@@ -24,7 +25,7 @@ class Source:
     Raises
     ------
     InputError
-        Neither a path nor something with a contiguous buffer, or no regular file.
+        Neither a path nor a contiguous buffer, or no regular file.
     OSError
         The file can't be opened.
     """
@@ -40,7 +41,7 @@ class Source:
             self.size = os.fstat(self._file.fileno()).st_size
             self.name = path.name
         else:
-            self._memory = _flat(data)
+            self._memory = as_bytes("data", data, "bytes, an array, or the path of a file")
             self.size = len(self._memory)
             self.name = f"{self.size:,} bytes"
         self._at = 0
@@ -78,13 +79,3 @@ class Source:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _flat(data: object) -> Bytes:
-    try:
-        view = memoryview(data)  # type: ignore[arg-type] # what has no buffer is told so below
-    except TypeError:
-        raise InputError(f"data is {type(data).__name__}; expected bytes, an array, or the path of a file") from None
-    if not view.c_contiguous:
-        raise InputError("the array is not contiguous; pass numpy.ascontiguousarray(data)")
-    return np.frombuffer(view, np.uint8) if view.nbytes else np.empty(0, np.uint8)

@@ -128,15 +128,15 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
                 result["lost_shards"] = lost
                 drill_report.killed(victims, lost)
 
-                out = Path(scratch, "again")
-                clock.time("decode", lambda: driver.decode(shards, out))
-                result["sha256_out"] = _sha256(out)
                 after = clock.time(
                     "survivors without them",
                     lambda: _without(driver, registered, [v.region for v in victims], threshold),
                 )
                 drill_report.survivors("Survivors without the killed", registered, after)
                 result["survivors_after"] = after.ids.tolist()
+                out = Path(scratch, "again")
+                clock.time("decode", lambda: driver.decode(shards, out))
+                result["sha256_out"] = _sha256(out)
     expected = _expected(fleet, [victim.region for victim in victims], threshold)
     whole = result["sha256_in"] == _sha256(path) == result["sha256_out"]
     equal = (result["survivors_before"], result["survivors_after"]) == expected

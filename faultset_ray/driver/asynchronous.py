@@ -19,7 +19,7 @@ from faultset_ray.driver.shards import Shards, bind
 from faultset_ray.errors import InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
-from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store import StoreInfo
@@ -92,7 +92,9 @@ async def connect_async(
         raise InputError(f"region_actors is {region_actors!r}; expected an integer of at least 1")
     name = system_name(system)
     opened = await asyncio.to_thread(open_backend, backend, name, address)
-    return await AsyncDriver.start(opened, name, region_actors)
+    driver = await AsyncDriver.start(opened, name, region_actors)
+    attach_driver(name, driver.free)
+    return driver
 
 
 class AsyncDriver:
@@ -287,6 +289,7 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
+        detach_driver(self.system, self.free)
         await self._fleets.close()
         await self._backend.close()
 

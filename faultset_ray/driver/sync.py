@@ -17,7 +17,7 @@ from faultset_ray.driver.shards import bind
 from faultset_ray.errors import BackendClosed, InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
-from faultset_ray.objects.shardset import ShardSet
+from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store import StoreInfo
@@ -75,10 +75,12 @@ def connect(
     opened = open_backend(backend, name, address)
     loop = _Loop()
     try:
-        return Driver(loop.run(AsyncDriver.start(opened, name, region_actors)), loop)
+        driver = Driver(loop.run(AsyncDriver.start(opened, name, region_actors)), loop)
     except BaseException:
         loop.close()
         raise
+    attach_driver(name, driver.free)
+    return driver
 
 
 class Driver:
@@ -157,6 +159,7 @@ class Driver:
         self._end(self._core.shutdown)
 
     def _end(self, how: Any) -> None:
+        detach_driver(self.system, self.free)
         try:
             self._loop.run(how())
         except BackendClosed:

@@ -1,0 +1,158 @@
+"""Enough good rows of one stripe, whatever fails; no more read than needed; and all reasons where too few are left."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from faultset_ray import codes
+from faultset_ray.errors import (
+    BackendClosed,
+    CallTimeout,
+    CorruptShard,
+    InputError,
+    NotEnoughShards,
+    PlaceUnreachable,
+    RemoteFailure,
+    ShardNotFound,
+    StoreFailure,
+    UnsupportedFormat,
+)
+from faultset_ray.objects.gather import gather_rows
+from faultset_ray.shards.digest import granule_digests
+from faultset_ray.shards.format import Header
+
+STRIPE, LENGTH = 3, 9 * 1024
+FAULTS = {
+    "late": CallTimeout("store", "read", 10.0),
+    "unreachable": PlaceUnreachable("store", "killed"),
+    "missing": ShardNotFound("uuid", "ab", 1),
+    "disk failure": StoreFailure("uuid", "read a block", "EIO"),
+    "corrupt: the file: became shorter": CorruptShard("the file", "became shorter"),
+    "corrupt: the file: key id 7 is not known to this version of faultset-ray (known: none); install a newer one": (
+        UnsupportedFormat("the file", "key id", "7", "none")
+    ),
+    "store failed: ValueError: no": RemoteFailure("store", "ValueError: no"),
+    "stripe is 3; this shard has 2": InputError("stripe is 3; this shard has 2"),
+}
+
+
+class Stripe:
+    """One stripe of a code, its shards with faults by index."""
+
+    def __init__(self, k, m, faults=()):
+        self.code = codes.get(f"rs:{k}+{m}")
+        self.header = Header(0, k, k + m, LENGTH, bytes(16), self.code.spec, granule_bytes=4096)
+        data = np.random.default_rng(k * 100 + m).integers(0, 256, (k, LENGTH), np.uint8)
+        self.rows = [*data, *self.code.encode(data)]
+        self.faults = dict(faults)
+        self.asked = []
+        self.under_way = self.together = 0
+
+    async def fetch(self, index):
+        self.asked.append(index)
+        self.under_way += 1
+        self.together = max(self.together, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        row = self.rows[index]
+        digests = granule_digests(replace(self.header, index=index), STRIPE, row)
+        fault = self.faults.get(index)
+        if isinstance(fault, Exception):
+            raise fault
+        if fault == "flipped":
+            row = row.copy()
+            row[5000] ^= 4
+        if fault == "shorter":
+            return row[:-1], digests
+        if fault == "moved":
+            other = (index + 1) % self.code.n
+            return self.rows[other], granule_digests(replace(self.header, index=other), STRIPE, self.rows[other])
+        return row, digests
+
+    def gather(self, unusable=None):
+        unusable = {} if unusable is None else unusable
+        return asyncio.run(gather_rows(self.code, self.header, STRIPE, LENGTH, self.fetch, unusable))
+
+    def check(self, rows):
+        """They are right, and suffice."""
+        for index, row in rows.items():
+            assert row.tobytes() == self.rows[index].tobytes()
+        assert (self.code.decode(rows) == np.stack(self.rows[: self.code.k])).all()
+
+
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (1, 3), (2, 2), (3, 2), (4, 3), (6, 1), (2, 5)])
+def test_every_pattern_of_failures_known_and_found(k, m):
+    kinds = ["flipped", FAULTS["late"], "shorter", FAULTS["unreachable"], "moved"]
+    for bad in itertools.chain.from_iterable(itertools.combinations(range(k + m), count) for count in range(k + m + 1)):
+        for known in {(), bad[::2], bad}:
+            stripe = Stripe(k, m, {index: kinds[index % 5] for index in bad})
+            unusable = dict.fromkeys(known, "missing")
+            if k + m - len(bad) < k:
+                with pytest.raises(NotEnoughShards) as caught:
+                    stripe.gather(unusable)
+                assert caught.value.missing == unusable
+                assert unusable.keys() <= set(bad)
+                assert caught.value.have == k + m - len(unusable) < caught.value.need == k
+            else:
+                stripe.check(stripe.gather(unusable))
+                assert set(stripe.asked) & set(bad) == unusable.keys() - set(known)
+                # what is read: k good ones, and those that failed when asked
+                assert len(stripe.asked) == k + len(unusable) - len(known)
+            assert len(set(stripe.asked)) == len(stripe.asked), "none is read twice"
+            assert not set(stripe.asked) & set(known)
+
+
+def test_the_whole_is_read_alone_and_at_once():
+    stripe = Stripe(4, 3)
+    assert list(stripe.gather()) == stripe.asked == [0, 1, 2, 3]
+    assert stripe.together == 4
+
+
+def test_what_is_known_to_be_lost_costs_no_second_round():
+    stripe = Stripe(4, 3)
+    unusable = {1: "missing", 4: "late"}
+    stripe.check(stripe.gather(unusable))
+    assert sorted(stripe.asked) == [0, 2, 3, 5]
+    assert stripe.together == 4
+    assert unusable == {1: "missing", 4: "late"}
+
+
+def test_too_few_are_told_without_reading():
+    stripe = Stripe(2, 2)
+    unusable = {0: "missing", 2: "late", 3: "missing"}
+    with pytest.raises(NotEnoughShards) as caught:
+        stripe.gather(unusable)
+    assert stripe.asked == []
+    assert (caught.value.have, caught.value.need, caught.value.missing) == (1, 2, unusable)
+
+
+@pytest.mark.parametrize("why", FAULTS)
+def test_reasons_are_in_words(why):
+    unusable = {}
+    stripe = Stripe(2, 1, {1: FAULTS[why]})
+    stripe.check(stripe.gather(unusable))
+    assert unusable == {1: why}
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("flipped", "corrupt: stripe 3, granule 1"),
+        ("moved", "corrupt: stripe 3, granule 0"),
+        ("shorter", f"corrupt: a block of {LENGTH - 1} bytes in place of {LENGTH}"),
+    ],
+)
+def test_damage_is_located(fault, why):
+    unusable = {}
+    Stripe(2, 1, {1: fault}).gather(unusable)
+    assert unusable == {1: why}
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), BackendClosed()])
+def test_what_is_no_shards_fault_is_raised(error):
+    with pytest.raises(type(error)) as caught:
+        Stripe(2, 2, {1: error}).gather()
+    assert caught.value is error

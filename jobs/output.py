@@ -41,7 +41,7 @@ def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer
         What the job found out before it failed; the error is added to it.
     """
     _errors.print(f"[bold red]error[/] [dim]{error.code}[/] ", end="")
-    _errors.print(str(error), markup=False)
+    _errors.print(str(error), markup=False, soft_wrap=True)
     described = {**error.fields(), "code": error.code, "message": str(error)}
     finish({**(result or {}), "error": described})
     return typer.Exit(error.exit_code)
@@ -73,5 +73,5 @@ def run(application: typer.Typer) -> None:
         sys.exit(fail(error).exit_code)
     except OSError as error:
         _errors.print("[bold red]error[/] ", end="")
-        _errors.print(str(error), markup=False)
+        _errors.print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)

@@ -5,8 +5,9 @@ first, as G. M. Morton ordered them (1966) and as geohash spells them five bits 
 the precision are zero.
 
 The quantisation is exact. An edge between cells is an integer times 45/2**28 (latitude) or 45/2**27
-(longitude) less 90 or 180, which a float64 holds exactly, so the column of a point is the rounded
-quotient put right by comparing the point with the edges on either side.
+(longitude) less 90 or 180, which a float64 holds exactly. The factor by which degrees become columns is
+rounded up, so the quotient is never too low; where rounding made it too high, the point lies west (or
+south) of its column's edge, and one comparison puts it right.
 
 The functions of one point are elementwise expressions: numba compiles them into loops, and without
 numba they are applied to whole arrays.
@@ -45,7 +46,6 @@ def _column(degrees: Any, half_span: float) -> Any:
     width = 2.0 * half_span / COLUMNS
     column = np.int64((degrees + half_span) * (COLUMNS / (2.0 * half_span)))
     column = column - (column * width - half_span > degrees)
-    column = column + ((column + 1) * width - half_span <= degrees)
     return column - (column == COLUMNS)  # the pole and the antimeridian belong to the last cell
 
 

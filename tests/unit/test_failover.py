@@ -20,6 +20,7 @@ from faultset_ray.errors import (
     LengthMismatchError,
     NegativeThresholdError,
 )
+from faultset_ray.kernels import select as kernel
 from faultset_ray.kernels.select import THREAD_NODES_MIN, select, select_grouped
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -134,6 +135,14 @@ def test_strided_latencies():
 def test_latencies_that_are_hard_to_sort(latencies):
     ids = list(range(len(latencies)))
     assert fs.failover_indices(latencies, 1e300).tolist() == naive(ids, latencies.tolist(), 1e300)
+
+
+def test_what_would_be_sorted_slowly_is_sorted_by_numpy(monkeypatch):
+    called, lexsort = [], kernel._lexsort
+    monkeypatch.setattr(kernel, "_lexsort", lambda *columns: called.append(1) or lexsort(*columns))
+    falling = 98 + np.arange(3000.0)[::-1] * math.ulp(98.0)
+    assert fs.failover_indices(np.concatenate([[0.0], falling]), 100.0).tolist() == [0, *range(3000, 0, -1)]
+    assert called == [1]
 
 
 @pytest.mark.parametrize("count", [1, THREAD_NODES_MIN - 1, 2 * THREAD_NODES_MIN, 3 * THREAD_NODES_MIN + 7])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
-from faultset_ray.errors import ClusterError, StoresLost
+from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
 from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
@@ -22,6 +22,8 @@ from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
 Bytes = NDArray[np.uint8]
+_STORE_ERRORS = (ClusterError, CorruptShard, IncompleteShard, ShardNotFound)
+"""What a write meets when a store is out of reach, its disk fails, or it was started anew meanwhile and is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def _failures(stores: Sequence[StoreRef], results: Sequence[object]) -> dict[str
     """Stores that failed as stores do; any other error is raised."""
     failed: dict[str, str] = {}
     for store, result in zip(stores, results, strict=True):
-        if isinstance(result, ClusterError):
+        if isinstance(result, _STORE_ERRORS) and not isinstance(result, BackendClosed):
             failed[store.uuid] = str(result)
         elif isinstance(result, BaseException):
             raise result

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import ray
+from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from actors.faults import ray_faults
 from faultset_ray.backend.protocol import Addr, Servant
-from faultset_ray.errors import CallTimeout, PlaceUnreachable
+from faultset_ray.errors import CallTimeout
 from faultset_ray.limits import CALL_SECONDS
 
 P = ParamSpec("P")
@@ -36,14 +37,25 @@ class RayNet:
     async def call(
         self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
-        try:
-            with ray_faults(to.name):
-                bound = getattr(self._handle(to.name), method.__name__)
-                return cast("R", await fetch(bound.remote(*args, **kwargs), to.name, method.__name__, self._deadline))
-        except PlaceUnreachable:
-            self._handles.pop(to.name, None)  # its successor has the same name
-            raise
+        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`.
+
+        Where another servant has taken the name since this process last looked, that one is called.
+        """
+        with ray_faults(to.name):
+            handle = self._handle(to.name)
+            try:
+                return await self._call(handle, to, method, *args, **kwargs)
+            except (RayActorError, ActorUnschedulableError):
+                successor = self._successor(to.name, handle)
+                if successor is None:
+                    raise
+            return await self._call(successor, to, method, *args, **kwargs)
+
+    async def _call(
+        self, handle: Any, to: Addr[S], method: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        bound = getattr(handle, method.__name__)
+        return cast("R", await fetch(bound.remote(*args, **kwargs), to.name, method.__name__, self._deadline))
 
     def within(self, seconds: float) -> RayNet:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`."""
@@ -70,6 +82,19 @@ class RayNet:
         if handle is None:
             handle = self._handles[name] = ray.get_actor(name, namespace=self.namespace)
         return handle
+
+    def _successor(self, name: str, gone: Any) -> Any | None:
+        """Whoever has the name of an actor that is gone."""
+        if self._handles.get(name) is gone:
+            del self._handles[name]
+        try:
+            found = self._handle(name)
+        except ValueError:
+            return None
+        if found._actor_id != gone._actor_id:  # noqa: SLF001 - handles can't be compared otherwise
+            return found
+        self._handles.pop(name, None)  # Ray goes on naming actors that are dead
+        return None
 
 
 async def fetch(ref: Awaitable[Any], target: str, method: str, seconds: float) -> Any:

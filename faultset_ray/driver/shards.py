@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
-from faultset_ray.errors import BackendClosed, ClusterError, InputError, StoresLost
+from faultset_ray.errors import ClusterError, InputError, NotEnoughShards, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
@@ -39,9 +40,9 @@ class Shards:
         found = codes.get(code)
         avoid: set[str] = set()
         for attempt in range(1, WRITE_ATTEMPTS + 1):
+            stores = [store for store in await self.stores() if store.uuid not in avoid]
             with Source(data) as source:
                 block_bytes = layout_for(source.size, found.k, stripe_bytes).block_bytes
-                stores = [store for store in await self.stores() if store.uuid not in avoid]
                 write_id = self._backend.token(16)
                 header = Header(0, found.k, found.n, block_bytes, write_id, found.spec)
                 placed = place_shards(found.n, stores, int.from_bytes(write_id[:4], "little"))
@@ -70,7 +71,15 @@ class Shards:
         self._check_ours(shards)
         stores = {index: StoreRef(held.servant, held.store, held.place) for index, held in shards.shards.items()}
         with sink_for(out, shards.size) as sink:
-            unusable = await read_object(self._backend, shards.header, shards.size, shards.sha256, stores, sink.write)
+            read = partial(read_object, self._backend, shards.header, shards.size, shards.sha256, write=sink.write)
+            try:
+                unusable = await read(stores=stores)
+            except NotEnoughShards as error:
+                back = await self._back(shards)
+                if not any(index in back and not why.startswith("corrupt") for index, why in error.missing.items()):
+                    raise
+                _LOG.warning("%s; trying again, with the stores that are back", error)
+                unusable = await read(stores=stores | back)
             if unusable:
                 _LOG.warning("write %s was read without shards %s", shards.write_id, unusable)
             return await self._backend.compute(sink.finish)
@@ -79,16 +88,16 @@ class Shards:
         """See :meth:`AsyncDriver.free <faultset_ray.driver.asynchronous.AsyncDriver.free>`."""
         self._check_ours(shards)
         net = self._backend.within(STORE_INFO_SECONDS)
+        back = await self._back(shards)
 
         async def delete(servant: str) -> None:
             try:
                 await net.call(_addr(servant), PlaceStore.delete, shards.header.write_id)
-            except BackendClosed:
-                raise
             except ClusterError as error:
                 _LOG.warning("%s kept its shards of write %s: %s", servant, shards.write_id, error)
 
-        await asyncio.gather(*map(delete, sorted({held.servant for held in shards.shards.values()})))
+        servants = {back[index].servant if index in back else held.servant for index, held in shards.shards.items()}
+        await asyncio.gather(*map(delete, sorted(servants)))
 
     async def stores(self) -> list[StoreInfo]:
         """The stores that answer, one on each place meant for one; those not there yet are started."""
@@ -116,6 +125,11 @@ class Shards:
             await self._backend.stop(_addr(_servant(place.id)))
 
     # -- Inside
+
+    async def _back(self, shards: ShardSet) -> dict[int, StoreRef]:
+        """The stores of an object that answer now, by index: those that died are started, perhaps at other places."""
+        found = {info.uuid: StoreRef(_servant(info.place), info.uuid, info.place) for info in await self.stores()}
+        return {index: found[held.store] for index, held in shards.shards.items() if held.store in found}
 
     async def _store(self, place: Place) -> StoreInfo:
         addr = await self._backend.spawn(PlaceStore, _servant(place.id), place.id, place.region, at=At(place=place.id))

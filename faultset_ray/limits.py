@@ -32,6 +32,8 @@ OBJECT_NAME_BYTES_MAX: Final = 1024
 # Stores
 STORE_OPEN_FILES_MAX: Final = 128
 """Files that a store keeps open for reading, and as many for writing."""
+STORE_ABORTED_WRITES_MAX: Final = 4096
+"""Aborted writes that a store remembers, to refuse blocks of theirs that come late."""
 
 # Orchestration
 CALL_SECONDS: Final = 30.0

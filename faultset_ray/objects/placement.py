@@ -42,9 +42,7 @@ def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[Sto
     by_region: dict[str, list[StoreInfo]] = {}
     for store in sorted(stores, key=lambda store: store.place):
         by_region.setdefault(store.region, []).append(store)
-    regions = sorted(by_region)
-    # Both by `turn` itself would always pair the same store of one region with the same of another.
-    queues = [_rotated(by_region[region], turn // len(regions)) for region in _rotated(regions, turn)]
+    queues = [_rotated(by_region[region], turn) for region in _rotated(sorted(by_region), turn)]
     rounds = max(len(queue) for queue in queues)
     dealt = [queue[at] for at in range(rounds) for queue in queues if at < len(queue)]
     return [dealt[index % len(dealt)] for index in range(n)]

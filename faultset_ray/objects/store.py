@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.errors import CorruptShard, InputError, ShardNotFound, StoreFailure
-from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
+from faultset_ray.errors import CorruptShard, IncompleteShard, InputError, ShardNotFound, StoreFailure
+from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_ABORTED_WRITES_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import claim, private
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
@@ -93,6 +93,8 @@ class Store:
         # Least recently used first; those not among them have closed their files for now.
         self._open_writers: OrderedDict[Key, ShardWriter] = OrderedDict()
         self._readers: OrderedDict[Key, ShardReader] = OrderedDict()
+        # Oldest first: a block that was on its way when its write was aborted must not begin its shard anew.
+        self._aborted: OrderedDict[bytes, None] = OrderedDict()
         self._closed = False
         if root is None:
             _log.warning("store at %s keeps shards in %s only while it runs", place, self._home.path)
@@ -110,7 +112,7 @@ class Store:
 
         Raises
         ------
-        CorruptShard, InputError
+        CorruptShard, InputError, IncompleteShard
             As :meth:`append`.
         """
         parsed = Header.unpack(header, "header")
@@ -136,6 +138,8 @@ class Store:
             If header or block are not as the encoder made them.
         InputError
             If the shard was begun with another header, or the stripe appended with other bytes.
+        IncompleteShard
+            If the write was aborted.
         ShardSizeError
             If lengths don't fit the header.
         """
@@ -180,11 +184,14 @@ class Store:
             return self._receipt(key, writer.header.layout.file_bytes(size))
 
     def abort(self, write_id: bytes) -> int:
-        """Drop the unsealed shards of a write; sealed ones stay. Returns the bytes freed."""
+        """Drop the unsealed shards of a write, and take no more of it; sealed ones stay. Returns the bytes freed."""
         self._key(write_id, 0)
-        with self._operation("abort a write"), self._lock:
-            keys = [key for key in self._writers if key[0] == write_id]
-            return sum(self._drop(key) for key in keys)
+        with self._lock:
+            self._aborted[write_id] = None
+            if len(self._aborted) > STORE_ABORTED_WRITES_MAX:
+                self._aborted.popitem(last=False)
+        with self._operation("abort a write"):
+            return self._drop_unsealed(write_id)
 
     def stat(self, write_id: bytes, index: int) -> ShardFile | None:
         """Look at a sealed shard's file: header, trailer, or why it is unusable. None if there is none."""
@@ -225,8 +232,9 @@ class Store:
 
     def delete(self, write_id: bytes) -> int:
         """Remove all shards of a write, sealed or not. Returns the bytes freed; 0 if there was nothing."""
-        freed = self.abort(write_id)
+        self._key(write_id, 0)
         with self._operation("delete a write"):
+            freed = self._drop_unsealed(write_id)
             bucket = self._bucket(write_id)
             keys = [key for key in _keys(bucket) if key[0] == write_id]
             for key in keys:
@@ -278,6 +286,8 @@ class Store:
         """The shard in the making, begun if need be; None if it is sealed already."""
         idle = None
         with self._lock:
+            if parsed.write_id in self._aborted:
+                raise IncompleteShard(parsed.label, 0, 1, 0)
             writer = self._writers.get(key)
             if writer is None and (path := self._path(key)).exists():
                 packed = self._open(key).packed
@@ -337,6 +347,10 @@ class Store:
 
     def _receipt(self, key: Key, file_bytes: int) -> Receipt:
         return Receipt(self.uuid, self.place, self.region, *key, file_bytes, self._durability)
+
+    def _drop_unsealed(self, write_id: bytes) -> int:
+        with self._lock:
+            return sum(self._drop(key) for key in list(self._writers) if key[0] == write_id)
 
     def _drop(self, key: Key) -> int:
         """Discard an unsealed shard, with the lock held; bytes freed."""

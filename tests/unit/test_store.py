@@ -200,9 +200,24 @@ def test_aborting_drops_only_that_write(store):
     append(store, 0, write_id=other)
     assert store.abort(WRITE_ID) >= 2 * BLOCK
     assert len(files(store)) == 1
-    put(store)
     put(store, write_id=other)
-    assert len(store.shards()) == 2
+    assert len(store.shards()) == 1
+
+
+def test_an_aborted_write_takes_no_late_blocks(store):
+    """Those may be on their way while the write is given up."""
+    append(store, 0, index=1)
+    put(store, 0)
+    assert store.abort(WRITE_ID) > 0
+    with pytest.raises(IncompleteShard):
+        append(store, 1, index=1)
+    with pytest.raises(IncompleteShard):
+        store.begin(header(2).pack())
+    assert len(files(store)) == 1, "what was sealed stays"
+    store.delete(WRITE_ID)
+    assert files(store) == []
+    with pytest.raises(IncompleteShard):
+        append(store, 0)
 
 
 def test_deleting_drops_sealed_and_unsealed(store):
@@ -362,7 +377,7 @@ def test_a_shard_whose_write_back_failed_is_never_sealed(durable, monkeypatch):
     assert len(files(durable)) == 1
     with pytest.raises(IncompleteShard):
         durable.seal(WRITE_ID, 0, len(DATA), 3, DIGEST)
-    durable.abort(WRITE_ID)
+    durable.delete(WRITE_ID)
     put(durable)
 
 

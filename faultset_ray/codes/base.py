@@ -19,7 +19,7 @@ from faultset_ray.errors import InputError, UnsupportedOperation
 from faultset_ray.kernels.gf_tables import Bytes
 
 from .plan import Plan, Rows
-from .spec import Spec
+from .spec import Spec, parse
 
 
 class Code(ABC):
@@ -36,6 +36,11 @@ class Code(ABC):
     @abstractmethod
     def from_spec(cls, spec: Spec) -> Code:
         """Build the code that a parsed spec names, or raise :class:`InvalidCodeSpec`."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the parameters as JSON-safe values, for :func:`faultset_ray.codes.from_config`."""
+        spec = parse(self.spec)
+        return {"name": spec.name, "shape": list(spec.shape), "options": dict(spec.options)}
 
     @abstractmethod
     def encode(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:
@@ -201,3 +206,8 @@ def by_cost(have: Iterable[int], cost: Mapping[int, float] | None) -> list[int]:
         if isinstance(price, bool) or not price == price:  # noqa: PLR0124 - NaN
             raise InputError(f"cost of shard {index} is {price!r}; expected a number")
     return sorted(have, key=lambda index: (cost.get(index, np.inf), index))
+
+
+def total_cost(reads: Iterable[int], cost: Mapping[int, float] | None) -> float:
+    """Return what reading these shards costs; 1 each where no cost is given."""
+    return float(sum(1.0 if cost is None else cost.get(index, np.inf) for index in reads))

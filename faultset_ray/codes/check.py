@@ -90,8 +90,13 @@ def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes]) -> Bytes:
     return checked
 
 
-def not_enough(have: Iterable[int], need: int, n: int) -> NotEnoughShards:
-    """Return the error that names every shard that isn't there."""
+def not_enough(have: Iterable[int], need: int, n: int, wanted: Iterable[int] = ()) -> NotEnoughShards:
+    """Return the error that names every shard that isn't there.
+
+    With ``need`` or more there, that is those of ``wanted`` that they don't determine.
+    """
     present = set(have)
     missing = {index: "missing" for index in range(n) if index not in present}
+    if len(present) >= need:
+        missing.update({index: "not determined by those there" for index in wanted if index not in present})
     return NotEnoughShards(len(present), need, missing)

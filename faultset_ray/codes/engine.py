@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from faultset_ray.kernels.gf_tables import Bytes
 from faultset_ray.kernels.jit import HAVE_NUMBA
 
 from . import check
+from .checks import Program
 
 if HAVE_NUMBA:
     from faultset_ray.kernels.gf_rows import layout_is_known
@@ -46,8 +47,8 @@ class Folder:
 
     Parameters
     ----------
-    matrix : uint8[r, c], r and c up to 255
-        Read-only from here on.
+    matrix : uint8[r, c]
+        Read-only from here on. With r or c past 255, :meth:`fold` applies it block by block.
     engine : str, optional
         One of :func:`available` in place of the one in use.
     """
@@ -57,7 +58,8 @@ class Folder:
     def __init__(self, matrix: Bytes, engine: str | None = None) -> None:
         self._matrix = matrix
         level = gf_levels.chosen() if engine is None else gf_levels.level(engine)
-        self._control = gf_fold.Control(matrix, level) if level is not None and matrix.size else None
+        small = matrix.size > 0 and max(matrix.shape) <= gf_fold.INPUTS_MAX
+        self._control = gf_fold.Control(matrix, level) if level is not None and small else None
         self._quick = 0 if self._control is None or not layout_is_known() else self._control.address
 
     def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
@@ -99,6 +101,9 @@ class Folder:
             Checked by the caller; none overlaps a target.
         targets : r contiguous, writable uint8[L]
         """
+        if max(self._matrix.shape) > gf_fold.INPUTS_MAX:
+            self._fold_blocks(rows, targets, threads, accumulate)
+            return
         parts = _thread_count(threads)
         if self._control is None:
             gf_fold.fold_plain(self._matrix, tuple(rows), tuple(targets), accumulate)
@@ -114,6 +119,53 @@ class Folder:
             gf_fold.fold_addresses(control, sources, sinks, begin, end, int(accumulate))
 
         _in_threads(part, parts)
+
+    def _fold_blocks(self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int, accumulate: bool) -> None:
+        """:meth:`fold` for a matrix larger than the kernel takes."""
+        side = gf_fold.INPUTS_MAX
+        for top in range(0, len(targets), side):
+            for left in range(0, len(rows), side):
+                block = Folder(np.ascontiguousarray(self._matrix[top : top + side, left : left + side]))
+                add = accumulate or left > 0
+                block.fold(rows[left : left + side], targets[top : top + side], threads, accumulate=add)
+
+
+_ONES: Final = np.ones((1, gf_fold.INPUTS_MAX), dtype=np.uint8)
+
+
+def xor_program(program: Program, slots: Mapping[int, Bytes], threads: int = 1) -> None:
+    """Run a program's steps on rows, all contiguous uint8[L] and checked by the caller.
+
+    Parameters
+    ----------
+    program : Program
+        Every slot that it names is in ``slots``; its targets are writable and overlap nothing.
+    """
+    parts = _thread_count(threads)
+    level = gf_levels.chosen()
+    if not program.targets:
+        return
+    if level is None:
+        for target, sources in zip(program.targets, program.sources, strict=True):
+            slots[target][...] = 0
+            for source in sources.tolist():
+                np.bitwise_xor(slots[target], slots[source], out=slots[target])
+        return
+    control = gf_fold.Control(_ONES, level)
+    addresses = np.zeros(1 + max(slots), dtype=np.int64)
+    for slot, row in slots.items():
+        addresses[slot] = row.ctypes.data
+    targets = addresses[list(program.targets)]
+    sources = addresses[np.concatenate(program.sources)]
+    starts = np.concatenate([[0], np.cumsum([step.size for step in program.sources])]).astype(np.int64)
+    length = slots[program.targets[0]].size
+    share = -(-length // (parts * _PART)) * _PART if parts > 1 else length
+
+    def part(index: int) -> None:
+        begin, end = min(index * share, length), min((index + 1) * share, length)
+        gf_fold.xor_steps(control.address, targets, starts, sources, begin, end)
+
+    _in_threads(part, parts)
 
 
 def _thread_count(threads: object) -> int:

@@ -18,7 +18,7 @@ from faultset_ray.kernels.gf_tables import Bytes, matmul
 from faultset_ray.kernels.solve import eliminate, express
 
 from . import check
-from .base import Code, by_cost
+from .base import Code, by_cost, total_cost
 from .engine import Folder
 from .plan import Plan, Rows
 
@@ -64,20 +64,22 @@ class LinearCode(Code):
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:  # noqa: D102
         wanted = check.shard_indices(lost, self.n)
         present = check.shard_indices(have, self.n)
-        return self._combine(wanted, tuple(self._candidates(wanted, by_cost(present, cost))))
+        orders = self._orders(wanted, by_cost(present, cost))
+        plans = [self._combine(wanted, tuple(order)) for order in orders]
+        return min(plans, key=lambda plan: (total_cost(plan.reads, cost), len(plan.reads)))
 
-    def _candidates(self, wanted: tuple[int, ...], present: list[int]) -> list[int]:
-        """Order shards that may be read by how gladly they are, given them by cost.
+    def _orders(self, wanted: tuple[int, ...], present: list[int]) -> list[list[int]]:
+        """Return orders in which to try shards, given them by cost; of dependent ones the first are read.
 
         Wanted ones that are there first, since each is made from itself alone.
         """
-        return sorted(present, key=lambda index: index not in wanted)
+        return [sorted(present, key=lambda index: index not in wanted)]
 
     def _solve(self, wanted: tuple[int, ...], order: tuple[int, ...]) -> Plan:
         basis, targets = self.generator[list(order)], self.generator[list(wanted)]
         matrix = express(basis, targets)
         if matrix is None:
-            raise check.not_enough(order, self.k, self.n)
+            raise check.not_enough(order, self.k, self.n, wanted)
         used = np.flatnonzero(matrix.any(axis=0))
         matrix = np.ascontiguousarray(matrix[:, used])
         matrix.setflags(write=False)

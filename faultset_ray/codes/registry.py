@@ -1,15 +1,34 @@
-"""Codes by name, loaded when first asked for."""
+"""Codes by name, built in or from other distributions, each loaded when first asked for.
+
+A distribution adds a code with an entry point of the group ``faultset_ray.codes`` whose name is the
+code's and whose object is a subclass of :class:`~faultset_ray.codes.base.Code`::
+
+    [project.entry-points."faultset_ray.codes"]
+    mirror = "my_package.mirror:Mirror"
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import Final
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from faultset_ray.errors import InvalidCodeSpec
 
 from .base import Code
 from .spec import Spec, parse
 
-_HOME: Final = {"rs": "rs:ReedSolomon"}
+GROUP: Final = "faultset_ray.codes"
+
+_BUILT_IN: Final = {
+    "copy": "small:Copy",
+    "ldpc": "ldpc:Staircase",
+    "lrc": "lrc:LocalReconstruction",
+    "rs": "rs:ReedSolomon",
+    "xor": "small:Xor",
+}
 _INSTANCES_MAX = 256
 
 
@@ -24,17 +43,48 @@ def get(spec: str) -> Code:
     return _cached(spec if isinstance(spec, str) else str(parse(spec)))
 
 
+def available() -> tuple[str, ...]:
+    """Return the names of all codes that :func:`get` can build, plug-ins among them, sorted."""
+    return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def from_config(config: Mapping[str, Any]) -> Code:
+    """Return the code whose :meth:`~faultset_ray.codes.base.Code.get_config` this is.
+
+    Raises
+    ------
+    InvalidCodeSpec
+        If it is none.
+    """
+    try:
+        shape = tuple(config["shape"])
+        spec = Spec(config["name"], shape, {str(key): str(value) for key, value in config["options"].items()})
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidCodeSpec(repr(config)[:100], "expected the keys name, shape and options") from None
+    return get(str(spec))
+
+
 @lru_cache(_INSTANCES_MAX)
 def _cached(text: str) -> Code:
     spec = parse(text)
-    code = _type(spec).from_spec(spec)
-    return code if code.spec == text else _cached(code.spec)
+    kind = _type(spec)
+    code = kind.from_spec(spec)
+    if code.spec == text:
+        return code
+    if kind.from_spec(parse(code.spec)).spec != code.spec:
+        raise spec.fail(f"its canonical form {code.spec!r} is not stable: the code's from_spec is at fault")
+    return _cached(code.spec)
 
 
 def _type(spec: Spec) -> type[Code]:
-    home = _HOME.get(spec.name)
-    if home is None:
-        raise spec.fail(f"unknown code; there are: {', '.join(sorted(_HOME))}")
-    module, name = home.split(":")
-    found: type[Code] = getattr(import_module(f".{module}", __package__), name)
-    return found
+    home = _BUILT_IN.get(spec.name)
+    if home is not None:
+        module, name = home.split(":")
+        built_in: type[Code] = getattr(import_module(f".{module}", __package__), name)
+        return built_in
+    for point in entry_points(group=GROUP, name=spec.name):
+        found = point.load()
+        if not (isinstance(found, type) and issubclass(found, Code)):
+            raise spec.fail(f"entry point {point.value!r} is no subclass of faultset_ray.codes.Code")
+        return found
+    raise spec.fail(f"unknown code; there are: {', '.join(available())}")

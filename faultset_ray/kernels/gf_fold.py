@@ -20,6 +20,8 @@ STREAM: Final = 2
 
 STREAM_BYTES_MIN: Final = 1 << 20
 """Rows in and out together, from where stores go past the caches: about a core's L2, measured."""
+INPUTS_MAX: Final = 255
+"""Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
 """Rows in of one chunk, which every tile of a large matrix reads again."""
 
@@ -56,6 +58,7 @@ if HAVE_NUMBA:
 
     _addresses = stack(4 * 8 * ROWS_MAX)
     _stripe_addresses = stack(2 * 8 * ROWS_MAX)
+    _words = stack(8 * 10)
     _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
 
     @kernel()
@@ -157,3 +160,25 @@ if HAVE_NUMBA:
         if not accumulate and (end - begin) * (sources.size + targets.size) >= STREAM_BYTES_MIN:
             flags |= STREAM
         _stripe(control, sources.ctypes.data, targets.ctypes.data, begin, end, flags)
+
+    @kernel()
+    def xor_steps(
+        control: int, targets: np.ndarray, starts: np.ndarray, sources: np.ndarray, begin: int, end: int
+    ) -> None:
+        """Make the bytes begin … end of each target in turn the XOR of its sources, all int64 addresses.
+
+        ``control`` is that of a row of 255 ones; step i has ``sources[starts[i]:starts[i + 1]]``.
+        """
+        mine = _words()
+        copy(mine, control, 8 * 9)
+        target = mine + 8 * 9
+        for step in range(targets.size):
+            store64(target, targets[step])
+            first, last = starts[step], starts[step + 1]
+            flags = 0
+            while first < last or flags == 0:
+                count = min(last - first, INPUTS_MAX)
+                store64(mine + 24, count)
+                _stripe(mine, sources.ctypes.data + 8 * first, target, begin, end, flags)
+                first += count
+                flags = ACCUMULATE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import At, Backend, Net
-from faultset_ray.errors import DigestMismatch, InputError
+from faultset_ray.errors import CorruptShard, DigestMismatch, InputError
 from faultset_ray.limits import CODING_CPUS, STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.decode import decode_rows
 from faultset_ray.objects.encode import encode_rows
@@ -26,7 +26,7 @@ from faultset_ray.shards.directory import choose, scan, shard_path
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for, stripe_rows
 from faultset_ray.shards.reader import ShardReader
-from faultset_ray.shards.writer import ShardWriter
+from faultset_ray.shards.writer import ShardWriter, fsync_directory
 
 Bytes = NDArray[np.uint8]
 _CODING = At(cpus=CODING_CPUS)
@@ -84,13 +84,14 @@ async def encode_file(
     with Source(path) as source:
         layout = layout_for(source.size, found.k, stripe_bytes)
         header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
-        await backend.compute(directory.mkdir, parents=True, exist_ok=True)
         paths = tuple(shard_path(directory, path.name, index) for index in range(found.n))
+        unseen = [target.with_name(f".{target.name}.{header.write_id.hex()[:8]}") for target in paths]
+        await backend.compute(_prepare, directory, paths)
         writers: list[ShardWriter] = []
         window = Window(layout.stripe_bytes)
         try:
-            for index, target in enumerate(paths):
-                writers.append(ShardWriter(target, replace(header, index=index)))
+            for index, target in enumerate(unseen):
+                writers.append(ShardWriter(target, replace(header, index=index), unsealed=target))
 
             async def one(rows: Bytes, stripe: int) -> None:
                 shared = backend.share(rows)
@@ -113,11 +114,27 @@ async def encode_file(
             await asyncio.gather(
                 *(backend.compute(writer.seal, source.size, stripes, source.sha256()) for writer in writers)
             )
+            await backend.compute(_publish, unseen, paths)
         except BaseException:
             for writer in writers:
                 writer.discard()
+                writer.path.unlink(missing_ok=True)
             raise
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
+
+
+def _prepare(directory: Path, paths: Sequence[Path]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory; a shard file is to stand there")
+
+
+def _publish(unseen: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Bring sealed files into sight; what a disk may refuse has been done before."""
+    for sealed, path in zip(unseen, paths, strict=True):
+        sealed.replace(path)
+    fsync_directory(paths[0].parent)
 
 
 async def decode_directory(backend: Backend, directory: Path, out: Path) -> DecodedFile:
@@ -134,7 +151,7 @@ async def decode_directory(backend: Backend, directory: Path, out: Path) -> Deco
     DigestMismatch
         The bytes are not those that were encoded.
     """
-    group = await backend.compute(choose, scan(directory), str(directory))
+    group = choose(await backend.compute(scan, directory), str(directory))
     header, trailer = group.header, group.trailer
     code = codes.get(header.spec)
     if (code.k, code.n) != (header.k, header.n):
@@ -151,7 +168,7 @@ async def decode_directory(backend: Backend, directory: Path, out: Path) -> Deco
 
         async def one(stripe: int) -> None:
             async def fetch(index: int) -> tuple[Bytes, Bytes]:
-                return await backend.compute(readers[index].read, stripe)
+                return await backend.compute(_read, readers[index], stripe)
 
             start, stop = layout.span(stripe, size)
             found = dict(group.missing)
@@ -176,6 +193,14 @@ async def decode_directory(backend: Backend, directory: Path, out: Path) -> Deco
             raise DigestMismatch(str(directory), trailer.object_digest.hex(), hasher.hexdigest())
         await backend.compute(sink.finish)
     return DecodedFile(header.spec, size, hasher.hexdigest(), unusable)
+
+
+def _read(reader: ShardReader, stripe: int) -> tuple[Bytes, Bytes]:
+    """One block; a disk that can't read it has damaged that shard alone."""
+    try:
+        return reader.read(stripe)
+    except OSError as error:
+        raise CorruptShard(str(reader.path), f"can't be read: {error.strerror}") from error
 
 
 def _trimmed(rows: list[Bytes], nbytes: int) -> list[Bytes]:

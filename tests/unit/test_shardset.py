@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from faultset_ray.errors import InputError
-from faultset_ray.objects.shardset import HeldShard, ShardSet
+from faultset_ray.objects.shardset import HeldShard, ShardSet, attach_driver, detach_driver
 from faultset_ray.shards.format import Header
 
 HEADER = Header(0, 2, 4, 64, bytes(range(16)), "rs:2+2,matrix=cauchy")
@@ -48,10 +48,29 @@ def test_pickled_it_is_the_same_without_its_driver():
     again = pickle.loads(pickle.dumps(shards))
     assert again == shards
     assert again.locations == shards.locations
-    with pytest.raises(InputError, match=r"call driver\.free\(shards\)"):
+    with pytest.raises(InputError, match="this process has no driver of system 's'"):
         again.free()
     shards.free()
     assert freed == [shards]
+
+
+def test_unpickled_it_is_freed_by_the_driver_that_was_attached_last():
+    freed = []
+    again = pickle.loads(pickle.dumps(shardset()))
+    first, last = (lambda shards: freed.append("first")), (lambda shards: freed.append("last"))
+    for free in (first, last):
+        attach_driver("s", free)
+        attach_driver("another", first)
+    try:
+        again.free()
+        detach_driver("s", first)
+        again.free()
+        assert freed == ["last"] * 2
+    finally:
+        detach_driver("s", last)
+        detach_driver("another", first)
+    with pytest.raises(InputError):
+        again.free()
 
 
 def test_it_does_not_change():

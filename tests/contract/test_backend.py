@@ -177,7 +177,7 @@ def test_typed_errors_arrive_as_themselves(harness, backend):
 def test_foreign_errors_are_named(harness, backend):
     async def scenario():
         addr = await backend.spawn(Counter, "foreign")
-        with pytest.raises(RemoteFailure, match="KeyError.*no such thing"):
+        with pytest.raises(RemoteFailure, match=r"KeyError.*no such thing"):
             await backend.call(addr, Counter.fail_foreign)
 
     harness.run(scenario())

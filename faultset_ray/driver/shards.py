@@ -11,7 +11,7 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
-from faultset_ray.errors import ClusterError, InputError, NotEnoughShards, StoresLost
+from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
@@ -40,9 +40,9 @@ class Shards:
         found = codes.get(code)
         avoid: set[str] = set()
         for attempt in range(1, WRITE_ATTEMPTS + 1):
-            stores = [store for store in await self.stores() if store.uuid not in avoid]
             with Source(data) as source:
                 block_bytes = layout_for(source.size, found.k, stripe_bytes).block_bytes
+                stores = [store for store in await self.stores() if store.uuid not in avoid]
                 write_id = self._backend.token(16)
                 header = Header(0, found.k, found.n, block_bytes, write_id, found.spec)
                 placed = place_shards(found.n, stores, int.from_bytes(write_id[:4], "little"))
@@ -93,6 +93,8 @@ class Shards:
         async def delete(servant: str) -> None:
             try:
                 await net.call(_addr(servant), PlaceStore.delete, shards.header.write_id)
+            except BackendClosed:
+                raise
             except ClusterError as error:
                 _LOG.warning("%s kept its shards of write %s: %s", servant, shards.write_id, error)
 

@@ -97,9 +97,10 @@ async def read_object(
 
     async def one(stripe: int) -> None:
         at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=CODING_CPUS)
-        data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, dict(unusable))
-        # damage is this stripe's alone; who is gone need not be asked again
-        unusable.update((index, why) for index, why in found.items() if not why.startswith("corrupt"))
+        # damage is one stripe's alone; who is gone need not be asked again
+        gone = {index: why for index, why in unusable.items() if not why.startswith("corrupt")}
+        data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, gone)
+        unusable.update(found)
         async with turn.of(stripe):
             await backend.compute(_take, hasher, write, layout.span(stripe, size)[0], data)
 

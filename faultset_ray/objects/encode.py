@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
-from faultset_ray.errors import ClusterError, StoresLost
+from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
 from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
@@ -22,6 +22,8 @@ from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
 Bytes = NDArray[np.uint8]
+_STORE_ERRORS = (ClusterError, CorruptShard, IncompleteShard, ShardNotFound)
+"""What a write meets when a store is out of reach, its disk fails, or it was started anew meanwhile and is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,8 @@ async def _abort(backend: Backend, header: Header, stores: Sequence[StoreRef]) -
     net = backend.within(SEAL_SECONDS)
 
     async def drop(store: StoreRef) -> None:
-        await net.call(
-            store.addr, PlaceStore.abort, header.write_id
-        )  # blocks of tasks that were cancelled may still come
+        # first no more blocks are taken: those of tasks that were cancelled may still be on their way
+        await net.call(store.addr, PlaceStore.abort, header.write_id)
         await net.call(store.addr, PlaceStore.delete, header.write_id)
 
     unique = {store.uuid: store for store in stores}.values()
@@ -168,7 +169,7 @@ def _failures(stores: Sequence[StoreRef], results: Sequence[object]) -> dict[str
     """Stores that failed as stores do; any other error is raised."""
     failed: dict[str, str] = {}
     for store, result in zip(stores, results, strict=True):
-        if isinstance(result, ClusterError):
+        if isinstance(result, _STORE_ERRORS) and not isinstance(result, BackendClosed):
             failed[store.uuid] = str(result)
         elif isinstance(result, BaseException):
             raise result

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.codes.base import Code
-from faultset_ray.errors import FaultsetError, NotEnoughShards
+from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 
@@ -24,8 +24,8 @@ async def gather_rows(
 ) -> dict[int, Bytes]:
     """Read as little as suffices to decode one stripe; damaged and unreachable shards are erasures.
 
-    Data shards are read first, since what is whole needs no decoding. Where some fail, the code plans
-    which others replace them, until it has enough or none are left.
+    Data shards are read, since what is whole needs no decoding, and at the same time what the code plans
+    to read in place of those that are unusable; again, as more turn out to be, until there are enough.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ async def gather_rows(
     stripe, block_len
         Which stripe, and the length of its blocks.
     fetch
-        May raise any ``FaultsetError``: the shard then counts as unusable for this stripe.
+        May raise any ``FaultsetError`` but ``BackendClosed``: the shard then counts as unusable for this stripe.
     unusable
         Shards not to ask, with the reason. Those found unusable are added.
 
@@ -49,31 +49,26 @@ async def gather_rows(
         With the reason for every shard that can't be used.
     """
     rows: dict[int, Bytes] = {}
-    wanted = [index for index in range(code.k) if index not in unusable]
     while True:
-        rows |= await _fetch_good(header, stripe, block_len, fetch, wanted, unusable)
-        lost = [index for index in range(code.k) if index not in rows]
-        if not lost:
-            return rows
         have = [index for index in range(code.n) if index not in unusable]
         try:
-            plan = code.plan(lost, have)
+            plan = code.plan([index for index in range(code.k) if index in unusable], have)
         except NotEnoughShards:
             raise NotEnoughShards(len(have), code.k, unusable, f"write {header.write_id.hex()}") from None
-        wanted = [index for index in plan.reads if index not in rows]
-        if not wanted:
-            return {index: rows[index] for index in rows if index < code.k or index in plan.reads}
+        needed = {*plan.reads, *(index for index in have if index < code.k)}
+        if needed <= rows.keys():
+            return {index: rows[index] for index in sorted(needed)}
+        rows |= await _fetch_good(header, stripe, block_len, fetch, sorted(needed - rows.keys()), unusable)
 
 
 async def _fetch_good(
-    header: Header, stripe: int, block_len: int, fetch: Fetch, wanted: Iterable[int], unusable: dict[int, str]
+    header: Header, stripe: int, block_len: int, fetch: Fetch, indices: list[int], unusable: dict[int, str]
 ) -> dict[int, Bytes]:
     """Ask for all at once; verify what comes; note what does not."""
-    indices = list(wanted)
     answers = await asyncio.gather(*(fetch(index) for index in indices), return_exceptions=True)
     good: dict[int, Bytes] = {}
     for index, answer in zip(indices, answers, strict=True):
-        if isinstance(answer, FaultsetError):
+        if isinstance(answer, FaultsetError) and not isinstance(answer, BackendClosed):
             unusable[index] = reason(answer)
         elif isinstance(answer, BaseException):
             raise answer
@@ -81,9 +76,7 @@ async def _fetch_good(
             block, digests = answer
             if block.size != block_len:
                 unusable[index] = f"corrupt: a block of {block.size} bytes in place of {block_len}"
-                continue
-            corrupt = verify_block(replace(header, index=index), stripe, block, digests)
-            if corrupt:
+            elif corrupt := verify_block(replace(header, index=index), stripe, block, digests):
                 unusable[index] = f"corrupt: stripe {stripe}, granule {corrupt[0]}"
             else:
                 good[index] = block
@@ -100,4 +93,4 @@ _WORDS = {
 
 def reason(error: FaultsetError) -> str:
     """In a few words, why a shard can't be used."""
-    return _WORDS.get(error.code) or f"corrupt: {error}"
+    return _WORDS.get(error.code) or (f"corrupt: {error}" if isinstance(error, CodingError) else str(error))

@@ -42,7 +42,9 @@ def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[Sto
     by_region: dict[str, list[StoreInfo]] = {}
     for store in sorted(stores, key=lambda store: store.place):
         by_region.setdefault(store.region, []).append(store)
-    queues = [_rotated(by_region[region], turn) for region in _rotated(sorted(by_region), turn)]
+    regions = sorted(by_region)
+    # Both by `turn` itself would always pair the same store of one region with the same of another.
+    queues = [_rotated(by_region[region], turn // len(regions)) for region in _rotated(regions, turn)]
     rounds = max(len(queue) for queue in queues)
     dealt = [queue[at] for at in range(rounds) for queue in queues if at < len(queue)]
     return [dealt[index % len(dealt)] for index in range(n)]

@@ -10,6 +10,23 @@ from faultset_ray.errors import InputError
 from faultset_ray.objects.placement import survivable
 from faultset_ray.shards.format import Header
 
+Free = Callable[["ShardSet"], Any]
+"""Removes the shards of a set; what it returns is an awaitable for an asynchronous driver."""
+
+_drivers: dict[str, Free] = {}
+"""By system, what frees shards through the driver that this process connected last."""
+
+
+def attach_driver(system: str, free: Free) -> None:
+    """Let handles of a system that come by pickle find a driver."""
+    _drivers[system] = free
+
+
+def detach_driver(system: str, free: Free) -> None:
+    """Forget a driver that closes, unless another of its system came after it."""
+    if _drivers.get(system) == free:
+        del _drivers[system]
+
 
 @dataclass(frozen=True, slots=True)
 class HeldShard:
@@ -40,7 +57,7 @@ class ShardSet:
     sha256: str
     """Of the object, in hex."""
     shards: Mapping[int, HeldShard]
-    _free: Callable[[ShardSet], Any] | None = field(default=None, compare=False, repr=False)
+    _free: Free | None = field(default=None, compare=False, repr=False)
 
     @property
     def spec(self) -> str:
@@ -70,14 +87,19 @@ class ShardSet:
     def free(self) -> Any:
         """Remove the shards, through the driver that made them (an awaitable for an ``AsyncDriver``).
 
+        A handle that was unpickled uses a driver of its system that this process has.
+
         Raises
         ------
         InputError
-            This handle came by pickle: use ``driver.free(shards)``.
+            This process has no driver of the system: connect to it first.
         """
-        if self._free is None:
-            raise InputError("this handle was unpickled and knows no driver; call driver.free(shards)")
-        return self._free(self)
+        free = self._free or _drivers.get(self.system)
+        if free is None:
+            raise InputError(
+                f"this process has no driver of system {self.system!r}; connect to it, then free the shards"
+            )
+        return free(self)
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (self.system, self.header, self.size, self.sha256, dict(self.shards))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from faultset_ray.control.compose import Survivors as Survivors
     from faultset_ray.driver.asynchronous import AsyncDriver as AsyncDriver
     from faultset_ray.driver.asynchronous import connect_async as connect_async
+    from faultset_ray.driver.sync import Driver as Driver
+    from faultset_ray.driver.sync import connect as connect
     from faultset_ray.errors import CodingError as CodingError
     from faultset_ray.errors import FaultsetError as FaultsetError
     from faultset_ray.model import Fleet as Fleet
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from faultset_ray.pipeline import failover_indices as failover_indices
     from faultset_ray.pipeline import faultset as faultset
     from faultset_ray.pipeline import faultset_async as faultset_async
-    from faultset_ray.driver.sync import Driver as Driver
-    from faultset_ray.driver.sync import connect as connect
 
 _HOME = {
     "Node": "model",

@@ -19,6 +19,7 @@ _GONE = (
     ray_errors.ObjectLostError,
     ray_errors.TaskCancelledError,
     ray_errors.LocalRayletDiedError,
+    ray_errors.OutOfMemoryError,
 )
 
 

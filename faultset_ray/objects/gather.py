@@ -53,9 +53,11 @@ async def gather_rows(
         have = [index for index in range(code.n) if index not in unusable]
         try:
             plan = code.plan([index for index in range(code.k) if index in unusable], have)
+            needed = {*plan.reads, *(index for index in have if index < code.k)}
         except NotEnoughShards:
-            raise NotEnoughShards(len(have), code.k, unusable, f"write {header.write_id.hex()}") from None
-        needed = {*plan.reads, *(index for index in have if index < code.k)}
+            if rows.keys() >= set(have):
+                raise NotEnoughShards(len(have), code.k, unusable, f"write {header.write_id.hex()}") from None
+            needed = set(have)  # all that is left, so that the error tells how each shard is
         if needed <= rows.keys():
             return {index: rows[index] for index in sorted(needed)}
         rows |= await _fetch_good(header, stripe, block_len, fetch, sorted(needed - rows.keys()), unusable)

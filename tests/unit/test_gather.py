@@ -94,8 +94,8 @@ def test_every_pattern_of_failures_known_and_found(k, m):
                 with pytest.raises(NotEnoughShards) as caught:
                     stripe.gather(unusable)
                 assert caught.value.missing == unusable
-                assert unusable.keys() <= set(bad)
-                assert caught.value.have == k + m - len(unusable) < caught.value.need == k
+                assert unusable.keys() == set(bad)
+                assert caught.value.have == k + m - len(bad) < caught.value.need == k
             else:
                 stripe.check(stripe.gather(unusable))
                 assert set(stripe.asked) & set(bad) == unusable.keys() - set(known)
@@ -120,13 +120,13 @@ def test_what_is_known_to_be_lost_costs_no_second_round():
     assert unusable == {1: "missing", 4: "late"}
 
 
-def test_too_few_are_told_without_reading():
-    stripe = Stripe(2, 2)
-    unusable = {0: "missing", 2: "late", 3: "missing"}
+def test_too_few_are_all_told_of():
+    stripe = Stripe(2, 3, {1: FAULTS["late"]})
     with pytest.raises(NotEnoughShards) as caught:
-        stripe.gather(unusable)
-    assert stripe.asked == []
-    assert (caught.value.have, caught.value.need, caught.value.missing) == (1, 2, unusable)
+        stripe.gather({0: "missing", 2: "missing", 3: "missing", 4: "unreachable"})
+    assert stripe.asked == [1]
+    assert (caught.value.have, caught.value.need) == (0, 2)
+    assert caught.value.missing == {0: "missing", 1: "late", 2: "missing", 3: "missing", 4: "unreachable"}
 
 
 @pytest.mark.parametrize("why", FAULTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Sequence
 from types import TracebackType
@@ -26,6 +27,7 @@ from faultset_ray.objects.store import StoreInfo
 
 _PRIVATE = "private-"
 _NAMESPACE = "faultset:"
+_SYSTEM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def system_name(system: str | None) -> str:
@@ -38,15 +40,17 @@ def system_name(system: str | None) -> str:
     """
     if system is None:
         return _PRIVATE + secrets.token_hex(8)
-    if (
-        not isinstance(system, str)
-        or not 1 <= len(system) <= 64
-        or not system.replace("-", "").replace(".", "").replace("_", "").isalnum()
-    ):
+    if not isinstance(system, str) or not _SYSTEM.fullmatch(system):
         raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
     if system.startswith(_PRIVATE):
         raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
     return system
+
+
+def check_region_actors(number: int | None) -> None:
+    """Refuse what can't be a number of region actors."""
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise InputError(f"region_actors is {number!r}; expected an integer of at least 1")
 
 
 def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
@@ -88,8 +92,7 @@ async def connect_async(
     InputError
         An argument is not valid.
     """
-    if region_actors is not None and (isinstance(region_actors, bool) or region_actors < 1):
-        raise InputError(f"region_actors is {region_actors!r}; expected an integer of at least 1")
+    check_region_actors(region_actors)
     name = system_name(system)
     opened = await asyncio.to_thread(open_backend, backend, name, address)
     driver = await AsyncDriver.start(opened, name, region_actors)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.compose import Survivors
-from faultset_ray.driver.asynchronous import AsyncDriver, open_backend, system_name
+from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, open_backend, system_name
 from faultset_ray.driver.shards import bind
-from faultset_ray.errors import BackendClosed, InputError
+from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
@@ -29,27 +31,52 @@ class _Loop:
     """An event loop on a daemon thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="faultset-driver", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="faultset-driver", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run to the end; an interrupt here cancels it there."""
-        if self._loop.is_closed():
-            work.close()
-            raise BackendClosed
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run to the end; an interrupt here cancels it there.
+
+        Raises
+        ------
+        BackendClosed
+            The loop was closed before, or before the work was done.
+        """
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise BackendClosed
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise BackendClosed from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(_cancel_others())
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """End what other threads wait for: nobody is left waiting for a loop that stands still."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def connect(
@@ -69,8 +96,7 @@ def connect(
     ...     driver.survivors(threshold_ms=100.0).ids.tolist()
     ['a']
     """
-    if region_actors is not None and (isinstance(region_actors, bool) or region_actors < 1):
-        raise InputError(f"region_actors is {region_actors!r}; expected an integer of at least 1")
+    check_region_actors(region_actors)
     name = system_name(system)
     opened = open_backend(backend, name, address)
     loop = _Loop()
@@ -152,19 +178,19 @@ class Driver:
 
     def close(self) -> None:
         """Leave; a private system ends with it. A second close does nothing."""
-        self._end(self._core.close)
+        with suppress(BackendClosed):
+            self._end(self._core.close)
 
     def shutdown(self) -> None:
         """End the system, for all its drivers, and leave."""
         self._end(self._core.shutdown)
 
-    def _end(self, how: Any) -> None:
+    def _end(self, how: Callable[[], Coroutine[Any, Any, None]]) -> None:
         detach_driver(self.system, self.free)
         try:
             self._loop.run(how())
-        except BackendClosed:
-            return
-        self._loop.close()
+        finally:
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """Erasure codes: ``get("rs:10+4")`` and the plain Reed–Solomon calls on arrays and bytes."""
 
+from . import raptorq
 from .arrays import decode_rs, decode_shards, encode_rs, encode_shards, join, split
 from .base import Code
 from .plan import Plan
@@ -16,5 +17,6 @@ __all__ = [
     "from_config",
     "get",
     "join",
+    "raptorq",
     "split",
 ]

@@ -55,6 +55,8 @@ class LocalBackend:
         self.home = next(iter(self._places))
         self._hosted: dict[str, _Hosted[Any]] = {}
         self._spawning: dict[str, asyncio.Lock] = {}
+        self._starting: dict[str, str] = {}
+        """The place of each servant whose constructor runs: it counts when the next one is placed."""
         self._pool = ThreadPoolExecutor(max_workers=int(self.cpus) + 8, thread_name_prefix="faultset-local")
         self._closed = threading.Event()
 
@@ -114,9 +116,14 @@ class LocalBackend:
         self._check_open()
         async with self._spawning.setdefault(name, asyncio.Lock()):
             if name not in self._hosted:
-                place = self._choose(name, at)
-                with typed_errors(name):
-                    servant = await self.compute(role, *args)
+                place = self._starting[name] = self._choose(name, at)
+                try:
+                    with typed_errors(name):
+                        servant = await self.compute(role, *args)
+                finally:
+                    del self._starting[name]
+                if place not in self._places:
+                    raise PlaceUnreachable(name, f"its place {place} was lost while it started")
                 self._hosted[name] = _Hosted(servant, place)
             check_version(name, self._hosted[name].servant.version())
         return Addr(name)
@@ -194,4 +201,5 @@ class LocalBackend:
         return hosted
 
     def _choose(self, name: str, at: At) -> str:
-        return choose_place(name, at, self._places, (hosted.place for hosted in self._hosted.values()))
+        hosting = [*self._starting.values(), *(hosted.place for hosted in self._hosted.values())]
+        return choose_place(name, at, self._places, [place for place in hosting if place in self._places])

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
+import socket
+import subprocess
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
+import ray
 from ray._private.state import actors
+
+from actors.local_cluster import process_tree
 
 T = TypeVar("T")
 
@@ -68,3 +76,101 @@ def stopped(pid: int) -> Iterator[None]:
 def private_store_dirs() -> set[str]:
     """The temporary directories of stores on this machine."""
     return {path.name for path in Path(tempfile.gettempdir()).glob("faultset-store-*")}
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def dependencies_only(to: Path) -> Path:
+    """A virtual environment in which everything that is installed here can be imported, but not the project.
+
+    An editable installation works by a ``.pth`` file, which counts only in a site directory of its own
+    interpreter; so it is enough to put the site directory on the path.
+    """
+    venv.create(to, symlinks=True)
+    python = to / "bin" / "python"
+    site = subprocess.run(
+        [python, "-c", "import site; print(site.getsitepackages()[0])"], check=True, capture_output=True, text=True
+    )
+    Path(site.stdout.strip(), "dependencies.pth").write_text(f"{Path(ray.__file__).parents[1]}\n")
+    found = subprocess.run(
+        [python, "-P", "-c", "import numba, ray, sys; import faultset_ray"],
+        cwd=to,
+        env=bare(),
+        capture_output=True,
+        text=True,
+    )
+    assert "No module named 'faultset_ray'" in found.stderr, found.stderr
+    return python
+
+
+def bare(**environ: str) -> dict[str, str]:
+    """The environment of a process that knows of no Ray cluster and no code but what is installed."""
+    ours = ("RAY_", "PYTHONPATH", "FAULTSET_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environ
+
+
+class RayHead:
+    """``ray start --head`` by another interpreter: own ports, temporary directory and token; a context manager."""
+
+    def __init__(self, python: Path, cpus: int = 2, **environ: str) -> None:
+        self._temp_dir = Path(tempfile.mkdtemp(prefix="fsr-", dir="/tmp"))
+        token = self._temp_dir / "auth_token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        port, dashboard = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.dashboard = f"http://127.0.0.1:{dashboard}"
+        self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self._log = (self._temp_dir / "start.log").open("w+")
+        options = {
+            "node-ip-address": "127.0.0.1",
+            "port": port,
+            "dashboard-port": dashboard,
+            "dashboard-agent-listen-port": free_port(),
+            "ray-client-server-port": free_port(),
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "num-cpus": cpus,
+            "object-store-memory": 256 * 1024 * 1024,
+            "temp-dir": self._temp_dir,
+        }
+        path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+        self._process = subprocess.Popen(
+            [python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+            + [f"--{name}={value}" for name, value in options.items()],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=self._temp_dir,
+            env=bare(PATH=path, RAY_memory_monitor_refresh_ms="0", **self.token, **environ),
+        )
+        try:
+            until(self._started)
+        except BaseException:
+            self.close()
+            raise
+
+    def _started(self) -> bool:
+        self._log.seek(0)
+        said = self._log.read()
+        assert self._process.poll() is None, said
+        return "Ray runtime started" in said
+
+    def close(self) -> None:
+        """Kill the head and everything below it."""
+        for pid in process_tree(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -23,13 +23,15 @@ from ray.cluster_utils import Cluster
 
 from faultset_ray.limits import MIB
 
-_TUNED_HEALTH_CHECKS = {
+_SYSTEM_CONFIG = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 4,
+    "memory_monitor_refresh_ms": 0,
 }
-"""Ray declares a killed node dead after about 1 s, a hung one after 3 to 5."""
+"""Ray declares a killed node dead after about 1 s, a hung one after 3 to 5. It does not kill workers because other
+programs fill this machine's memory: whoever is killed here is killed on purpose."""
 _SOCKET_DIR = "/tmp"  # noqa: S108 - a private directory below it; socket paths are bounded to 107 bytes
 
 
@@ -87,7 +89,7 @@ class LocalCluster:
                     "temp_dir": str(self._temp_dir),
                     "include_dashboard": dashboard,
                     "object_store_memory": 512 * MIB,
-                    "_system_config": _TUNED_HEALTH_CHECKS,
+                    "_system_config": _SYSTEM_CONFIG,
                 },
             )
             for node in nodes:

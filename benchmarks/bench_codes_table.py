@@ -131,6 +131,7 @@ def against_isal(quick):
 
 def peers(length=MIB):
     """Other libraries' own calls on (10,4), 1 MiB a shard, encode: GB/s of data in."""
+    import raptorq
     import zfec
     from pyeclib.ec_iface import ECDriver
     from reed_solomon_leopard import encode as leopard
@@ -149,6 +150,11 @@ def peers(length=MIB):
         "pyeclib isa_l_rs_cauchy": (lambda: pyeclib.encode(whole), len(whole), 5),
         "zfec": (lambda: encoder.encode(rows, tuple(range(10, 14))), len(whole), 2),
         "reed-solomon-leopard": (lambda: leopard(rows, 4), len(whole), 5),
+        "raptorq, 1 MiB, 1,400-byte packets, 40 % repair": (
+            lambda: raptorq.Encoder.with_defaults(whole[:MIB], 1400).get_encoded_packets(300),
+            MIB,
+            1,
+        ),
         "reedsolo": (lambda: reedsolo.encode(whole[:2000]), 2000, 1),
     }
     yield "| library, encode 10+4, 1 MiB shards | GB/s |"

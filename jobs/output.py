@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import math
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any, Final
 
 import typer
@@ -19,10 +22,11 @@ from faultset_ray.errors import FaultsetError
 
 OK: Final = 0
 NO_SURVIVORS: Final = 1
+USAGE: Final = 2
 INTERNAL: Final = 70
 
-console = Console(highlight=False)
-"""For people, on stdout."""
+console = Console(highlight=False, markup=False)
+"""For people, on stdout; brackets in names are only brackets."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -40,11 +44,14 @@ def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer
     result
         What the job found out before it failed; the error is added to it.
     """
-    _errors.print(f"[bold red]error[/] [dim]{error.code}[/] ", end="")
-    _errors.print(str(error), markup=False, soft_wrap=True)
-    described = {**error.fields(), "code": error.code, "message": str(error)}
-    finish({**(result or {}), "error": described})
+    _complain(error.code, str(error), error.fields(), result)
     return typer.Exit(error.exit_code)
+
+
+def _complain(code: str, message: str, fields: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> None:
+    _errors.print(f"[bold red]error[/] [dim]{code}[/] ", end="")
+    _errors.print(message, markup=False, soft_wrap=True)
+    finish({**(result or {}), "error": {**fields, "code": code, "message": message}})
 
 
 def _plain(value: Any) -> Any:
@@ -67,11 +74,18 @@ def app(job: Callable[..., None]) -> typer.Typer:
 
 def run(application: typer.Typer) -> None:
     """Run a command line; everything foreseeable ends with a message and the exit code for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding
     try:
         application(standalone_mode=True)
     except FaultsetError as error:
         sys.exit(fail(error).exit_code)
     except OSError as error:
-        _errors.print("[bold red]error[/] ", end="")
-        _errors.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(2)
+        with suppress(OSError):  # stdout itself may be what failed
+            _complain("os_error", str(error), {"errno": error.errno})
+        sys.exit(USAGE)
+    except Exception as error:  # noqa: BLE001 - a fault of ours; Python's own exit code 1 means no survivors here
+        traceback.print_exc()
+        _complain("internal_error", f"{type(error).__name__}: {error}", {})
+        sys.exit(INTERNAL)

@@ -1,10 +1,15 @@
-"""Collecting enough good rows of one stripe, from wherever the shards are."""
+"""Collecting enough good rows of one stripe, from wherever the shards are.
+
+What to ask for next, and what to make of the answers, is one generator without input or output;
+:func:`gather_rows` asks on an event loop, :func:`pick_rows` at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,74 +20,206 @@ from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
-Fetch = Callable[[int], Awaitable[tuple[Bytes, Bytes]]]
+Block = tuple[Bytes, Bytes]
+"""A block, or whole granules of one, and its digests."""
+Fetch = Callable[[int], Awaitable[Block]]
 """Reads this stripe's block of one shard, with its digests."""
+Answers = Mapping[int, Block | BaseException]
 
 
 async def gather_rows(
-    code: Code, header: Header, stripe: int, block_len: int, fetch: Fetch, unusable: dict[int, str]
+    code: Code,
+    header: Header,
+    stripe: int,
+    block_len: int,
+    fetch: Fetch,
+    unusable: dict[int, str],
+    wanted: Iterable[int] | None = None,
+    first_granule: int = 0,
 ) -> dict[int, Bytes]:
-    """Read as little as suffices to decode one stripe; damaged and unreachable shards are erasures.
+    """Read as little as suffices to make some rows of one stripe; damage and unreachable shards are erasures.
 
-    Data shards are read, since what is whole needs no decoding, and at the same time what the code plans
+    Wanted rows are read, since what is whole needs no decoding, and at the same time what the code plans
     to read in place of those that are unusable; again, as more turn out to be, until there are enough.
+    Where too few whole blocks are left, each granule is made from those shards in which it is sound.
 
     Parameters
     ----------
     header : Header
         Of the write.
     stripe, block_len
-        Which stripe, and the length of its blocks.
+        Which stripe, and the length of what is fetched of its blocks.
     fetch
         May raise any ``FaultsetError`` but ``BackendClosed``: the shard then counts as unusable for this stripe.
     unusable
         Shards not to ask, with the reason. Those found unusable are added.
+    wanted
+        Indices of the rows that are to be made; the data rows by default.
+    first_granule
+        Position in the block of what is fetched.
 
     Returns
     -------
     dict of index to uint8[block_len]
-        Verified rows that suffice to decode.
+        Sound rows that determine all that are wanted.
 
     Raises
     ------
     NotEnoughShards
         With the reason for every shard that can't be used.
     """
+    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule)
+    answers: Answers | None = None
+    while True:
+        try:
+            indices = asking.send(answers)
+        except StopIteration as done:
+            rows: dict[int, Bytes] = done.value
+            return rows
+        found = await asyncio.gather(*(fetch(index) for index in indices), return_exceptions=True)
+        answers = dict(zip(indices, found, strict=True))
+
+
+def pick_rows(
+    code: Code,
+    header: Header,
+    stripe: int,
+    block_len: int,
+    read: Callable[[int], Block],
+    unusable: dict[int, str],
+    wanted: Iterable[int] | None = None,
+    first_granule: int = 0,
+) -> dict[int, Bytes]:
+    """As :func:`gather_rows`, of shards that can be read without waiting."""
+    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule)
+    answers: dict[int, Block | BaseException] | None = None
+    while True:
+        try:
+            indices = asking.send(answers)
+        except StopIteration as done:
+            rows: dict[int, Bytes] = done.value
+            return rows
+        answers = {}
+        for index in indices:
+            try:
+                answers[index] = read(index)
+            except FaultsetError as error:
+                answers[index] = error
+
+
+def gathering(
+    code: Code,
+    header: Header,
+    stripe: int,
+    block_len: int,
+    unusable: dict[int, str],
+    wanted: Iterable[int] | None,
+    first_granule: int,
+) -> Generator[list[int], Answers | None, dict[int, Bytes]]:
+    """Yield the shards to ask, take their answers; return rows as :func:`gather_rows` does."""
+    goal = list(range(code.k) if wanted is None else wanted)
     rows: dict[int, Bytes] = {}
+    damaged: dict[int, tuple[Bytes, set[int]]] = {}
     while True:
         have = [index for index in range(code.n) if index not in unusable]
-        try:
-            plan = code.plan([index for index in range(code.k) if index in unusable], have)
-            needed = {*plan.reads, *(index for index in have if index < code.k)}
-        except NotEnoughShards:
-            if rows.keys() >= set(have):
-                raise NotEnoughShards(len(have), code.k, unusable, f"write {header.write_id.hex()}") from None
-            needed = set(have)  # all that is left, so that the error tells how each shard is
-        if needed <= rows.keys():
-            return {index: rows[index] for index in sorted(needed)}
-        rows |= await _fetch_good(header, stripe, block_len, fetch, sorted(needed - rows.keys()), unusable)
+        needed = _needed(code, goal, have)
+        # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
+        missing = sorted((set(have) if needed is None else needed) - rows.keys())
+        if not missing:
+            if needed is not None:
+                return {index: rows[index] for index in sorted(needed)}
+            if not damaged:
+                raise _not_enough(code, header, len(rows), unusable)
+            return _by_granules(code, header, goal, rows, damaged, unusable)
+        answers = yield missing
+        assert answers is not None
+        for index, answer in answers.items():
+            row = _accept(header, stripe, block_len, first_granule, index, answer, unusable, damaged)
+            if row is not None:
+                rows[index] = row
 
 
-async def _fetch_good(
-    header: Header, stripe: int, block_len: int, fetch: Fetch, indices: list[int], unusable: dict[int, str]
+def _needed(code: Code, goal: Sequence[int], have: Sequence[int]) -> set[int] | None:
+    """The shards to read, or None if they don't suffice."""
+    there = set(have)
+    direct = {index for index in goal if index in there}
+    if len(direct) == len(goal):
+        return direct
+    try:
+        plan = code.plan([index for index in goal if index not in there], have)
+    except NotEnoughShards:
+        return None
+    return direct.union(plan.reads)
+
+
+def _accept(
+    header: Header,
+    stripe: int,
+    block_len: int,
+    first_granule: int,
+    index: int,
+    answer: Block | BaseException,
+    unusable: dict[int, str],
+    damaged: dict[int, tuple[Bytes, set[int]]],
+) -> Bytes | None:
+    """Verify what came; note why it can't be used, and what of it still can."""
+    if isinstance(answer, FaultsetError) and not isinstance(answer, BackendClosed):
+        unusable[index] = reason(answer)
+        return None
+    if isinstance(answer, BaseException):
+        raise answer
+    block, digests = answer
+    if block.size != block_len:
+        unusable[index] = f"corrupt: a block of {block.size} bytes in place of {block_len}"
+        return None
+    corrupt = verify_block(replace(header, index=index), stripe, block, digests, first_granule)
+    if not corrupt:
+        return block
+    unusable[index] = f"corrupt: stripe {stripe}, {_granules(corrupt)}"
+    damaged[index] = block, {granule - first_granule for granule in corrupt}
+    return None
+
+
+def _granules(corrupt: Sequence[int]) -> str:
+    if len(corrupt) == 1:
+        return f"granule {corrupt[0]}"
+    more = f" and {len(corrupt) - 8} more" if len(corrupt) > 8 else ""
+    return f"granules {', '.join(map(str, corrupt[:8]))}{more}"
+
+
+def _by_granules(
+    code: Code,
+    header: Header,
+    goal: Sequence[int],
+    rows: Mapping[int, Bytes],
+    damaged: Mapping[int, tuple[Bytes, set[int]]],
+    unusable: Mapping[int, str],
 ) -> dict[int, Bytes]:
-    """Ask for all at once; verify what comes; note what does not."""
-    answers = await asyncio.gather(*(fetch(index) for index in indices), return_exceptions=True)
-    good: dict[int, Bytes] = {}
-    for index, answer in zip(indices, answers, strict=True):
-        if isinstance(answer, FaultsetError) and not isinstance(answer, BackendClosed):
-            unusable[index] = reason(answer)
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            block, digests = answer
-            if block.size != block_len:
-                unusable[index] = f"corrupt: a block of {block.size} bytes in place of {block_len}"
-            elif corrupt := verify_block(replace(header, index=index), stripe, block, digests):
-                unusable[index] = f"corrupt: stripe {stripe}, granule {corrupt[0]}"
-            else:
-                good[index] = block
-    return good
+    """Make the wanted rows stretch by stretch, each from the shards that are sound there.
+
+    Codes work on each column of bytes for itself, so that this is decoding as any other.
+    """
+    blocks = {**rows, **{index: block for index, (block, _) in damaged.items()}}
+    block_len = next(iter(blocks.values())).size
+    made = {index: np.empty(block_len, np.uint8) for index in goal}
+    granules = -(-block_len // header.granule_bytes)
+    bad = [frozenset(index for index, (_, at) in damaged.items() if granule in at) for granule in range(granules)]
+    edges = [0, *(at for at in range(1, granules) if bad[at] != bad[at - 1]), granules]
+    for first, last in pairwise(edges):
+        columns = slice(first * header.granule_bytes, min(last * header.granule_bytes, block_len))
+        sound = {index: block[columns] for index, block in blocks.items() if index not in bad[first]}
+        needed = _needed(code, goal, sorted(sound))
+        if needed is None:
+            raise _not_enough(code, header, len(rows), unusable)
+        rest = [index for index in goal if index not in sound]
+        fresh = code.reconstruct({index: sound[index] for index in sorted(needed)}, rest) if rest else ()
+        for index, row in [*zip(rest, fresh, strict=True), *((i, sound[i]) for i in goal if i in sound)]:
+            made[index][columns] = row
+    return made
+
+
+def _not_enough(code: Code, header: Header, have: int, unusable: Mapping[int, str]) -> NotEnoughShards:
+    return NotEnoughShards(have, code.k, unusable, f"write {header.write_id.hex()}")
 
 
 _WORDS = {

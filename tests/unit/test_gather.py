@@ -141,7 +141,7 @@ def test_reasons_are_in_words(why):
     ("fault", "why"),
     [
         ("flipped", "corrupt: stripe 3, granule 1"),
-        ("moved", "corrupt: stripe 3, granule 0"),
+        ("moved", "corrupt: stripe 3, granules 0, 1, 2"),
         ("shorter", f"corrupt: a block of {LENGTH - 1} bytes in place of {LENGTH}"),
     ],
 )
@@ -149,6 +149,47 @@ def test_damage_is_located(fault, why):
     unusable = {}
     Stripe(2, 1, {1: fault}).gather(unusable)
     assert unusable == {1: why}
+
+
+def damaged_everywhere(k, m):
+    """Each shard corrupt in one granule, at most m of them in the same."""
+    stripe = Stripe(k, m)
+    whole = list(stripe.rows)
+
+    async def fetch(index):
+        row = whole[index].copy()
+        digests = granule_digests(replace(stripe.header, index=index), STRIPE, row)
+        row[index % 3 * 4096] ^= 1
+        return row, digests
+
+    stripe.fetch = fetch
+    return stripe
+
+
+def test_where_no_block_is_whole_each_granule_is_made_of_those_sound_there():
+    stripe = damaged_everywhere(4, 2)  # two shards to each granule
+    unusable = {}
+    rows = stripe.gather(unusable)
+    assert sorted(rows) == [0, 1, 2, 3]
+    for index, row in rows.items():
+        assert np.array_equal(row, stripe.rows[index])
+    assert unusable == {index: f"corrupt: stripe 3, granule {index % 3}" for index in range(6)}
+
+
+def test_a_granule_lost_in_too_many_shards_is_lost():
+    with pytest.raises(NotEnoughShards) as caught:
+        damaged_everywhere(6, 1).gather()  # three to the first
+    assert caught.value.missing.keys() == set(range(7))
+
+
+def test_rows_that_are_wanted_are_made_of_what_a_plan_reads():
+    stripe = Stripe(4, 3)
+    rows = asyncio.run(gather_rows(stripe.code, stripe.header, STRIPE, LENGTH, stripe.fetch, {}, [1, 6]))
+    assert sorted(rows) == stripe.asked == [1, 6]
+    stripe = Stripe(4, 3)
+    rows = asyncio.run(gather_rows(stripe.code, stripe.header, STRIPE, LENGTH, stripe.fetch, {6: "missing"}, [6]))
+    assert len(stripe.asked) == 4
+    assert np.array_equal(stripe.code.reconstruct(rows, [6])[0], stripe.rows[6])
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), BackendClosed()])

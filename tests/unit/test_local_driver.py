@@ -5,7 +5,9 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -417,7 +419,14 @@ def test_several_threads_may_close(driver):
 
 
 def test_an_interrupt_ends_the_call_and_not_the_driver():
-    backend = Hanging(lambda: os.kill(os.getpid(), signal.SIGINT))
+    main = threading.get_ident()
+
+    def interrupt():
+        while sys._current_frames()[main].f_code.co_name != "wait":
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    backend = Hanging(interrupt)
     with fs.connect(backend=backend, region_actors=2) as driver:
         with pytest.raises(KeyboardInterrupt):
             driver.places()

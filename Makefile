@@ -15,7 +15,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-long test-host test-all lint bench docs $(LONG)
+.PHONY: help setup drill test test-fast test-long test-host test-all lint bench bench-codes docs $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -71,6 +71,9 @@ $(STAMP)-bench: $(STAMP)
 bench: $(STAMP)-bench ## benchmarks, then our ratios against peers beside their targets
 	$(PYTEST) benchmarks --benchmark-only -o addopts=--import-mode=importlib $(ARGS)
 	$(PY) benchmarks/ratios.py
+
+bench-codes: $(STAMP)-bench ## erasure codes beside ISA-L and others; also written to benchmarks/results/
+	$(PY) benchmarks/bench_codes_table.py $(ARGS)
 
 docs: setup ## check the documentation: links resolve, code blocks run
 	$(PYTEST) tests/docs

@@ -112,7 +112,7 @@ if HAVE_NUMBA:
             if not aligned:
                 flags -= STREAM
             elif head:
-                _tiles(control, sources, targets, begin, begin + granule, 0)
+                _tiles(control, sources, targets, begin, begin + granule, flags - STREAM)
                 begin += head
         middle = begin + (end - begin) // granule * granule
         if middle > begin:
@@ -135,20 +135,20 @@ if HAVE_NUMBA:
             return False
         if not flags & ACCUMULATE and stripes * length * (inputs + outputs) >= STREAM_BYTES_MIN:
             flags |= STREAM
+        first, last, begin, end = stripes * part // parts, stripes * (part + 1) // parts, 0, length
         if not batched:
             share = -(-length // (parts * 64)) * 64 if parts > 1 else length
-            _stripe(control, sources, targets, min(part * share, length), min((part + 1) * share, length), flags)
-            return True
+            first, last, begin, end = 0, 1, min(part * share, length), min((part + 1) * share, length)
         here = _stripe_addresses()
         there = here + 8 * ROWS_MAX
-        for stripe in range(stripes * part // parts, stripes * (part + 1) // parts):
+        for stripe in range(first, last):
             for index in range(inputs):
                 step = load64(sources + 8 * (ROWS_MAX + index))
                 store64(here + 8 * index, load64(sources + 8 * index) + stripe * step)
             for index in range(outputs):
                 step = load64(targets + 8 * (ROWS_MAX + index))
                 store64(there + 8 * index, load64(targets + 8 * index) + stripe * step)
-            _stripe(control, here, there, 0, length, flags)
+            _stripe(control, here, there, begin, end, flags)
         return True
 
     @kernel()

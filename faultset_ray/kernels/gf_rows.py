@@ -124,9 +124,7 @@ def _extent(kinds: int, holder: int, batched: int) -> tuple[int, int]:
 
 
 @kernel()
-def _locate(
-    kinds: int, holder: int, count: int, batched: int, stripes: int, length: int, write: bool, rows: int
-) -> bool:
+def _locate(kinds: int, holder: int, count: int, batched: int, stripes: int, length: int, rows: int) -> bool:
     """Write the address of each row at ``rows``, and its step from stripe to stripe 255 words later.
 
     ``holder`` is a tuple of uint8[length] or, batched, uint8[stripes, length]; or an array
@@ -135,8 +133,6 @@ def _locate(
     steps = rows + 8 * ROWS_MAX
     if load64(holder + _TYPE) == load64(kinds):
         if not _row(kinds, holder, 2 + batched, stripes if batched else count, length):
-            return False
-        if write and not load32(holder + _FLAGS) & _WRITEABLE:
             return False
         shape, strides = load64(holder + _SHAPE), load64(holder + _STRIDES)
         if load64(shape + 8 * batched) != count:
@@ -152,10 +148,19 @@ def _locate(
         array = load64(holder + _TUPLE_ITEMS + 8 * index)
         if not _row(kinds, array, 1 + batched, stripes, length):
             return False
-        if write and not load32(array + _FLAGS) & _WRITEABLE:
-            return False
         store64(rows + 8 * index, load64(array + _DATA))
         store64(steps + 8 * index, load64(load64(array + _STRIDES)) if batched else 0)
+    return True
+
+
+@kernel()
+def _writable(kinds: int, holder: int) -> bool:
+    """Whether what :func:`_locate` found may be written to."""
+    if load64(holder + _TYPE) == load64(kinds):
+        return bool(load32(holder + _FLAGS) & _WRITEABLE)
+    for index in range(load64(holder + _TUPLE_SIZE)):
+        if load32(load64(holder + _TUPLE_ITEMS + 8 * index) + _FLAGS) & _WRITEABLE == 0:
+            return False
     return True
 
 
@@ -205,9 +210,9 @@ def locate(
     each, see :func:`_locate`.
     """
     stripes, length = _extent(kinds, target, batched)
-    if length < 0 or not _locate(kinds, target, outputs, batched, stripes, length, True, targets):
+    if length < 0 or not _locate(kinds, target, outputs, batched, stripes, length, targets):
         return -1, -1
-    if not _locate(kinds, source, inputs, batched, stripes, length, False, sources):
+    if not _writable(kinds, target) or not _locate(kinds, source, inputs, batched, stripes, length, sources):
         return -1, -1
     if stripes > 0 and length > 0 and not _disjoint(sources, inputs, targets, outputs, stripes, length):
         return -1, -1

@@ -5,30 +5,20 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
-from faultset_ray.errors import InputError
 from faultset_ray.kernels import gf_fold, gf_levels
 from faultset_ray.kernels.gf_tables import Bytes
 from faultset_ray.kernels.jit import HAVE_NUMBA
 
-from . import check
 from .checks import Program
+from .threads import columns, part_count, run_parts
 
 if HAVE_NUMBA:
     from faultset_ray.kernels.gf_rows import layout_is_known
-
-R = TypeVar("R")
-
-_THREADS_MAX: Final = 64
-_PART: Final = 64
-"""Columns are split between threads at cache lines."""
 
 
 def available() -> tuple[str, ...]:
@@ -80,15 +70,15 @@ class Folder:
         if not self._quick:
             return False
         if type(threads) is int and threads == 1:
-            done: bool = gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 1, 0)
-            return done
-        parts = _thread_count(threads)
-        return all(
-            _in_threads(
-                lambda part: gf_fold.fold_objects(self._quick, id(source), id(target), batched, part, parts, 0),
-                parts,
-            )
-        )
+            return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 1, 0))
+        parts = part_count(threads)
+        answers: list[bool] = []
+
+        def work(part: int) -> None:
+            answers.append(gf_fold.fold_objects(self._quick, id(source), id(target), batched, part, parts, 0))
+
+        run_parts(work, parts)
+        return all(answers)
 
     def fold(
         self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int = 1, *, accumulate: bool = False
@@ -104,7 +94,7 @@ class Folder:
         if max(self._matrix.shape) > gf_fold.INPUTS_MAX:
             self._fold_blocks(rows, targets, threads, accumulate)
             return
-        parts = _thread_count(threads)
+        parts = part_count(threads)
         if self._control is None:
             gf_fold.fold_plain(self._matrix, tuple(rows), tuple(targets), accumulate)
             return
@@ -112,19 +102,18 @@ class Folder:
         sources = np.array([row.ctypes.data for row in rows], dtype=np.int64)
         sinks = np.array([row.ctypes.data for row in targets], dtype=np.int64)
         length = targets[0].size
-        share = -(-length // (parts * _PART)) * _PART if parts > 1 else length
 
         def part(index: int) -> None:
-            begin, end = min(index * share, length), min((index + 1) * share, length)
+            begin, end = columns(index, parts, length)
             gf_fold.fold_addresses(control, sources, sinks, begin, end, int(accumulate))
 
-        _in_threads(part, parts)
+        run_parts(part, parts)
 
     def _fold_blocks(self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int, accumulate: bool) -> None:
         """:meth:`fold` for a matrix larger than the kernel takes."""
         side = gf_fold.INPUTS_MAX
         for top in range(0, len(targets), side):
-            for left in range(0, len(rows), side):
+            for left in range(0, max(1, len(rows)), side):
                 block = Folder(np.ascontiguousarray(self._matrix[top : top + side, left : left + side]))
                 add = accumulate or left > 0
                 block.fold(rows[left : left + side], targets[top : top + side], threads, accumulate=add)
@@ -141,7 +130,7 @@ def xor_program(program: Program, slots: Mapping[int, Bytes], threads: int = 1) 
     program : Program
         Every slot that it names is in ``slots``; its targets are writable and overlap nothing.
     """
-    parts = _thread_count(threads)
+    parts = part_count(threads)
     level = gf_levels.chosen()
     if not program.targets:
         return
@@ -159,43 +148,9 @@ def xor_program(program: Program, slots: Mapping[int, Bytes], threads: int = 1) 
     sources = addresses[np.concatenate(program.sources)]
     starts = np.concatenate([[0], np.cumsum([step.size for step in program.sources])]).astype(np.int64)
     length = slots[program.targets[0]].size
-    share = -(-length // (parts * _PART)) * _PART if parts > 1 else length
 
     def part(index: int) -> None:
-        begin, end = min(index * share, length), min((index + 1) * share, length)
+        begin, end = columns(index, parts, length)
         gf_fold.xor_steps(control.address, targets, starts, sources, begin, end)
 
-    _in_threads(part, parts)
-
-
-def _thread_count(threads: object) -> int:
-    count = check.integer("threads", threads)
-    if not 1 <= count <= _THREADS_MAX:
-        raise InputError(f"threads is {count}; expected 1 to {_THREADS_MAX}")
-    return count
-
-
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
-
-
-def _forget_pool() -> None:
-    """After a fork the pool's threads are gone."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_pool)
-
-
-def _in_threads(work: Callable[[int], R], parts: int) -> list[R]:
-    """``[work(0), …, work(parts - 1)]``, the first in this thread, the others beside it."""
-    global _pool  # noqa: PLW0603
-    if parts == 1:
-        return [work(0)]
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="faultset-fold")
-        others = [_pool.submit(work, part) for part in range(1, parts)]
-    first = work(0)
-    return [first, *(other.result() for other in others)]
+    run_parts(part, parts)

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from itertools import combinations
+from math import comb
 from typing import Any, ClassVar
 
 import numpy as np
 
-from faultset_ray.errors import InputError, UnsupportedOperation
+from faultset_ray.errors import InputError, NotEnoughShards, UnsupportedOperation
 from faultset_ray.kernels.gf_tables import Bytes
 
 from .plan import Plan, Rows
 from .spec import Spec, parse
+
+_PATTERNS_MAX = 10_000
 
 
 class Code(ABC):
@@ -31,6 +36,28 @@ class Code(ABC):
     n: int
     options: ClassVar[Mapping[str, str]] = {}
     """Options that a spec of this code may have, with their defaults."""
+
+    @cached_property
+    def tolerance(self) -> int:
+        """How many shards may be lost, whichever they are, without losing data.
+
+        Found by trying every pattern of one loss, of two, and so on, as far as some ten thousand patterns
+        go: for a large code that is not MDS it may be less than is true, never more.
+        """
+        tried = 0
+        for losses in range(1, self.n - self.k + 1):
+            tried += comb(self.n, losses)
+            if tried > _PATTERNS_MAX or not all(map(self._bears, combinations(range(self.n), losses))):
+                return losses - 1
+        return self.n - self.k
+
+    def _bears(self, lost: tuple[int, ...]) -> bool:
+        """Whether the data can be made of the other shards."""
+        try:
+            self.plan([index for index in lost if index < self.k], set(range(self.n)) - set(lost))
+        except NotEnoughShards:
+            return False
+        return True
 
     @classmethod
     @abstractmethod

@@ -94,6 +94,10 @@ class Staircase(Code):
             raise spec.fail(f"seed is {seed}; expected 1 to {0x7FFFFFFE}")
         return cls(str(full), k, m, degree, seed)
 
+    @property
+    def tolerance(self) -> int:  # noqa: D102 - the contract's
+        return 0  # whichever and how many are lost, it is likely to decode, and never sure to
+
     def encode(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
         rows = check.blocks("data", data, self.k)
         target = check.output(out, (self.n - self.k, rows.shape[1]), [rows])

@@ -103,7 +103,7 @@ class LinearCode(Code):
         return target
 
     def _quick(self, rows: Rows, wanted: Iterable[int]) -> tuple[itemgetter[Any], Folder] | None:
-        """Return what makes ``wanted`` of ``rows`` if their indices are plain and were seen before."""
+        """Return what makes ``wanted`` of ``rows`` if their indices are plain and all of them are read."""
         if type(rows) is not dict or type(wanted) not in _SEQUENCES:
             return None
         if {*map(type, rows), *map(type, wanted)} != _INT:  # True equals 1 as a key
@@ -115,8 +115,8 @@ class LinearCode(Code):
                 plan = self.plan(wanted, rows)
             except (CodingError, InputError):
                 return None  # raised again, with the rows checked
-            if len(plan.reads) < 2:
-                return None  # an itemgetter of one gives no tuple
+            if len(plan.reads) != len(rows) or len(rows) < 2:
+                return None  # a row not read is checked too; an itemgetter of one gives no tuple
             if len(self._ready) >= _PLANS_MAX:
                 self._ready.clear()
             found = self._ready[key] = itemgetter(*plan.reads), plan.folder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 from faultset_ray.kernels.gf_tables import Bytes
@@ -47,6 +48,10 @@ class ReedSolomon(LinearCode):
                 f"isal_vand with k = {k}, m = {m} loses data to some losses of {m}; allow_non_mds=1 takes it"
             )
         return cls(str(full), PARITY[matrix](k, m), mds=mds)
+
+    @cached_property
+    def tolerance(self) -> int:  # noqa: D102 - the contract's
+        return self.n - self.k if self._mds else super().tolerance
 
     def _orders(self, wanted: tuple[int, ...], present: list[int]) -> list[list[int]]:
         """Return the k cheapest: any k do."""

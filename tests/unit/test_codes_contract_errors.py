@@ -50,6 +50,13 @@ def test_too_few_shards_say_how_many_and_which_are_missing():
     assert caught.value.missing == dict.fromkeys([0, 2, 3, 4], "missing")
 
 
+def test_sizes_that_differ_are_refused_in_rows_not_read_too():
+    odd = {**SHARDS, 5: SHARDS[5][:7]}
+    for call in (lambda: CODE.reconstruct(odd, [0]), lambda: CODE.reconstruct({**odd, 4: SHARDS[4][:7]}, [4])):
+        with pytest.raises(ShardSizeError):
+            call()
+
+
 def test_sizes_that_differ():
     with pytest.raises(ShardSizeError) as caught:
         CODE.decode({**SHARDS, 2: SHARDS[2][:7]})

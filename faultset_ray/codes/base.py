@@ -24,7 +24,7 @@ from faultset_ray.kernels.gf_tables import Bytes
 from .plan import Plan, Rows
 from .spec import Spec, parse
 
-_PATTERNS_MAX = 10_000
+_PATTERNS_MAX = 3_000
 
 
 class Code(ABC):
@@ -41,7 +41,7 @@ class Code(ABC):
     def tolerance(self) -> int:
         """How many shards may be lost, whichever they are, without losing data.
 
-        Found by trying every pattern of one loss, of two, and so on, as far as some ten thousand patterns
+        Found by trying every pattern of one loss, of two, and so on, as far as three thousand patterns
         go: for a large code that is not MDS it may be less than is true, never more.
         """
         tried = 0

@@ -151,7 +151,7 @@ class Shards:
             )
 
     def _warn_if_weak(self, shards: ShardSet, name: str) -> None:
-        promised = shards.header.n - shards.header.k
+        promised = codes.get(shards.spec).tolerance
         if shards.survivable < promised:
             places = len({held.place for held in shards.shards.values()})
             _LOG.warning(

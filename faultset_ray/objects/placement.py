@@ -50,17 +50,21 @@ def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[Sto
     return [dealt[index % len(dealt)] for index in range(n)]
 
 
-def survivable(stores: Sequence[str], k: int) -> int:
-    """How many stores may be lost, whichever they are, with k shards left; -1 if data is lost already.
+def survivable(stores: Sequence[str], spare: int) -> int:
+    """How many stores may be lost, whichever they are, without losing data.
 
     Parameters
     ----------
     stores
         The store of each shard that is held, by any name.
-    k
-        Of a code that decodes from any k shards.
+    spare
+        How many of these shards may be lost, whichever they are; negative if that is too many already.
+
+    Returns
+    -------
+    int
+        -1 if data may be lost already.
     """
-    spare = len(stores) - k
     if spare < 0:
         return -1
     lost = 0

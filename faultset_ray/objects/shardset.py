@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultset_ray import codes
 from faultset_ray.errors import InputError
 from faultset_ray.objects.placement import survivable
 from faultset_ray.shards.format import Header
@@ -77,7 +78,8 @@ class ShardSet:
     @property
     def survivable(self) -> int:
         """How many places may be lost, whichever they are, without losing data."""
-        return survivable([held.store for held in self.shards.values()], self.header.k)
+        spare = codes.get(self.spec).tolerance - (self.header.n - len(self.shards))
+        return survivable([held.store for held in self.shards.values()], spare)
 
     @property
     def durability(self) -> str:

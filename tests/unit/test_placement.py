@@ -72,4 +72,4 @@ def test_survivable_against_every_loss(stores, k):
         )
 
     bearable = [losses for losses in range(len(set(stores)) + 1) if bears(losses)]
-    assert survivable(stores, k) == (max(bearable) if bearable else -1)
+    assert survivable(stores, len(stores) - k) == (max(bearable) if bearable else -1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -14,6 +12,7 @@ from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from actors.faults import ray_faults
 from faultset_ray.backend.protocol import Addr, Servant
+from faultset_ray.backend.real import RealWorld
 from faultset_ray.errors import CallTimeout
 from faultset_ray.limits import CALL_SECONDS
 
@@ -25,7 +24,7 @@ _handles_in: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 """By namespace and name, the actors that this process found alive."""
 
 
-class RayNet:
+class RayNet(RealWorld):
     """A :class:`~faultset_ray.backend.protocol.Net` over the actors of one namespace."""
 
     def __init__(self, namespace: str, cpus: float, deadline: float = CALL_SECONDS) -> None:
@@ -64,18 +63,6 @@ class RayNet:
     async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now: a task has its process to itself."""
         return function(*args, **kwargs)
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch, by this machine's clock."""
-        return time.time_ns() // 1_000_000
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-    def token(self, nbytes: int) -> bytes:
-        """Random bytes from the operating system."""
-        return secrets.token_bytes(nbytes)
 
     def _handle(self, name: str) -> Any:
         handle = self._handles.get(name)

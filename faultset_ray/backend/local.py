@@ -10,15 +10,14 @@ import asyncio
 import copy
 import inspect
 import os
-import secrets
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import choose_place
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
@@ -37,7 +36,7 @@ class _Hosted(Generic[S]):
         self.room = asyncio.Semaphore(servant.concurrency)
 
 
-class LocalBackend:
+class LocalBackend(RealWorld):
     """Runs everything in this process; :class:`~faultset_ray.backend.protocol.Backend` by structure.
 
     Parameters
@@ -91,18 +90,6 @@ class LocalBackend:
         """See :meth:`Net.compute <faultset_ray.backend.protocol.Net.compute>`."""
         self._check_open()
         return asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch, by the system's clock."""
-        return time.time_ns() // 1_000_000
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-    def token(self, nbytes: int) -> bytes:
-        """Random bytes from the operating system."""
-        return secrets.token_bytes(nbytes)
 
     # -- Backend
 

@@ -16,7 +16,7 @@ import pytest
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
-from faultset_ray.backend.protocol import Addr, At, Place, Servant
+from faultset_ray.backend.protocol import Addr, At, Place
 from faultset_ray.errors import (
     BackendClosed,
     InputError,
@@ -28,7 +28,6 @@ from faultset_ray.errors import (
     NegativeThresholdError,
     NotEnoughPlaces,
     NotEnoughShards,
-    PlaceUnreachable,
     RegionTimeout,
     ShardSizeError,
     StoreFailure,
@@ -480,27 +479,3 @@ def test_a_backend_object_is_used_as_it_is(backend):
         assert driver.system == "named"
         assert len(driver.places()) == 7
         assert asyncio.run(backend.find(object, "coordinator")) == Addr("coordinator")
-
-
-def test_servants_that_start_at_once_are_spread(backend):
-    async def main():
-        names = [f"s{number}" for number in range(7)]
-        await asyncio.gather(*(backend.spawn(Servant, name) for name in names))
-        assert sorted(backend._hosted[name].place for name in names) == [f"p{number}" for number in range(7)]
-        await backend.close()
-
-    asyncio.run(main())
-
-
-def test_a_place_that_is_lost_while_a_servant_starts(backend):
-    class Slow(Servant):
-        def __init__(self):
-            backend.kill("p3")
-
-    async def main():
-        with pytest.raises(PlaceUnreachable, match="p3 was lost while it started"):
-            await backend.spawn(Slow, "slow", at=At(place="p3"))
-        await backend.spawn(Servant, "another")
-        await backend.close()
-
-    asyncio.run(main())

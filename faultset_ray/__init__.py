@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from faultset_ray.errors import FaultsetError as FaultsetError
     from faultset_ray.model import Fleet as Fleet
     from faultset_ray.model import Node as Node
+    from faultset_ray.objects.pack import pack_shards as pack_shards
+    from faultset_ray.objects.pack import unpack_shards as unpack_shards
     from faultset_ray.objects.shardset import ShardSet as ShardSet
     from faultset_ray.pipeline import failover as failover
     from faultset_ray.pipeline import failover_async as failover_async
@@ -48,6 +50,8 @@ _HOME = {
     "decode_rs": "codes.arrays",
     "encode_shards": "codes.arrays",
     "decode_shards": "codes.arrays",
+    "pack_shards": "objects.pack",
+    "unpack_shards": "objects.pack",
     "connect": "driver.sync",
     "Driver": "driver.sync",
     "connect_async": "driver.asynchronous",

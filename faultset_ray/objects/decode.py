@@ -17,16 +17,12 @@ from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
+from faultset_ray.objects.stripes import decode_rows
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
 Write = Callable[[int, Bytes], None]
 """Takes a piece of the object and where it starts; pieces come in any order."""
-
-
-def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:
-    """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
-    return codes.get(spec).decode(rows, threads=threads).reshape(-1)[:nbytes]
 
 
 async def decode_stripe(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray import codes
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
 from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
@@ -17,7 +16,7 @@ from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.store import Receipt
-from faultset_ray.shards.digest import granule_digests
+from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
@@ -38,22 +37,6 @@ class StoreRef:
     def addr(self) -> Addr[PlaceStore]:
         """Where to call it."""
         return Addr(self.servant)
-
-
-def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple[Bytes, list[Bytes]]:
-    """Encode one stripe on so many threads, and digest all its blocks.
-
-    Returns
-    -------
-    parity : uint8[n-k, L]
-    digests : list of uint8[granules, 4]
-        Of each of the n blocks.
-    """
-    parity = codes.get(header.spec).encode(rows, threads=threads)
-    digests = [
-        granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
-    ]
-    return parity, digests
 
 
 async def encode_stripe(

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
-from faultset_ray.backend.protocol import At, Backend, Net
-from faultset_ray.errors import CorruptShard, DigestMismatch, InputError
-from faultset_ray.limits import CODING_CPUS, STRIPE_BYTES_DEFAULT
-from faultset_ray.objects.decode import decode_rows
-from faultset_ray.objects.encode import encode_rows
-from faultset_ray.objects.gather import gather_rows
-from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.errors import InputError
+from faultset_ray.limits import STRIPE_BYTES_DEFAULT
+from faultset_ray.objects.byteio import ByteReader, ByteWriter
+from faultset_ray.objects.coding import Progress, Reading, decode_object, encode_object, no_progress
+from faultset_ray.objects.groups import Group, choose
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
-from faultset_ray.shards.directory import choose, scan, shard_path
+from faultset_ray.objects.views import Readable, copies
+from faultset_ray.shards.directory import scan, shard_path
 from faultset_ray.shards.format import Header
-from faultset_ray.shards.layout import layout_for, stripe_rows
-from faultset_ray.shards.reader import ShardReader
+from faultset_ray.shards.layout import layout_for
+from faultset_ray.shards.reader import ShardFile, ShardReader
 from faultset_ray.shards.writer import ShardWriter, fsync_directory
 
 Bytes = NDArray[np.uint8]
-_CODING = At(cpus=CODING_CPUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +53,14 @@ class DecodedFile:
     """Shards that could not be used, with the reason."""
 
 
-async def encode_task(net: Net, rows: Bytes, header: Header, stripe: int) -> tuple[Bytes, list[Bytes]]:
-    """Encode and digest one stripe; the task of the pool. As :func:`encode_rows`."""
-    return await net.compute(encode_rows, rows, header, stripe, threads_of(net))
-
-
-async def decode_task(net: Net, spec: str, indices: tuple[int, ...], nbytes: int, *rows: Bytes) -> Bytes:
-    """Decode one stripe from verified rows; the task of the pool. As :func:`decode_rows`."""
-    return await net.compute(decode_rows, spec, dict(zip(indices, rows, strict=True)), nbytes, threads_of(net))
-
-
 async def encode_file(
-    backend: Backend, path: Path, code: str, directory: Path, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT
+    backend: Backend,
+    path: Path,
+    code: str,
+    directory: Path,
+    *,
+    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    progress: Progress = no_progress,
 ) -> EncodedFile:
     """Encode a file into one shard file for each shard; all of them appear, or none.
 
@@ -85,42 +80,93 @@ async def encode_file(
         layout = layout_for(source.size, found.k, stripe_bytes)
         header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
         paths = tuple(shard_path(directory, path.name, index) for index in range(found.n))
-        unseen = [target.with_name(f".{target.name}.{header.write_id.hex()[:8]}") for target in paths]
-        await backend.compute(_prepare, directory, paths)
-        writers: list[ShardWriter] = []
-        window = Window(layout.stripe_bytes)
-        try:
-            for index, target in enumerate(unseen):
-                writers.append(ShardWriter(target, replace(header, index=index), unsealed=target))
-
-            async def one(rows: Bytes, stripe: int) -> None:
-                shared = backend.share(rows)
-                parity, digests = await run_again(backend, encode_task, _CODING, shared, header, stripe)
-                blocks = (*rows, *parity)
-                await asyncio.gather(
-                    *(
-                        backend.compute(writer.append, stripe, block, digest)
-                        for writer, block, digest in zip(writers, blocks, digests, strict=True)
-                    )
-                )
-
-            stripes = layout.stripes(source.size)
-            async with window:
-                for stripe in range(stripes):
-                    await window.room()
-                    start, stop = layout.span(stripe, source.size)
-                    data = await backend.compute(source.read, stop - start)
-                    window.add(one(stripe_rows(data, found.k, layout.block_len(stripe, source.size)), stripe))
-            await asyncio.gather(
-                *(backend.compute(writer.seal, source.size, stripes, source.sha256()) for writer in writers)
-            )
-            await backend.compute(_publish, unseen, paths)
-        except BaseException:
-            for writer in writers:
-                writer.discard()
-                writer.path.unlink(missing_ok=True)
-            raise
+        reading = _Whole(backend, source)
+        await write_shards(backend, reading, header, paths, progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
+
+
+async def encode_pipe(
+    backend: Backend,
+    pipe: BinaryIO,
+    name: str,
+    code: str,
+    directory: Path,
+    *,
+    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    progress: Progress = no_progress,
+) -> EncodedFile:
+    """As :func:`encode_file`, of what comes until the end of a pipe; the shards are called as ``name`` says."""
+    found = codes.get(code)
+    layout = layout_for(None, found.k, stripe_bytes)
+    header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
+    paths = tuple(shard_path(directory, name, index) for index in range(found.n))
+    reading = ByteReader(backend, pipe)
+    size = await write_shards(backend, reading, header, paths, progress)
+    return EncodedFile(paths, found.spec, size, reading.sha256().hex())
+
+
+async def write_shards(
+    backend: Backend, source: Reading, header: Header, paths: Sequence[Path], progress: Progress = no_progress
+) -> int:
+    """Encode a source into shard files, which appear all at once, or not at all; its size is returned."""
+    await backend.compute(_prepare, paths[0].parent, paths)
+    with new_shards(header, dict(enumerate(paths))) as writers:
+
+        async def put(stripe: int, blocks: Sequence[Bytes], digests: Sequence[Bytes]) -> None:
+            appends = zip(writers.values(), blocks, digests, strict=True)
+            await asyncio.gather(
+                *(backend.compute(writer.append, stripe, block, digest) for writer, block, digest in appends)
+            )
+
+        size, stripes = await encode_object(backend, header, source, put, progress)
+        await publish(backend, writers, paths, size, stripes, source.sha256())
+    return size
+
+
+@contextmanager
+def new_shards(header: Header, paths: Mapping[int, Path]) -> Iterator[dict[int, ShardWriter]]:
+    """Writers of shards that are to stand at some paths, out of sight; what is not published is removed."""
+    writers: dict[int, ShardWriter] = {}
+    try:
+        for index, path in paths.items():
+            unseen = path.with_name(f".{path.name}.{header.write_id.hex()[:8]}")
+            writers[index] = ShardWriter(unseen, replace(header, index=index), unsealed=unseen)
+        yield writers
+    except BaseException:
+        for writer in writers.values():
+            writer.discard()
+            writer.path.unlink(missing_ok=True)
+        raise
+
+
+async def publish(
+    backend: Backend,
+    writers: Mapping[int, ShardWriter],
+    paths: Iterable[Path],
+    size: int,
+    stripes: int,
+    object_digest: bytes,
+) -> None:
+    """Seal shards, make them durable, then bring them into sight."""
+    await asyncio.gather(*(backend.compute(writer.seal, size, stripes, object_digest) for writer in writers.values()))
+    await backend.compute(_publish, [writer.path for writer in writers.values()], list(paths))
+
+
+class _Whole:
+    """A file, read to the size that it had when it was opened."""
+
+    def __init__(self, backend: Backend, source: Source) -> None:
+        self._backend = backend
+        self._source = source
+        self._left = source.size
+
+    async def read(self, nbytes: int) -> Bytes:
+        nbytes = min(nbytes, self._left)
+        self._left -= nbytes
+        return await self._backend.compute(self._source.read, nbytes)
+
+    def sha256(self) -> bytes:
+        return self._source.sha256()
 
 
 def _prepare(directory: Path, paths: Sequence[Path]) -> None:
@@ -137,10 +183,50 @@ def _publish(unseen: Sequence[Path], paths: Sequence[Path]) -> None:
     fsync_directory(paths[0].parent)
 
 
-async def decode_directory(backend: Backend, directory: Path, out: Path) -> DecodedFile:
-    """Decode the one object whose shards lie in a directory; ``out`` appears whole, or not at all.
+@dataclass(frozen=True, slots=True)
+class OpenShards:
+    """The one write of a directory, its shards open."""
+
+    files: Sequence[ShardFile]
+    """All shard files of the directory, sound or not."""
+    group: Group
+    shards: Mapping[int, Readable]
+
+
+@asynccontextmanager
+async def open_directory(backend: Backend, directory: Path) -> AsyncIterator[OpenShards]:
+    """Find the one object whose shards lie in a directory, and open them.
+
+    Raises
+    ------
+    NotEnoughShards
+    AmbiguousObjectError
+        Shards of several decodable objects.
+    InputError
+        There is no such directory.
+    """
+    files = await backend.compute(scan, directory)
+    group = choose(files, str(directory))
+    with ExitStack() as stack:
+        shards = {}
+        for index, at in group.members.items():
+            readers = [stack.enter_context(ShardReader(files[position].path)) for position in at]
+            shards[index] = copies(group.header, index, readers)
+        yield OpenShards(files, group, shards)
+
+
+async def decode_directory(
+    backend: Backend, directory: Path, out: Path | BinaryIO, *, progress: Progress = no_progress
+) -> DecodedFile:
+    """Decode the one object whose shards lie in a directory.
 
     Damage is found before decoding, granule by granule, and read around.
+
+    Parameters
+    ----------
+    out
+        A path appears whole, or not at all. What can only be written to, such as a pipe, gets the bytes as
+        they come, in order; the last of them only if all were right.
 
     Raises
     ------
@@ -151,69 +237,28 @@ async def decode_directory(backend: Backend, directory: Path, out: Path) -> Deco
     DigestMismatch
         The bytes are not those that were encoded.
     """
-    group = choose(await backend.compute(scan, directory), str(directory))
-    header, trailer = group.header, group.trailer
-    code = codes.get(header.spec)
-    if (code.k, code.n) != (header.k, header.n):
-        raise InputError(
-            f"{directory}: the header says {header.k} of {header.n} shards, its code {header.spec} does not"
-        )
-    layout, size = header.layout, trailer.size
-    unusable = dict(group.missing)
-    hasher = hashlib.sha256()
-    turns = Turns()
-    window = Window(layout.stripe_bytes)
-    with ExitStack() as stack, sink_for(out, size) as sink:
-        readers = {index: stack.enter_context(ShardReader(path)) for index, path in group.paths.items()}
+    async with open_directory(backend, directory) as found:
+        group, what = found.group, str(directory)
+        if isinstance(out, Path):
+            with sink_for(out, group.trailer.size) as sink:
 
-        async def one(stripe: int) -> None:
-            async def fetch(index: int) -> tuple[Bytes, Bytes]:
-                return await backend.compute(_read, readers[index], stripe)
+                async def take(start: int, pieces: list[Bytes]) -> None:
+                    await backend.compute(_write, sink, start, pieces)
 
-            start, stop = layout.span(stripe, size)
-            found = dict(group.missing)
-            rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
-            if any(index not in rows for index in range(code.k)):
-                indices = tuple(rows)
-                data = await run_again(
-                    backend, decode_task, _CODING, header.spec, indices, stop - start, *rows.values()
-                )
-                pieces = [data]
-            else:
-                pieces = _trimmed([rows[index] for index in range(code.k)], stop - start)
-            unusable.update(found)
-            async with turns.of(stripe):
-                await backend.compute(_take, hasher, sink, start, pieces)
+                unusable = await decode_object(backend, group, found.shards, take, what, progress)
+                await backend.compute(sink.finish)
+        else:
+            writer = ByteWriter(backend, out)
 
-        async with window:
-            for stripe in range(layout.stripes(size)):
-                await window.room()
-                window.add(one(stripe))
-        if hasher.digest() != trailer.object_digest:
-            raise DigestMismatch(str(directory), trailer.object_digest.hex(), hasher.hexdigest())
-        await backend.compute(sink.finish)
-    return DecodedFile(header.spec, size, hasher.hexdigest(), unusable)
+            async def hand_out(_: int, pieces: list[Bytes]) -> None:
+                await writer.write(pieces)
+
+            unusable = await decode_object(backend, group, found.shards, hand_out, what, progress)
+            await writer.flush()
+    return DecodedFile(group.header.spec, group.trailer.size, group.trailer.object_digest.hex(), unusable)
 
 
-def _read(reader: ShardReader, stripe: int) -> tuple[Bytes, Bytes]:
-    """One block; a disk that can't read it has damaged that shard alone."""
-    try:
-        return reader.read(stripe)
-    except OSError as error:
-        raise CorruptShard(str(reader.path), f"can't be read: {error.strerror}") from error
-
-
-def _trimmed(rows: list[Bytes], nbytes: int) -> list[Bytes]:
-    """Whole data rows without the padding of the last ones; views."""
-    pieces = []
-    for row in rows:
-        pieces.append(row[: max(0, nbytes)])
-        nbytes -= row.size
-    return pieces
-
-
-def _take(hasher: hashlib._Hash, sink: Sink, start: int, pieces: list[Bytes]) -> None:
+def _write(sink: Sink, start: int, pieces: list[Bytes]) -> None:
     for piece in pieces:
-        hasher.update(piece.data)
         sink.write(start, piece)
         start += piece.size

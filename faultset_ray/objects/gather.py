@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
+from faultset_ray.limits import CODE_SHARDS_MAX
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 
@@ -175,16 +176,32 @@ def _accept(
     corrupt = verify_block(replace(header, index=index), stripe, block, digests, first_granule)
     if not corrupt:
         return block
-    unusable[index] = f"corrupt: stripe {stripe}, {_granules(corrupt)}"
+    unusable[index] = damage(header, index, stripe, block, digests, corrupt, first_granule)
     damaged[index] = block, {granule - first_granule for granule in corrupt}
     return None
 
 
-def _granules(corrupt: Sequence[int]) -> str:
+def damage(
+    header: Header,
+    index: int,
+    stripe: int,
+    block: Bytes,
+    digests: Bytes,
+    corrupt: Sequence[int],
+    first_granule: int = 0,
+) -> str:
+    """In a few words, what is wrong with a block of which granules are corrupt: where, or whose it is."""
+    if len(corrupt) == len(digests):
+        start = block[: header.granule_bytes]
+        for other in range(min(header.n, CODE_SHARDS_MAX)):
+            if other != index and not verify_block(
+                replace(header, index=other), stripe, start, digests[:1], first_granule
+            ):
+                return f"wrong index: stripe {stripe} is that of shard {other}"
     if len(corrupt) == 1:
-        return f"granule {corrupt[0]}"
+        return f"corrupt: stripe {stripe}, granule {corrupt[0]}"
     more = f" and {len(corrupt) - 8} more" if len(corrupt) > 8 else ""
-    return f"granules {', '.join(map(str, corrupt[:8]))}{more}"
+    return f"corrupt: stripe {stripe}, granules {', '.join(map(str, corrupt[:8]))}{more}"
 
 
 def _by_granules(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from faultset_ray.errors import CodingError, CorruptShard, InputError
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header, Trailer, unpack_sealed
 from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
+
+_INDEX = re.compile(r"\.(\d{3,5})\.shard$")
 
 
 class ShardReader:
@@ -161,6 +164,14 @@ class ShardFile:
     """None if the file is not a sound, sealed shard."""
     reason: str = ""
     """Why it is unusable; empty if it is a sound, sealed shard."""
+
+    @property
+    def index(self) -> int | None:
+        """Which shard it is, or was to be: by its header, or else by its name."""
+        if self.header is not None:
+            return self.header.index
+        match = _INDEX.search(self.path.name)
+        return int(match[1]) if match else None
 
 
 def inspect(path: Path, *, follow: bool = True) -> ShardFile:

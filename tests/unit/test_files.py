@@ -21,7 +21,7 @@ from faultset_ray.errors import (
     LimitExceeded,
     NotEnoughShards,
 )
-from faultset_ray.objects import files
+from faultset_ray.objects import coding
 from faultset_ray.objects.files import decode_directory, encode_file
 from faultset_ray.shards import reader as reader_module
 from faultset_ray.shards import writer as writer_module
@@ -188,7 +188,7 @@ def test_a_disk_that_can_not_read_a_shard_has_damaged_that_one(copied, tmp_path,
 def test_all_is_sound_and_yet_not_what_was_encoded(copied, tmp_path, monkeypatch):
     """The last line of defence: an encoder that digested other bytes than the object's."""
     _, shards = copied
-    monkeypatch.setattr(files, "_trimmed", lambda rows, nbytes: [np.zeros(nbytes, np.uint8)])
+    monkeypatch.setattr(coding, "trimmed", lambda rows, nbytes: [np.zeros(nbytes, np.uint8)])
     with pytest.raises(DigestMismatch):
         decode(shards, tmp_path / "out")
     assert names(tmp_path) == ["shards"]

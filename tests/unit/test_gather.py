@@ -141,7 +141,7 @@ def test_reasons_are_in_words(why):
     ("fault", "why"),
     [
         ("flipped", "corrupt: stripe 3, granule 1"),
-        ("moved", "corrupt: stripe 3, granules 0, 1, 2"),
+        ("moved", "wrong index: stripe 3 is that of shard 2"),
         ("shorter", f"corrupt: a block of {LENGTH - 1} bytes in place of {LENGTH}"),
     ],
 )

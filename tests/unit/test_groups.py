@@ -5,7 +5,8 @@ import pytest
 from naive import shards as naive
 
 from faultset_ray.errors import AmbiguousObjectError, InputError, NotEnoughShards
-from faultset_ray.shards.directory import choose, scan, shard_path
+from faultset_ray.objects.groups import choose
+from faultset_ray.shards.directory import scan, shard_path
 
 ONE = naive.xor_shards(b"one" * 500, 3, 320, b"1" * 16)
 TWO = naive.xor_shards(b"two" * 500, 3, 320, b"2" * 16)
@@ -30,25 +31,21 @@ def test_one_whole_write(tmp_path):
     group = choose(scan(lay(tmp_path, named(ONE))))
     assert group.header.write_id == b"1" * 16
     assert group.trailer.size == 1500
-    assert group.paths == {index: tmp_path / f"a.{index:03d}.shard" for index in range(4)}
-    assert group.missing == {}
+    assert group.members == {index: [index] for index in range(4)}
+    assert group.missing() == {}
 
 
 def test_names_do_not_count(tmp_path):
     group = choose(scan(lay(tmp_path, {"x.shard": ONE[2], "y.000.shard": ONE[0], "z.000.shard": ONE[1], "n.txt": b""})))
-    assert {index: path.name for index, path in group.paths.items()} == {
-        2: "x.shard",
-        0: "y.000.shard",
-        1: "z.000.shard",
-    }
-    assert group.missing == {3: "missing"}
+    assert group.members == {2: [0], 0: [1], 1: [2]}
+    assert group.missing() == {3: "missing"}
 
 
 def test_the_only_decodable_write_is_taken(tmp_path):
     lay(tmp_path, named(ONE, skip=(1,)) | named(TWO, "b", skip=(0, 1)))
     group = choose(scan(tmp_path))
     assert group.header.write_id == b"1" * 16
-    assert group.missing == {1: "missing"}
+    assert group.missing() == {1: "missing"}
 
 
 def test_two_decodable_writes_are_ambiguous(tmp_path):
@@ -65,19 +62,21 @@ def test_a_write_id_alone_joins_nothing(tmp_path):
     with pytest.raises(NotEnoughShards) as caught:
         choose(scan(tmp_path))
     assert (caught.value.have, caught.value.need) == (2, 3)
+    assert caught.value.missing[2].startswith("forged: of this write by its id")
 
 
 def test_copies_count_once(tmp_path):
     lay(tmp_path, {"a.shard": ONE[0], "b.shard": ONE[0], "c.shard": ONE[0], "d.shard": ONE[1]})
     with pytest.raises(NotEnoughShards) as caught:
         choose(scan(tmp_path), "DIR")
-    assert (caught.value.have, caught.value.need, caught.value.object_name) == (2, 3, "DIR")
+    assert (caught.value.have, caught.value.need) == (2, 3)
+    assert caught.value.object_name == f"DIR: write {'31' * 16}"
     assert caught.value.missing == {2: "missing", 3: "missing"}
 
 
-def test_the_first_of_two_copies_is_taken(tmp_path):
+def test_all_copies_are_kept(tmp_path):
     group = choose(scan(lay(tmp_path, named(ONE) | {"0.shard": ONE[2], "z.shard": ONE[2]})))
-    assert group.paths[2].name == "0.shard"
+    assert group.members == {0: [1], 1: [2], 2: [0, 3, 5], 3: [4]}
 
 
 def test_reasons_are_told_per_shard(tmp_path):
@@ -93,11 +92,11 @@ def test_reasons_are_told_per_shard(tmp_path):
     assert missing[3] == "missing"
 
 
-def test_a_damaged_shard_of_another_write_is_not_blamed(tmp_path):
+def test_a_damaged_shard_of_another_write_is_told_of_as_that(tmp_path):
     lay(tmp_path, named(ONE, skip=(0, 1)) | {"b.000.shard": TWO[0][:-1]})
     with pytest.raises(NotEnoughShards) as caught:
         choose(scan(tmp_path))
-    assert caught.value.missing == {0: "missing", 1: "missing"}
+    assert caught.value.missing == {0: f"wrong object: of write {'32' * 16}", 1: "missing"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""Bytes in and out of whatever a caller has: files, pipes, iterators and streams, waiting or awaited."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Net
+from faultset_ray.errors import InputError
+from faultset_ray.objects.buffers import as_bytes
+
+Bytes = NDArray[np.uint8]
+Pull = Callable[[int], Awaitable[Any]]
+"""Gets some more bytes, at most about so many; none only at the end."""
+
+
+class ByteReader:
+    """Reads in pieces of any length, and hashes on the way.
+
+    Parameters
+    ----------
+    net
+        Runs what waits or computes, so that an event loop goes on.
+    source
+        Bytes or an array; an object with ``readinto`` or ``read``, which may be a coroutine function
+        (as of ``asyncio.StreamReader``); or an iterable of bytes, asynchronous or not. No more is taken
+        of it than was asked for, but for the rest of a chunk: what makes the bytes is held up with us.
+
+    Raises
+    ------
+    InputError
+        It is none of these.
+    """
+
+    def __init__(self, net: Net, source: Any) -> None:
+        self._net = net
+        self._hash = hashlib.sha256()
+        if isinstance(source, (bytes, bytearray, memoryview, np.ndarray)):
+            self._rest = as_bytes("reader", source, "bytes")
+            self._pull: Pull | None = None
+        else:
+            self._rest = np.empty(0, np.uint8)
+            self._pull = _puller(net, source)
+
+    async def read(self, nbytes: int) -> Bytes:
+        """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""
+        parts: list[Bytes] = []
+        need = nbytes
+        while need:
+            if not self._rest.size and self._pull is not None:
+                self._rest = as_bytes("what the reader gave", await self._pull(need), "bytes")
+            if not self._rest.size:
+                self._pull = None
+                break
+            part, self._rest = self._rest[:need], self._rest[need:]
+            parts.append(part)
+            need -= part.size
+        return await self._net.compute(self._joined, parts)
+
+    def sha256(self) -> bytes:
+        """Digest of what was read so far."""
+        return self._hash.digest()
+
+    def _joined(self, parts: list[Bytes]) -> Bytes:
+        data = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+        self._hash.update(data.data)
+        return data
+
+
+def _puller(net: Net, source: Any) -> Pull:
+    read, readinto = getattr(source, "read", None), getattr(source, "readinto", None)
+    if callable(readinto) and not inspect.iscoroutinefunction(readinto):
+        return lambda nbytes: net.compute(_fill, readinto, nbytes)
+    if inspect.iscoroutinefunction(read):
+        return read
+    if callable(read):
+        return lambda nbytes: net.compute(read, nbytes)
+    if isinstance(source, AsyncIterable):
+        chunks = aiter(source)
+
+        async def pull(_: int) -> Any:
+            async for chunk in chunks:
+                if len(chunk):
+                    return chunk
+            return b""
+
+        return pull
+    if isinstance(source, Iterable) and not isinstance(source, str):
+        items = iter(source)
+        return lambda _: net.compute(next, (chunk for chunk in items if len(chunk)), b"")
+    raise InputError(f"reader is {type(source).__name__}; expected bytes, something to read from, or chunks of bytes")
+
+
+def _fill(readinto: Callable[[memoryview], int | None], nbytes: int) -> Bytes:
+    buffer = np.empty(nbytes, np.uint8)
+    at = 0
+    while at < nbytes and (count := readinto(buffer.data[at:])) != 0:
+        if count is None:
+            raise InputError("reader has nothing yet; pass one that waits")
+        at += count
+    return buffer[:at]
+
+
+class ByteWriter:
+    """Writes pieces one after another; the next only when the last was taken.
+
+    Parameters
+    ----------
+    net
+        Runs what waits.
+    target
+        Has ``write``: as a file has it, as a coroutine function, or beside ``drain`` (``asyncio.StreamWriter``).
+        It is given memory that is not changed later.
+
+    Raises
+    ------
+    InputError
+        It has no ``write``.
+    """
+
+    def __init__(self, net: Net, target: Any) -> None:
+        self._net = net
+        self._target = target
+        if not callable(getattr(target, "write", None)):
+            raise InputError(f"writer is {type(target).__name__}; expected something to write to")
+
+    async def write(self, pieces: Sequence[Bytes | bytes]) -> None:
+        """Write all of it."""
+        views = [memoryview(piece) if isinstance(piece, bytes) else piece.data for piece in pieces if len(piece)]
+        if inspect.iscoroutinefunction(self._target.write):
+            for view in views:
+                await self._target.write(view)
+        elif inspect.iscoroutinefunction(getattr(self._target, "drain", None)):
+            for view in views:
+                self._target.write(view)
+                await self._target.drain()
+        else:
+            await self._net.compute(self._write_all, views)
+
+    async def flush(self) -> None:
+        """Pass on what the target still holds back."""
+        flush = getattr(self._target, "flush", None)
+        if inspect.iscoroutinefunction(flush):
+            await flush()
+        elif callable(flush):
+            await self._net.compute(flush)
+
+    def _write_all(self, views: Sequence[memoryview]) -> None:
+        for view in views:
+            rest = view
+            while rest:
+                written = self._target.write(rest)
+                if not isinstance(written, int):
+                    break  # as of objects that always take all
+                rest = rest[written:]

@@ -1,0 +1,191 @@
+"""An object in memory into shards in memory, and back from whatever is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray import codes
+from faultset_ray.errors import CodingError, DigestMismatch, InputError, NotEnoughShards
+from faultset_ray.limits import STRIPE_BYTES_DEFAULT
+from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.objects.gather import damage, pick_rows
+from faultset_ray.objects.groups import Group, ambiguous, groups_of, not_enough
+from faultset_ray.objects.sealing import Sealing
+from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
+from faultset_ray.objects.views import Readable, View, copies, view_memory
+from faultset_ray.shards.digest import verify_block
+from faultset_ray.shards.format import Header
+from faultset_ray.shards.layout import layout_for, stripe_rows
+
+Bytes = NDArray[np.uint8]
+Buffer = bytes | bytearray | memoryview | NDArray[Any]
+
+
+def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> list[bytes]:
+    """Encode an object into its n shards, each what a shard file holds.
+
+    Parameters
+    ----------
+    data
+        Bytes, or an array of any dtype; not changed.
+    code
+        Such as ``"rs:10+4"``.
+    stripe_bytes
+        Data that are coded together at most.
+
+    Returns
+    -------
+    list of bytes
+        By index. They know which they are, so order and names need not be kept.
+
+    Raises
+    ------
+    InputError, InvalidCodeSpec, LimitExceeded
+    """
+    memory = as_bytes("data", data, "bytes or an array")
+    found = codes.get(code)
+    layout = layout_for(memory.size, found.k, stripe_bytes)
+    sealing = Sealing(Header(0, found.k, found.n, layout.block_bytes, secrets.token_bytes(16), found.spec))
+    shards: list[list[bytes | memoryview]] = [[head] for head in sealing.heads]
+    stripes = layout.stripes(memory.size)
+    for stripe in range(stripes):
+        start, stop = layout.span(stripe, memory.size)
+        rows = stripe_rows(memory[start:stop], found.k, layout.block_len(stripe, memory.size))
+        parity, digests = encode_rows(rows, sealing.header, stripe, 1)
+        for shard, parts in zip(shards, sealing.stripe((*rows, *parity), digests), strict=True):
+            shard.extend(parts)
+    trailers = sealing.trailers(memory.size, stripes, hashlib.sha256(memory.data).digest())
+    return [b"".join((*shard, trailer)) for shard, trailer in zip(shards, trailers, strict=True)]
+
+
+def unpack_shards(shards: Iterable[Buffer]) -> bytes:
+    """Decode the one object whose shards these are, whichever are left, in any order.
+
+    Copies, strangers and damage may be among them. Each granule is verified before it is used, and one that
+    is corrupt is made from the other shards; the object is verified as a whole before it is returned.
+
+    Parameters
+    ----------
+    shards
+        As from :func:`pack_shards` or read from shard files.
+
+    Raises
+    ------
+    NotEnoughShards
+        It tells the write, how many shards are there and needed, and why each of the others is unusable.
+    AmbiguousObjectError
+        More than one object can be decoded from them.
+    DigestMismatch
+        The bytes are not those that were encoded: shards were forged.
+    UnsupportedFormat
+        They are of a code that is not known here.
+    InputError
+        Something among them is no bytes.
+    """
+    pile = [
+        view_memory(f"shard at {position}", as_bytes(f"shard at {position}", shard, "bytes of a shard"))
+        for position, shard in enumerate(_iterated(shards))
+    ]
+    enough = [group for group in groups_of(pile) if len(group.members) >= group.header.k]
+    decoded: dict[int, bytes] = {}
+    failed: list[CodingError] = []
+    for number, group in enumerate(enough):
+        try:
+            decoded[number] = _decode(group, pile)
+        except CodingError as error:
+            failed.append(error)
+    if len(decoded) > 1:
+        raise ambiguous([enough[number] for number in decoded])
+    if failed and not decoded:
+        raise failed[0]
+    if not decoded:
+        raise _not_enough(pile)
+    return next(iter(decoded.values()))
+
+
+def _iterated(shards: Iterable[Buffer]) -> Iterable[Buffer]:
+    if isinstance(shards, (bytes, bytearray, memoryview, np.ndarray, str)) or not isinstance(shards, Iterable):
+        raise InputError(f"shards is {type(shards).__name__}; expected an iterable of shards, each of bytes")
+    return shards
+
+
+def _not_enough(pile: Sequence[View]) -> NotEnoughShards:
+    """What is wrong with each shard of the write of which most is there; those that seemed sound are read for it."""
+    groups = groups_of(pile)
+    if not groups:
+        return not_enough(pile)
+    group = groups[0]
+    layout, size = group.header.layout, group.trailer.size
+    spoiled: dict[int, str] = {}
+    for index, at in group.members.items():
+        shard = copies(group.header, index, [pile[position] for position in at])
+        for stripe in range(layout.stripes(size)):
+            block, digests = shard.read(stripe)
+            corrupt = verify_block(replace(group.header, index=index), stripe, block, digests)
+            if corrupt:
+                spoiled[index] = damage(group.header, index, stripe, block, digests, corrupt)
+                break
+    for index, why in spoiled.items():
+        group.reasons[index] = why
+        del group.members[index]
+    return group.not_enough()
+
+
+def _decode(group: Group, pile: Sequence[View]) -> bytes:
+    shards = {
+        index: copies(group.header, index, [pile[position] for position in at]) for index, at in group.members.items()
+    }
+    used: set[int] = set()
+    try:
+        return _assemble(group, shards, used)
+    except DigestMismatch:
+        # All granules have their digests, the object hasn't: perhaps one shard is to blame, and can be spared.
+        for suspect in sorted(used) if len(shards) > group.header.k else ():
+            rest = {index: shard for index, shard in shards.items() if index != suspect}
+            with contextlib.suppress(DigestMismatch, NotEnoughShards):
+                return _assemble(group, rest, set())
+        raise
+
+
+def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> bytes:
+    """Decode a write; ``used`` takes the shards of which it was made."""
+    size, layout = group.trailer.size, group.header.layout
+    hasher = hashlib.sha256()
+    pieces: list[Bytes] = []
+    for stripe in range(layout.stripes(size)):
+        start, stop = layout.span(stripe, size)
+        rows = _rows(group, shards, stripe, layout.block_len(stripe, size))
+        used.update(rows)
+        if all(index in rows for index in range(group.header.k)):
+            pieces += trimmed([rows[index] for index in range(group.header.k)], stop - start)
+        else:
+            pieces.append(decode_rows(group.header.spec, rows, stop - start, 1))
+    for piece in pieces:
+        hasher.update(piece.data)
+    if hasher.digest() != group.trailer.object_digest:
+        raise DigestMismatch(group.label, group.trailer.object_digest.hex(), hasher.hexdigest())
+    return b"".join([piece.data for piece in pieces])
+
+
+def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: int) -> Mapping[int, Bytes]:
+    """Rows that determine a stripe's data; while all data are sound, the code is not even built."""
+    header = group.header
+    if all(index in shards for index in range(header.k)):
+        rows = {}
+        for index in range(header.k):
+            rows[index], digests = shards[index].read(stripe)
+            if verify_block(replace(header, index=index), stripe, rows[index], digests):
+                break
+        else:
+            return rows
+    code = group.code()
+    unusable = group.missing() | {index: "not used" for index in group.members if index not in shards}
+    return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), unusable)

@@ -1,0 +1,45 @@
+"""One stripe: encoded with its digests, and its data again. What all ways of coding an object come down to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray import codes
+from faultset_ray.shards.digest import granule_digests
+from faultset_ray.shards.format import Header
+
+Bytes = NDArray[np.uint8]
+
+
+def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple[Bytes, list[Bytes]]:
+    """Encode one stripe on so many threads, and digest all its blocks.
+
+    Returns
+    -------
+    parity : uint8[n-k, L]
+    digests : list of uint8[granules, 4]
+        Of each of the n blocks.
+    """
+    parity = codes.get(header.spec).encode(rows, threads=threads)
+    digests = [
+        granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
+    ]
+    return parity, digests
+
+
+def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:
+    """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
+    return codes.get(spec).decode(rows, threads=threads).reshape(-1)[:nbytes]
+
+
+def trimmed(rows: Sequence[Bytes], nbytes: int) -> list[Bytes]:
+    """A stripe's data, of all its data rows without the padding of the last ones; views."""
+    pieces = []
+    for row in rows:
+        pieces.append(row[: max(0, nbytes)])
+        nbytes -= row.size
+    return pieces

@@ -1,0 +1,116 @@
+"""Whatever happens to shards: the right bytes, or an error that says why; never wrong bytes, never anything else."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive.damage import KINDS, spoil
+
+import faultset_ray as fs
+from faultset_ray.errors import CodingError
+from faultset_ray.shards.format import Header, unpack_sealed
+
+CASES = [
+    ("rs:4+2", 1500, 512),
+    ("rs:2+2", 100, 1024),
+    ("xor:3+1", 700, 4096),
+    ("copy:3", 300, 128),
+    ("lrc:4+2+2", 900, 512),
+    ("ldpc:6+6,left_degree=3", 1000, 512),
+]
+
+
+def versions(code, size, stripe_bytes, seed=0):
+    """Three contents and their shards: an object, another, and an older state of the first."""
+    rng = random.Random(f"{code} {seed}")
+    content, other = rng.randbytes(size), rng.randbytes(size)
+    older = content[: size // 2] + other[size // 2 :]
+    contents = content, other, older
+    return contents, [fs.pack_shards(data, code, stripe_bytes=stripe_bytes) for data in contents]
+
+
+def check(seed, contents, sets, counts):
+    """One damaged pile; a whole stranger may have come in where too little is left of the object."""
+    pile = spoil(random.Random(seed), *sets)
+    try:
+        found = fs.unpack_shards(pile)
+    except CodingError as error:
+        outcome, text = error.code, str(error)
+    else:
+        outcome, text = ("decoded", "stranger", "stranger")[contents.index(found)], ""
+    assert len(text) < 20_000
+    counts[outcome] = counts.get(outcome, 0) + 1
+
+
+def run(count, seed):
+    counts: dict[str, int] = {}
+    cases = [versions(*case) for case in (*CASES, *CASES[:4])]  # the quick codes twice
+    for number in range(count):
+        contents, sets = cases[number % len(cases)]
+        check(seed * 1_000_003 + number, contents, sets, counts)
+    return counts
+
+
+def test_a_thousand_damaged_piles():
+    counts = run(1000, 1)
+    assert sum(counts.values()) == 1000
+    assert counts["decoded"] > 300
+    assert counts["not_enough_shards"] > 30
+
+
+def test_every_kind_does_damage():
+    """So that the counts above mean something."""
+    _, sets = versions(*CASES[0])
+    for kind in set(KINDS):
+        changed = [kind(random.Random(seed), sets[0][0], sets[0], sets[1], sets[2]) for seed in range(20)]
+        assert any(made != [sets[0][0]] for made in changed), kind.__name__
+
+
+@pytest.mark.parametrize("part", ["header", "trailer"])
+def test_every_bit_of_both_ends(part):
+    (content, _, _), (shards, _, _) = versions("rs:2+1", 500, 4096)
+    size = len(shards[0])
+    for at in range(256) if part == "header" else range(size - 160, size):
+        for bit in range(8):
+            damaged = bytearray(shards[0])
+            damaged[at] ^= 1 << bit
+            with pytest.raises(CodingError):
+                unpack_sealed(bytes(damaged[:256]), bytes(damaged[-160:]), size)
+            assert fs.unpack_shards([damaged, *shards[1:]]) == content
+            with pytest.raises(CodingError):
+                fs.unpack_shards([damaged, shards[1]])
+
+
+def parse(raw):
+    """The parser takes a header that packs to the same bytes, or says why not."""
+    try:
+        header = Header.unpack(raw)
+    except CodingError:
+        return False
+    assert header.pack() == raw[:256]
+    return True
+
+
+HEAD = Header(3, 4, 6, 4096, bytes(range(16)), "rs:4+2,matrix=cauchy", 5, bytes(32)).pack()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=600))
+def test_the_parser_on_anything(raw):
+    assert not parse(raw)
+    assert not parse(HEAD[:12] + raw)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 251), st.integers(0, 255)), max_size=8))
+def test_the_parser_on_headers_with_a_sound_crc(changes):
+    from google_crc32c import value as crc32c
+
+    head = bytearray(HEAD[:252])
+    for at, byte in changes:
+        head[at] = byte
+    raw = bytes(head) + crc32c(bytes(head)).to_bytes(4, "little")
+    parse(raw)
+    with pytest.raises(CodingError):
+        fs.unpack_shards([raw + bytes(200)])

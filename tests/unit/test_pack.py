@@ -1,0 +1,255 @@
+"""Objects in memory into shards and back: order, copies, damage, strangers; and what errors tell."""
+
+import hashlib
+import itertools
+import random
+import time
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from naive import shards as naive
+
+import faultset_ray as fs
+from faultset_ray.errors import (
+    AmbiguousObjectError,
+    DigestMismatch,
+    InputError,
+    InvalidCodeSpec,
+    LimitExceeded,
+    NotEnoughShards,
+    UnsupportedFormat,
+)
+from faultset_ray.shards.digest import granule_digests
+from faultset_ray.shards.format import Header, Trailer
+
+CODE = "rs:4+2"
+
+
+def content_of(size, seed=1):
+    return np.random.default_rng(seed).bytes(size)
+
+
+def flipped(shard, position, bit=0):
+    damaged = bytearray(shard)
+    damaged[position] ^= 1 << bit
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("code", ["rs:1+3", "rs:4+2", "xor:3+1", "copy:3", "lrc:6+2+2", "ldpc:20+30"])
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 4095, 50_001])
+def test_sizes(code, size):
+    content = content_of(size)
+    shards = fs.pack_shards(content, code, stripe_bytes=8192)
+    n = fs.codes.get(code).n
+    assert len(shards) == n
+    assert len({len(shard) for shard in shards}) == 1
+    random.Random(size).shuffle(shards)
+    assert fs.unpack_shards(shards) == content
+    assert fs.unpack_shards(iter(shards)) == content
+
+
+def test_it_is_the_format_of_shard_files():
+    content = content_of(5000)
+    shards = fs.pack_shards(content, "xor:3+1", stripe_bytes=960)
+    header = Header.unpack(shards[0])
+    assert shards == naive.xor_shards(content, 3, header.block_bytes, header.write_id)
+
+
+def test_every_erasure_pattern():
+    content = content_of(9000)
+    shards = fs.pack_shards(content, CODE, stripe_bytes=4096)
+    for count in range(7):
+        for left in itertools.combinations(range(6), count):
+            pile = [shards[index] for index in left]
+            if count >= 4:
+                assert fs.unpack_shards(pile) == content
+            else:
+                with pytest.raises(NotEnoughShards) as caught:
+                    fs.unpack_shards(pile)
+                if count:
+                    assert (caught.value.have, caught.value.need) == (count, 4)
+                    assert caught.value.missing == {i: "missing" for i in range(6) if i not in left}
+                    assert Header.unpack(shards[0]).write_id.hex() in caught.value.object_name
+
+
+@pytest.mark.parametrize("data", [np.arange(999, dtype=np.float64), bytearray(b"ab" * 99), memoryview(b"xyz")])
+def test_buffers_are_bytes(data):
+    packed = fs.pack_shards(data, CODE)
+    assert fs.unpack_shards(map(bytearray, packed)) == bytes(data)
+    assert fs.unpack_shards(np.frombuffer(shard, np.uint8) for shard in packed) == bytes(data)
+
+
+def test_each_granule_is_made_of_those_that_are_sound_there():
+    """All shards corrupt, no two in the same granule of a stripe: everything comes back."""
+    content = content_of(4 * 7 * 65_536)
+    shards = fs.pack_shards(content, CODE)
+    damaged = [flipped(shard, 256 + index * 65_536 + 5) for index, shard in enumerate(shards)]
+    assert fs.unpack_shards(damaged) == content
+    same = [flipped(shard, 256 + 3 * 65_536 + 5) for shard in shards[:3]]
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([*same, *shards[3:]])
+    assert caught.value.have == 3
+    assert caught.value.missing == dict.fromkeys([0, 1, 2], "corrupt: stripe 0, granule 3")
+
+
+def test_copies_complete_one_another():
+    content = content_of(4 * 3 * 65_536)
+    shards = fs.pack_shards(content, CODE)[:4]
+    others = [flipped(shard, 300 + 65_536) for shard in shards]
+    assert fs.unpack_shards([*(flipped(shard, 300) for shard in shards), *others]) == content
+    with pytest.raises(NotEnoughShards):
+        fs.unpack_shards(flipped(shard, 300) for shard in shards)
+
+
+def test_of_several_objects_the_one_that_can_be_decoded():
+    one, two = (fs.pack_shards(content_of(5000, seed), CODE) for seed in (1, 2))
+    assert fs.unpack_shards([*one[:3], *two[:4]]) == content_of(5000, 2)
+    corrupt = flipped(two[0], 300)
+    assert fs.unpack_shards([*one[2:], corrupt, *two[1:4]]) == content_of(5000, 1)
+    with pytest.raises(AmbiguousObjectError) as caught:
+        fs.unpack_shards([*one, *two])
+    assert len(caught.value.candidates) == 2
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([*one[:3], two[3], two[5]])
+    write = Header.unpack(two[0]).write_id.hex()
+    assert caught.value.missing == {
+        3: f"wrong object: of write {write}",
+        4: "missing",
+        5: f"wrong object: of write {write}",
+    }
+
+
+def resealed(shard, **changes):
+    """A shard whose ends were changed by someone who knows the format."""
+    header = Header.unpack(shard)
+    trailer = Trailer.unpack(shard[-160:], shard[:256])
+    of_header = {name: value for name, value in changes.items() if hasattr(header, name)}
+    of_trailer = {name: value for name, value in changes.items() if hasattr(trailer, name)}
+    head = replace(header, **of_header).pack()
+    return head + shard[256:-160] + replace(trailer, **of_trailer).pack(head)
+
+
+def forged(shard, position):
+    """A flipped byte, and all digests made anew; of one stripe of one granule."""
+    header = Header.unpack(shard)
+    trailer = Trailer.unpack(shard[-160:], shard[:256])
+    block = np.frombuffer(shard[256 : -160 - 4], np.uint8).copy()
+    block[position] ^= 1
+    digests = granule_digests(header, 0, block).tobytes()
+    table = hashlib.sha256(shard[:256] + digests).digest()
+    return shard[:256] + block.tobytes() + digests + replace(trailer, table_digest=table).pack(shard[:256])
+
+
+def test_errors_tell_stale_forged_and_wrong_index():
+    shards = fs.pack_shards(content_of(5000), CODE)
+    name = bytes(31) + b"n"
+    ours = [resealed(shard, object_id=name, generation=7) for shard in shards]
+    stale = resealed(ours[3], generation=6, write_id=bytes(16))
+    other = resealed(ours[4], write_id=b"\1" * 16, object_id=bytes(32))
+    lied = resealed(ours[5], size=4999)
+    swapped = resealed(ours[2], index=1)
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([ours[0], swapped, stale, other, lied])
+    assert caught.value.missing == {
+        1: "wrong index: stripe 0 is that of shard 2",
+        2: "missing",
+        3: "stale: of generation 6, not 7",
+        4: f"wrong object: of write {'01' * 16}",
+        5: "forged: of this write by its id, but its size or digest is another",
+    }
+    assert (caught.value.have, caught.value.need) == (1, 4)
+    assert "stale: of generation 6" in str(caught.value)
+
+
+def test_a_forged_shard_is_found_out_and_spared_if_it_can_be():
+    content = content_of(5000)
+    shards = fs.pack_shards(content, CODE)
+    for index in range(6):
+        pile = [forged(shard, 9) if index == at else shard for at, shard in enumerate(shards)]
+        assert fs.unpack_shards(pile) == content
+        if index < 4:
+            with pytest.raises(DigestMismatch):
+                fs.unpack_shards(pile[:4])
+    with pytest.raises(DigestMismatch):
+        fs.unpack_shards([forged(shard, 9) for shard in shards])
+
+
+def test_unknown_codes_are_told_of_as_that():
+    shards = [resealed(shard, spec="later:4+2") for shard in fs.pack_shards(content_of(5000), CODE)]
+    assert fs.unpack_shards(shards) == content_of(5000), "all data are there"
+    with pytest.raises(UnsupportedFormat, match="later:4"):
+        fs.unpack_shards(shards[1:])
+    lying = [resealed(shard, spec="rs:5+2,matrix=cauchy") for shard in fs.pack_shards(content_of(5000), CODE)]
+    with pytest.raises(fs.CodingError, match="its code"):
+        fs.unpack_shards(lying[1:])
+
+
+@pytest.mark.parametrize("shards", [None, 7, b"one shard alone", "text", [b"x", 7], [b"x", "text"], [None]])
+def test_what_is_no_bytes(shards):
+    with pytest.raises(InputError):
+        fs.unpack_shards(shards)
+
+
+@pytest.mark.parametrize("shards", [[], [b""], [b"\0" * 999], [b"x"] * 9])
+def test_what_is_no_shard(shards):
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards(shards)
+    assert caught.value.have == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("text", CODE), InputError),
+        ((b"x", "rs:0+1"), InvalidCodeSpec),
+        ((b"x", 7), InputError),
+        ((np.array([object()]), CODE), InputError),
+    ],
+)
+def test_bad_input(arguments, error):
+    with pytest.raises(error):
+        fs.pack_shards(*arguments)
+    with pytest.raises(LimitExceeded):
+        fs.pack_shards(b"x", CODE, stripe_bytes=1 << 40)
+
+
+HOSTILE = [
+    {"n": 65_535, "k": 65_535, "block_bytes": 64, "spec": "ldpc:60000+5535"},
+    {"n": 65_535, "k": 2, "block_bytes": 1 << 25, "spec": "copy:65535"},
+    {"n": 65_535, "k": 1, "block_bytes": 1 << 26, "index": 65_534, "spec": "nothing:1+65534"},
+    {"n": 20_000, "k": 2, "block_bytes": 64, "spec": "ldpc:2+19998", "generation": (1 << 64) - 1},
+]
+
+
+@pytest.mark.parametrize("fields", HOSTILE)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_hostile_header_costs_little(fields, sealed):
+    header = Header(**{"index": 0, "write_id": bytes(16), **fields})
+    shard = header.pack()
+    if sealed:
+        layout, size = header.layout, header.k * 64
+        shard += bytes(layout.trailer_offset(size) - 256)
+        shard += Trailer(size, layout.stripes(size), bytes(32), bytes(32)).pack(shard[:256])
+    assert len(shard) < 1 << 20
+
+    def refused():
+        with pytest.raises(fs.CodingError) as caught:
+            fs.unpack_shards([shard])
+        assert len(str(caught.value)) < 10_000
+
+    refused()
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        refused()
+        seconds.append(time.perf_counter() - begun)
+    tracemalloc.start()
+    try:
+        refused()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert min(seconds) < 0.005
+    assert peak < 1 << 20

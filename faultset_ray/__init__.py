@@ -27,9 +27,16 @@ if TYPE_CHECKING:
     from faultset_ray.errors import FaultsetError as FaultsetError
     from faultset_ray.model import Fleet as Fleet
     from faultset_ray.model import Node as Node
+    from faultset_ray.objects.manifest import Manifest as Manifest
     from faultset_ray.objects.pack import pack_shards as pack_shards
     from faultset_ray.objects.pack import unpack_shards as unpack_shards
     from faultset_ray.objects.shardset import ShardSet as ShardSet
+    from faultset_ray.objects.stream import decode_stream as decode_stream
+    from faultset_ray.objects.stream import decode_stream_async as decode_stream_async
+    from faultset_ray.objects.stream import encode_stream as encode_stream
+    from faultset_ray.objects.stream import encode_stream_async as encode_stream_async
+    from faultset_ray.objects.stream import read_range as read_range
+    from faultset_ray.objects.stream import read_range_async as read_range_async
     from faultset_ray.pipeline import failover as failover
     from faultset_ray.pipeline import failover_async as failover_async
     from faultset_ray.pipeline import failover_indices as failover_indices
@@ -52,6 +59,13 @@ _HOME = {
     "decode_shards": "codes.arrays",
     "pack_shards": "objects.pack",
     "unpack_shards": "objects.pack",
+    "Manifest": "objects.manifest",
+    "encode_stream": "objects.stream",
+    "encode_stream_async": "objects.stream",
+    "decode_stream": "objects.stream",
+    "decode_stream_async": "objects.stream",
+    "read_range": "objects.stream",
+    "read_range_async": "objects.stream",
     "connect": "driver.sync",
     "Driver": "driver.sync",
     "connect_async": "driver.asynchronous",

@@ -23,7 +23,7 @@ from faultset_ray.objects.groups import Group
 from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
 from faultset_ray.objects.views import Readable
-from faultset_ray.shards.format import Header
+from faultset_ray.shards.format import Header, Trailer
 from faultset_ray.shards.layout import stripe_rows
 
 Bytes = NDArray[np.uint8]
@@ -124,7 +124,7 @@ async def decode_object(
     layout, stripes = header.layout, header.layout.stripes(size)
     code = await backend.compute(group.code)
     unusable = group.missing()
-    output = Output(backend, group, take, what)
+    output = Output(backend, take, what)
     turns = Turns()
     window = Window(header.n * header.block_bytes)
 
@@ -138,7 +138,7 @@ async def decode_object(
         pieces = await data_of(backend, header, rows, stop - start)
         unusable.update(found)
         async with turns.of(stripe):
-            await output.take(start, pieces, last=stripe == stripes - 1)
+            await output.take(start, pieces, group.trailer if stripe == stripes - 1 else None)
         progress(stop - start)
 
     async with window:
@@ -146,31 +146,30 @@ async def decode_object(
             await window.room()
             window.add(one(stripe))
     if not stripes:
-        output.check()
+        output.check(group.trailer)
     return unusable
 
 
 class Output:
     """Hashes an object on its way out; the last piece leaves only if all of it is right."""
 
-    def __init__(self, backend: Backend, group: Group, take: Take, what: str) -> None:
-        self._backend = backend
-        self._expected = group.trailer.object_digest
+    def __init__(self, net: Net, take: Take, what: str) -> None:
+        self._net = net
         self._take = take
         self._what = what
         self._hasher = hashlib.sha256()
 
-    async def take(self, start: int, pieces: list[Bytes], *, last: bool) -> None:
-        """Pass the next pieces on."""
-        await self._backend.compute(self._update, pieces)
-        if last:
-            self.check()
+    async def take(self, start: int, pieces: list[Bytes], last_of: Trailer | None = None) -> None:
+        """Pass the next pieces on; with the last ones comes the trailer of the object."""
+        await self._net.compute(self._update, pieces)
+        if last_of is not None:
+            self.check(last_of)
         await self._take(start, pieces)
 
-    def check(self) -> None:
+    def check(self, trailer: Trailer) -> None:
         """Raise ``DigestMismatch`` unless what passed is the whole object."""
-        if self._hasher.digest() != self._expected:
-            raise DigestMismatch(self._what, self._expected.hex(), self._hasher.hexdigest())
+        if self._hasher.digest() != trailer.object_digest:
+            raise DigestMismatch(self._what, trailer.object_digest.hex(), self._hasher.hexdigest())
 
     def _update(self, pieces: Iterable[Bytes]) -> None:
         for piece in pieces:

@@ -61,7 +61,7 @@ def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEF
         rows = stripe_rows(memory[start:stop], found.k, layout.block_len(stripe, memory.size))
         parity, digests = encode_rows(rows, sealing.header, stripe, 1)
         for shard, parts in zip(shards, sealing.stripe((*rows, *parity), digests), strict=True):
-            shard.extend(parts)
+            shard.extend(part.data for part in parts)
     trailers = sealing.trailers(memory.size, stripes, hashlib.sha256(memory.data).digest())
     return [b"".join((*shard, trailer)) for shard, trailer in zip(shards, trailers, strict=True)]
 

@@ -31,11 +31,11 @@ class Sealing:
         """The 256 bytes that each file starts with."""
         self._tables = [hashlib.sha256(head) for head in self.heads]
 
-    def stripe(self, blocks: Sequence[Bytes], digests: Sequence[Bytes]) -> list[tuple[memoryview, memoryview]]:
+    def stripe(self, blocks: Sequence[Bytes], digests: Sequence[Bytes]) -> list[tuple[Bytes, Bytes]]:
         """What each file goes on with: views of the blocks and digests that are given."""
         for table, of_block in zip(self._tables, digests, strict=True):
             table.update(of_block.data)
-        return [(block.data, of_block.data) for block, of_block in zip(blocks, digests, strict=True)]
+        return [(block, of_block.reshape(-1)) for block, of_block in zip(blocks, digests, strict=True)]
 
     def trailers(self, size: int, stripes: int, object_digest: bytes) -> list[bytes]:
         """What each file ends with."""

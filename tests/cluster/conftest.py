@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.support import RayHead, dependencies_only
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -39,3 +41,10 @@ def attached(cluster):
 
     assert attach(cluster.address) is False
     return cluster
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory):
+    """A cluster that others started, whose interpreter has the dependencies but not the project."""
+    with RayHead(dependencies_only(tmp_path_factory.mktemp("bare") / "venv")) as running:
+        yield running

@@ -63,6 +63,11 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def command_line(pid: int) -> bytes:
+    """What the process was started as, or calls itself."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Hold a process still."""
@@ -100,6 +105,7 @@ def dependencies_only(to: Path) -> Path:
     found = subprocess.run(
         [python, "-P", "-c", "import numba, ray, sys; import faultset_ray"],
         cwd=to,
+        check=False,
         env=bare(),
         capture_output=True,
         text=True,

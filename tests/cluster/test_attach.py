@@ -9,18 +9,11 @@ import sys
 import pytest
 
 import faultset_ray as fs
-from cluster.support import PROJECT, RayHead, at_most, bare, dependencies_only, free_port
+from cluster.support import PROJECT, RayHead, at_most, bare, free_port
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 pytestmark = pytest.mark.ray
 AT_ONCE = 3.0
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    """A cluster whose interpreter has the dependencies, but not the project."""
-    with RayHead(dependencies_only(tmp_path_factory.mktemp("bare") / "venv")) as head:
-        yield head
 
 
 @pytest.fixture

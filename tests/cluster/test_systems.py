@@ -27,7 +27,7 @@ FLEET = [("a", 52.5, 13.4, 20.0), ("b", 48.9, 2.4, 180.0), ("c", 1.0, 2.0, 5.0)]
 BUSY = f"""
 import json, os, sys
 import faultset_ray as fs
-driver = fs.connect(system=os.environ.get("SYSTEM"))
+driver = fs.connect(system=os.environ.get("SYSTEM"), region_actors=1)
 driver.register({FLEET!r})
 shards = driver.encode(b"something" * 1000, "rs:1+1")
 ids = driver.survivors(threshold_ms=100.0, partial=False).ids.tolist()
@@ -74,7 +74,7 @@ def attached_environ(attached, **environ: str) -> dict[str, str]:
 
 
 def test_a_closed_private_system_leaves_nothing(attached):
-    with fs.connect(attached.address) as driver:
+    with fs.connect(attached.address, region_actors=1) as driver:
         driver.register(FLEET)
         shards = driver.encode(b"something" * 1000, "rs:1+1")
         assert driver.decode(shards) == b"something" * 1000
@@ -91,7 +91,7 @@ def test_a_closed_private_system_leaves_nothing(attached):
 
 def test_stores_of_an_unlabelled_cluster(attached, caplog):
     """Every place may hold one, and that is said; so is that nothing is durable."""
-    with fs.connect(attached.address) as driver:
+    with fs.connect(attached.address, region_actors=1) as driver:
         stores = driver.stores()
         assert {store.place for store in stores} == {place.id for place in driver.places()}
         shards = driver.encode(b"x", "rs:2+1")
@@ -153,7 +153,7 @@ def test_a_named_system_outlives_its_drivers(attached):
 
 
 def test_systems_are_apart(attached):
-    with fs.connect(attached.address) as one, fs.connect(attached.address) as other:
+    with fs.connect(attached.address, region_actors=1) as one, fs.connect(attached.address, region_actors=1) as other:
         one.register(FLEET)
         other.register(FLEET[1:])
         assert len(one.survivors(threshold_ms=1000.0)) == 3
@@ -164,7 +164,7 @@ def test_systems_are_apart(attached):
 
 
 def test_a_lost_coordinator_is_named_at_once(attached):
-    driver = fs.connect(attached.address)
+    driver = fs.connect(attached.address, region_actors=1)
     driver.register(FLEET)
     pid, _ = living_actors("coordinator")["coordinator"]
     os.kill(pid, signal.SIGKILL)

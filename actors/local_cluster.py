@@ -86,7 +86,7 @@ class LocalCluster:
                 initialize_head=True,
                 head_node_args={
                     "num_cpus": 0,
-                    "temp_dir": str(self._temp_dir),
+                    "temp_dir": str(self._temp_dir / "ray"),
                     "include_dashboard": dashboard,
                     "object_store_memory": 512 * MIB,
                     "_system_config": _SYSTEM_CONFIG,
@@ -150,6 +150,9 @@ class LocalCluster:
         token.write_text(secrets.token_hex(32))
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        # Ray notes a cluster's address where the next ray.init() looks for it, in a directory that it does not make
+        (self._temp_dir / "ray").mkdir()
+        os.environ["RAY_TMPDIR"] = str(self._temp_dir)
         os.environ.pop("RAY_AUTH_TOKEN", None)
         os.environ.pop("RAY_ADDRESS", None)
         if store_dir is None:

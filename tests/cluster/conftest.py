@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,20 +18,24 @@ def store_root():
 
 
 @pytest.fixture(scope="module")
-def cluster(request, store_root):
+def scratch(tmp_path_factory):
+    """The temporary directory of this process and of those that it starts, for the module."""
+    path = tmp_path_factory.mktemp("scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(path))
+        patch.setattr(tempfile, "tempdir", None)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def cluster(request, store_root, scratch):
     """A :class:`~actors.local_cluster.LocalCluster` of the module's ``NODES``."""
     from actors.local_cluster import LocalCluster
 
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(TESTS)  # workers find this suite's tasks there, and the project by its shipping
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TESTS))  # workers find this suite's tasks there, and the project by its shipping
         with LocalCluster(request.module.NODES, store_dir=store_root and str(store_root)) as running:
             yield running
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture(scope="module")

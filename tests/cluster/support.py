@@ -79,7 +79,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def private_store_dirs() -> set[str]:
-    """The temporary directories of stores on this machine."""
+    """The temporary directories of the stores that this suite's processes started."""
     return {path.name for path in Path(tempfile.gettempdir()).glob("faultset-store-*")}
 
 

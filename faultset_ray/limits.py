@@ -44,6 +44,8 @@ SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
 INFLIGHT_BYTES_MAX: Final = 96 * MIB
 """Stripe bytes under way at once from one driver; well inside a small object store."""
+CODING_BYTES_MAX: Final = 48 * MIB
+"""Bytes of the shards under way at once when files and streams are coded, which wait for one SHA-256 anyhow."""
 REGION_CPUS: Final = 0.1
 """CPU share that a region actor asks for."""
 READ_SECONDS: Final = 10.0

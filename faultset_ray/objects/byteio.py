@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
 from faultset_ray.errors import InputError
-from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.objects.buffers import as_bytes, empty
 
 Bytes = NDArray[np.uint8]
 Pull = Callable[[int], Awaitable[Any]]
@@ -40,42 +40,48 @@ class ByteReader:
     def __init__(self, net: Net, source: Any) -> None:
         self._net = net
         self._hash = hashlib.sha256()
+        self._rest = np.empty(0, np.uint8)
+        self._pull: Pull | None = None
+        self._readinto = getattr(source, "readinto", None)
         if isinstance(source, (bytes, bytearray, memoryview, np.ndarray)):
             self._rest = as_bytes("reader", source, "bytes")
-            self._pull: Pull | None = None
-        else:
-            self._rest = np.empty(0, np.uint8)
+        elif not callable(self._readinto) or inspect.iscoroutinefunction(self._readinto):
+            self._readinto = None
             self._pull = _puller(net, source)
 
     async def read(self, nbytes: int) -> Bytes:
-        """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""
-        parts: list[Bytes] = []
-        need = nbytes
-        while need:
+        """The next bytes, which :meth:`sha256` takes in: uint8[nbytes], fewer only at the end. Not to be changed."""
+        if self._rest.size >= nbytes:
+            data, self._rest = self._rest[:nbytes], self._rest[nbytes:]
+        else:
+            buffer = empty(nbytes)
+            data = buffer[: await self.fill(buffer)]
+        await self._net.compute(self._hash.update, data.data)
+        return data
+
+    async def fill(self, buffer: Bytes) -> int:
+        """Read the next bytes into a buffer; how many is told, fewer than fit only at the end. Not hashed."""
+        if self._readinto is not None:
+            return await self._net.compute(_fill, self._readinto, buffer)
+        at = 0
+        while at < buffer.size:
             if not self._rest.size and self._pull is not None:
-                self._rest = as_bytes("what the reader gave", await self._pull(need), "bytes")
+                self._rest = as_bytes("what the reader gave", await self._pull(buffer.size - at), "bytes")
             if not self._rest.size:
                 self._pull = None
                 break
-            part, self._rest = self._rest[:need], self._rest[need:]
-            parts.append(part)
-            need -= part.size
-        return await self._net.compute(self._joined, parts)
+            part, self._rest = self._rest[: buffer.size - at], self._rest[buffer.size - at :]
+            await self._net.compute(np.copyto, buffer[at : at + part.size], part)
+            at += part.size
+        return at
 
     def sha256(self) -> bytes:
-        """Digest of what was read so far."""
+        """Digest of what :meth:`read` gave so far."""
         return self._hash.digest()
-
-    def _joined(self, parts: list[Bytes]) -> Bytes:
-        data = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
-        self._hash.update(data.data)
-        return data
 
 
 def _puller(net: Net, source: Any) -> Pull:
-    read, readinto = getattr(source, "read", None), getattr(source, "readinto", None)
-    if callable(readinto) and not inspect.iscoroutinefunction(readinto):
-        return lambda nbytes: net.compute(_fill, readinto, nbytes)
+    read = getattr(source, "read", None)
     if inspect.iscoroutinefunction(read):
         return read
     if callable(read):
@@ -96,14 +102,13 @@ def _puller(net: Net, source: Any) -> Pull:
     raise InputError(f"reader is {type(source).__name__}; expected bytes, something to read from, or chunks of bytes")
 
 
-def _fill(readinto: Callable[[memoryview], int | None], nbytes: int) -> Bytes:
-    buffer = np.empty(nbytes, np.uint8)
+def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:
     at = 0
-    while at < nbytes and (count := readinto(buffer.data[at:])) != 0:
+    while at < buffer.size and (count := readinto(buffer.data[at:])) != 0:
         if count is None:
             raise InputError("reader has nothing yet; pass one that waits")
         at += count
-    return buffer[:at]
+    return at
 
 
 class ByteWriter:
@@ -115,7 +120,7 @@ class ByteWriter:
         Runs what waits.
     target
         Has ``write``: as a file has it, as a coroutine function, or beside ``drain`` (``asyncio.StreamWriter``).
-        It is given memory that is not changed later.
+        What it is given is its own until ``write`` returns.
 
     Raises
     ------
@@ -137,7 +142,7 @@ class ByteWriter:
                 await self._target.write(view)
         elif inspect.iscoroutinefunction(getattr(self._target, "drain", None)):
             for view in views:
-                self._target.write(view)
+                self._target.write(bytes(view))  # some transports go on using what they were given
                 await self._target.drain()
         else:
             await self._net.compute(self._write_all, views)

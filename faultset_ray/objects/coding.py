@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import CorruptShard, DigestMismatch, InputError
-from faultset_ray.limits import CODING_CPUS
+from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.groups import Group
 from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
@@ -72,7 +72,7 @@ async def encode_object(
         Of the object.
     """
     layout = header.layout
-    window = Window(header.n * header.block_bytes)
+    window = Window(header.n * header.block_bytes, CODING_BYTES_MAX)
     size = stripes = 0
 
     async def one(data: Bytes, stripe: int) -> None:
@@ -126,7 +126,7 @@ async def decode_object(
     unusable = group.missing()
     output = Output(backend, take, what)
     turns = Turns()
-    window = Window(header.n * header.block_bytes)
+    window = Window(header.n * header.block_bytes, CODING_BYTES_MAX)
 
     async def one(stripe: int) -> None:
         async def fetch(index: int) -> tuple[Bytes, Bytes]:

@@ -25,8 +25,8 @@ class Window:
     ...         window.add(work(stripe))
     """
 
-    def __init__(self, item_bytes: int) -> None:
-        self._slots = asyncio.Semaphore(max(2, INFLIGHT_BYTES_MAX // max(1, item_bytes)))
+    def __init__(self, item_bytes: int, most_bytes: int = INFLIGHT_BYTES_MAX) -> None:
+        self._slots = asyncio.Semaphore(max(2, most_bytes // max(1, item_bytes)))
         self._group = asyncio.TaskGroup()
 
     async def room(self) -> None:

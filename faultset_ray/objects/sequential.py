@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.backend.protocol import Backend, Net
+from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import CodingError, CorruptShard, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader
 from faultset_ray.objects.coding import Output, Take, data_of
@@ -28,6 +28,7 @@ from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
 Bytes = NDArray[np.uint8]
 _NOT_YET = Trailer(0, 0, bytes(32), b"")
 """Stands for the trailer of a shard of which only the header has come."""
+_TRUSTED_BYTES = 1 << 18
 
 
 class SequentialShard:
@@ -39,15 +40,15 @@ class SequentialShard:
         How errors name it.
     """
 
-    def __init__(self, net: Net, name: str, reader: ByteReader) -> None:
+    def __init__(self, name: str, reader: ByteReader) -> None:
         self.name = name
         self.header: Header | None = None
         self.trailer: Trailer | None = None
         self.reason = ""
         self.ending: Trailer | None = None
         """What it turned out to be sealed with, once it has ended."""
-        self._net = net
         self._reader = reader
+        self._buffers: list[Bytes] = []
         self._ahead = np.empty(0, np.uint8)
         self._packed = b""
         self._stripes = 0
@@ -69,6 +70,8 @@ class SequentialShard:
     async def next(self) -> Block | None:
         """The next stripe's block and its digests; None where there is none, at the end.
 
+        They stay as they are until the next but one is asked for.
+
         Raises
         ------
         CorruptShard
@@ -83,8 +86,7 @@ class SequentialShard:
         assert self.header is not None
         layout = self.header.layout
         record = layout.record_bytes(layout.block_bytes)
-        more = await self._reader.read(record + TRAILER_BYTES - self._ahead.size)
-        found = await self._net.compute(np.concatenate, [self._ahead, more]) if self._ahead.size else more
+        found = await self._ahead_to(record + TRAILER_BYTES)
         if found.size == record + TRAILER_BYTES:
             self._ahead = found[record:]
             self._stripes += 1
@@ -103,6 +105,22 @@ class SequentialShard:
         if rest.size != layout.record_bytes(length):
             raise CorruptShard(self.name, f"the last stripe has {rest.size} bytes, not {layout.record_bytes(length)}")
         return self._split(rest, length)
+
+    async def _ahead_to(self, nbytes: int) -> Bytes:
+        """What was read ahead and what comes next, so many bytes in all; fewer only at the end."""
+        ahead = self._ahead
+        if len(self._buffers) < 2:  # a header alone doesn't get much memory: first as much must come
+            start = np.empty(min(nbytes, _TRUSTED_BYTES + ahead.size), np.uint8)
+            start[: ahead.size] = ahead
+            ahead = start[: ahead.size + await self._reader.fill(start[ahead.size :])]
+            if ahead.size < start.size:
+                return ahead
+            self._buffers.append(np.empty(nbytes, np.uint8))
+        else:
+            self._buffers.reverse()  # the other one, since what was returned last is still in use
+        buffer = self._buffers[-1]
+        buffer[: ahead.size] = ahead
+        return buffer[: ahead.size + await self._reader.fill(buffer[ahead.size :])]
 
     def _split(self, record: Bytes, length: int) -> Block:
         assert self.header is not None

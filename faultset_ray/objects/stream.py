@@ -137,7 +137,7 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any) -> Manifest:
                 await coding.decode_object(backend, group, shards, take, group.label)
             else:
                 pile = [
-                    SequentialShard(backend, f"shard at {position}", ByteReader(backend, _opened(reader, stack)))
+                    SequentialShard(f"shard at {position}", ByteReader(backend, _opened(reader, stack)))
                     for position, reader in enumerate(readers)
                 ]
                 group, _ = await decode_sequential(backend, pile, take, "")

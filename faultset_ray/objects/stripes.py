@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
+from faultset_ray.objects.buffers import empty
 from faultset_ray.shards.digest import granule_digests
 from faultset_ray.shards.format import Header
 
@@ -24,7 +25,8 @@ def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple
     digests : list of uint8[granules, 4]
         Of each of the n blocks.
     """
-    parity = codes.get(header.spec).encode(rows, threads=threads)
+    parity = empty(header.n - header.k, rows.shape[1])
+    codes.get(header.spec).encode(rows, parity, threads=threads)
     digests = [
         granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
     ]
@@ -33,7 +35,9 @@ def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple
 
 def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:
     """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
-    return codes.get(spec).decode(rows, threads=threads).reshape(-1)[:nbytes]
+    code = codes.get(spec)
+    data = empty(code.k, next(iter(rows.values())).size)
+    return code.decode(rows, data, threads=threads).reshape(-1)[:nbytes]
 
 
 def trimmed(rows: Sequence[Bytes], nbytes: int) -> list[Bytes]:

@@ -6,7 +6,7 @@ seconds stands in the summary.
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -17,6 +17,8 @@ lines: list[str] = []
 class Large:
     seed: int
     counted: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What was measured, for the summary."""
 
     def count(self, default: int) -> int:
         self.counted = int(os.environ.get("COUNT") or default)
@@ -29,7 +31,9 @@ def large(request):
     before = time.monotonic()
     yield run
     seconds = time.monotonic() - before
-    lines.append(f"{request.node.nodeid}: count {run.counted:,}, seed {run.seed}, {seconds:.1f} s")
+    lines.append(
+        f"{request.node.nodeid}: count {run.counted:,}, seed {run.seed}, {seconds:.1f} s{''.join(f'; {note}' for note in run.notes)}"
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -393,3 +393,34 @@ def test_inside_a_running_loop():
         return out.getvalue()
 
     assert asyncio.run(main()) == b"within"
+
+
+def test_an_event_loop_goes_on_meanwhile():
+    """A ticker of 1 ms goes on ticking while much is encoded and decoded."""
+    piece = content_of(1 << 20)
+
+    async def source():
+        for _ in range(128):
+            yield piece
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ticks = []
+
+        async def ticker():
+            while True:
+                ticks.append(loop.time())
+                await asyncio.sleep(0.001)
+
+        shards = [io.BytesIO() for _ in range(N)]
+        ticking = asyncio.ensure_future(ticker())
+        await fs.encode_stream_async(source(), shards, CODE)
+        out = io.BytesIO()
+        await fs.decode_stream_async([Unseekable(shard.getvalue()) for shard in shards[2:]], out)
+        ticking.cancel()
+        assert out.getvalue() == piece * 128
+        return np.diff(ticks)
+
+    gaps = asyncio.run(main())
+    assert np.median(gaps) < 0.02
+    assert gaps.max() < 1

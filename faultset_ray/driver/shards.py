@@ -15,6 +15,7 @@ from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnou
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
+from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import place_shards
 from faultset_ray.objects.shardset import HeldShard, ShardSet
@@ -76,7 +77,7 @@ class Shards:
                 unusable = await read(stores=stores)
             except NotEnoughShards as error:
                 back = await self._back(shards)
-                if not any(index in back and not why.startswith("corrupt") for index, why in error.missing.items()):
+                if not any(error.missing.get(index) in AWAY or ref != stores[index] for index, ref in back.items()):
                     raise
                 _LOG.warning("%s; trying again, with the stores that are back", error)
                 unusable = await read(stores=stores | back)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,6 +246,8 @@ _WORDS = {
     "shard_not_found": "missing",
     "store_failure": "disk failure",
 }
+AWAY: Final = ("late", "unreachable")
+"""Reasons that lie with a store and not with the shard: it may come back."""
 
 
 def reason(error: FaultsetError) -> str:

@@ -12,9 +12,11 @@ from jobs.drill import drill
 from jobs.encode import encode
 from jobs.failover import failover
 from jobs.output import run
+from jobs.repair import repair
+from jobs.verify import verify
 
 application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for job in (failover, encode, decode, drill):
+for job in (failover, encode, decode, verify, repair, drill):
     application.command()(job)
 
 

@@ -12,16 +12,21 @@ import typer
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.objects.files import DecodedFile, decode_directory
 from jobs.connecting import Address, BackendName, private_backend
-from jobs.output import app, console, finish, run
+from jobs.output import Json, app, console, data_on_stdout, finish, progress, run
 
 
 def decode(
     directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: all of it, or nothing.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: all of it, or nothing; - for stdout.")],
     backend: BackendName = "auto",
     address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Bring a file back from whichever of its shards are left and sound."""
+    """Bring a file back from whichever of its shards are left and sound.
+
+    On stdout its bytes appear as they are made, the last of them only if all are right; messages and the
+    result then go to stderr. Only a file is all or nothing: a program that reads stdout must heed the exit code.
+    """
     begun = time.perf_counter()
     done = asyncio.run(_decode(private_backend(backend, address), directory, out))
     seconds = time.perf_counter() - begun
@@ -42,7 +47,9 @@ def decode(
 
 async def _decode(backend: Backend, directory: Path, out: Path) -> DecodedFile:
     try:
-        return await decode_directory(backend, directory, out)
+        target = data_on_stdout() if out == Path("-") else out
+        with progress("decode") as done:
+            return await decode_directory(backend, directory, target, progress=done)
     finally:
         await backend.close()
 

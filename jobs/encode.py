@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,21 +11,26 @@ from typing import Annotated
 import typer
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.objects.files import EncodedFile, encode_file
+from faultset_ray.objects.files import EncodedFile, encode_file, encode_pipe
 from jobs.connecting import Address, BackendName, private_backend
-from jobs.output import app, console, finish, run
+from jobs.output import Json, app, console, finish, progress, run
 
 
 def encode(
-    file: Annotated[Path, typer.Argument(help="The file to encode.")],
+    file: Annotated[Path, typer.Argument(help="The file to encode; - for stdin.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the shard files; made if need be.")],
     code: Annotated[str, typer.Option(help="The code, such as rs:10+4: 10 data shards and 4 of parity.")] = "rs:10+4",
+    name: Annotated[str, typer.Option(help="What shard files of stdin are called.")] = "stdin",
     backend: BackendName = "auto",
     address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Encode a file into one file for each shard; from enough of them it can be decoded again."""
+    if not name or "/" in name:
+        raise typer.BadParameter(f"{name!r} is no name of a file", param_hint="--name")
     begun = time.perf_counter()
-    done = asyncio.run(_encode(private_backend(backend, address), file, code, out))
+    size = file.stat().st_size if file.is_file() else None
+    done = asyncio.run(_encode(private_backend(backend, address), file, size, code, out, name))
     seconds = time.perf_counter() - begun
     console.print(f"{file} → {len(done.paths)} shards in {out} as {done.spec}, {done.size:,} bytes in {seconds:.2f} s")
     finish(
@@ -38,9 +44,13 @@ def encode(
     )
 
 
-async def _encode(backend: Backend, file: Path, code: str, out: Path) -> EncodedFile:
+async def _encode(backend: Backend, file: Path, size: int | None, code: str, out: Path, name: str) -> EncodedFile:
     try:
-        return await encode_file(backend, file, code, out)
+        if file == Path("-"):
+            with progress("encode") as done:
+                return await encode_pipe(backend, sys.stdin.buffer, name, code, out, progress=done)
+        with progress("encode", size) as done:
+            return await encode_file(backend, file, code, out, progress=done)
     finally:
         await backend.close()
 

@@ -10,19 +10,21 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Any, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from faultset_ray.errors import FaultsetError
 
 OK: Final = 0
 NO_SURVIVORS: Final = 1
 USAGE: Final = 2
+DAMAGED: Final = 4
 INTERNAL: Final = 70
 
 console = Console(highlight=False, markup=False)
@@ -30,10 +32,38 @@ console = Console(highlight=False, markup=False)
 _errors = Console(stderr=True, highlight=False)
 
 
+def _only_json(wanted: bool) -> None:
+    console.quiet = wanted
+
+
+Json = Annotated[
+    bool, typer.Option("--json", callback=_only_json, is_eager=True, help="Print the result alone, one line of JSON.")
+]
+
+
+def data_on_stdout() -> BinaryIO:
+    """Give stdout to data; what people and programs are told goes to stderr from now on."""
+    console.stderr = True
+    return sys.stdout.buffer
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show bytes go by on stderr, where that is a terminal; yields what is to be told of each more."""
+    if not _errors.is_terminal or console.quiet:
+        yield lambda _: None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn()
+    with Progress(*columns, console=_errors, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda nbytes: bar.advance(task, nbytes)
+
+
 def finish(result: Mapping[str, Any]) -> None:
-    """Print a job's result: one JSON object, the last line of stdout."""
+    """Print a job's result: one JSON object, the last line of stdout (of stderr where stdout has data)."""
     sys.stdout.flush()
-    print(json.dumps(_plain(result), allow_nan=False), flush=True)  # noqa: T201 - this is the result
+    stream = sys.stderr if console.stderr else sys.stdout
+    print(json.dumps(_plain(result), allow_nan=False), file=stream, flush=True)
 
 
 def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer.Exit:
@@ -74,6 +104,7 @@ def app(job: Callable[..., None]) -> typer.Typer:
 
 def run(application: typer.Typer) -> None:
     """Run a command line; everything foreseeable ends with a message and the exit code for it."""
+    console.stderr = console.quiet = False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding

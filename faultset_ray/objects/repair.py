@@ -1,0 +1,114 @@
+"""Shards of a directory that are lost or damaged, made anew in their places."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.codes.base import Code
+from faultset_ray.limits import CODING_BYTES_MAX
+from faultset_ray.objects.coding import Progress, no_progress, read_block
+from faultset_ray.objects.files import OpenShards, new_shards, open_directory, publish
+from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.pool import Window
+from faultset_ray.objects.verify import Report, verify_directory
+from faultset_ray.shards.digest import granule_digests
+from faultset_ray.shards.directory import shard_path
+from faultset_ray.shards.format import Header
+from faultset_ray.shards.writer import ShardWriter
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was done."""
+
+    before: Report
+    paths: Mapping[int, Path]
+    """The shards that were made anew, by index."""
+
+
+async def repair_directory(backend: Backend, directory: Path, *, progress: Progress = no_progress) -> Repaired:
+    """Verify the shards of a directory, and make those that are not sound again, where they were.
+
+    A shard that is made again is byte for byte the one that was lost. All of them appear together, after the
+    object's digest was found right; until then nothing in the directory changes.
+
+    Raises
+    ------
+    NotEnoughShards, DigestMismatch
+        Too little is left.
+    AmbiguousObjectError, InputError
+    OSError
+        The disk failed; what was begun is removed.
+    """
+    report = await verify_directory(backend, directory, progress=progress)
+    if report.failure is not None:
+        raise report.failure
+    if not report.damaged:
+        return Repaired(report, {})
+    async with open_directory(backend, directory) as found:
+        paths = {index: _path(directory, found, report, index) for index in report.damaged}
+        trailer = found.group.trailer
+        with new_shards(found.group.header, paths) as writers:
+            await _rebuild(backend, found, writers, str(directory))
+            await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
+    return Repaired(report, paths)
+
+
+def _path(directory: Path, found: OpenShards, report: Report, index: int) -> Path:
+    """Where a shard was, or else where its name belongs."""
+    known = report.shards[index].path
+    if known is not None:
+        return known
+    write_id = found.group.header.write_id
+    for file in found.files:
+        if file.index == index and (file.header is None or file.header.write_id == write_id):
+            return file.path
+    position = min(position for at in found.group.members.values() for position in at)
+    basename = re.sub(r"(\.\d{3,5})?\.shard$", "", found.files[position].path.name)
+    return shard_path(directory, basename, index)
+
+
+async def _rebuild(backend: Backend, found: OpenShards, writers: Mapping[int, ShardWriter], what: str) -> None:
+    group, shards = found.group, found.shards
+    header, size = group.header, group.trailer.size
+    layout = header.layout
+    code = await backend.compute(group.code)
+    wanted = list(writers)
+    window = Window(header.n * header.block_bytes, CODING_BYTES_MAX)
+
+    async def one(stripe: int) -> None:
+        async def fetch(index: int) -> tuple[Bytes, Bytes]:
+            return await backend.compute(read_block, shards[index], stripe, what)
+
+        length = layout.block_len(stripe, size)
+        rows = await gather_rows(code, header, stripe, length, fetch, group.missing(), wanted)
+        blocks = await backend.compute(_blocks, code, header, stripe, rows, wanted)
+        await asyncio.gather(*(backend.compute(writers[index].append, stripe, *blocks[index]) for index in wanted))
+
+    async with window:
+        for stripe in range(layout.stripes(size)):
+            await window.room()
+            window.add(one(stripe))
+
+
+def _blocks(
+    code: Code, header: Header, stripe: int, rows: Mapping[int, Bytes], wanted: Sequence[int]
+) -> dict[int, tuple[Bytes, Bytes]]:
+    """The wanted blocks, with their digests."""
+    rest = [index for index in wanted if index not in rows]
+    made = dict(zip(rest, code.reconstruct(rows, rest), strict=True)) if rest else {}
+    return {
+        index: (block, granule_digests(replace(header, index=index), stripe, block))
+        for index in wanted
+        for block in [rows[index] if index in rows else made[index]]
+    }

@@ -1,0 +1,126 @@
+"""Whether the shards of a directory are sound, and whether the object would come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, NotEnoughShards
+from faultset_ray.objects.coding import Progress, decode_object, no_progress
+from faultset_ray.objects.files import OpenShards, open_directory
+from faultset_ray.shards.reader import ShardReader
+
+_GRANULES_TOLD_MAX = 1000
+
+Granule = tuple[int, int]
+"""Stripe, and position in its block."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """How one shard is."""
+
+    index: int
+    path: Path | None
+    """The file that was looked at; None if there is none."""
+    reason: str = ""
+    """Why it is damaged; empty if it is sound to the last granule."""
+    corrupt: Sequence[Granule] = ()
+    """Its corrupt granules, the first thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How an object's shards are."""
+
+    write_id: str
+    spec: str
+    size: int
+    sha256: str
+    shards: tuple[ShardState, ...]
+    """All n, by index."""
+    failure: NotEnoughShards | DigestMismatch | None
+    """Why the object can't be decoded from them; None if it can."""
+
+    @property
+    def damaged(self) -> tuple[int, ...]:
+        """The shards that are not sound."""
+        return tuple(shard.index for shard in self.shards if shard.reason)
+
+
+async def verify_directory(backend: Backend, directory: Path, *, progress: Progress = no_progress) -> Report:
+    """Read all shards of a directory, then decode their object into nothing.
+
+    Of several copies of a shard one must be sound.
+
+    Parameters
+    ----------
+    progress
+        Is told of the bytes of the object, as they are decoded.
+
+    Raises
+    ------
+    NotEnoughShards, AmbiguousObjectError, InputError
+        There is no object to verify, or more than one.
+    """
+    async with open_directory(backend, directory) as found:
+        group, missing = found.group, found.group.missing()
+        states = []
+        for index in range(group.header.n):
+            if index in group.members:
+                states.append(await backend.compute(_state, found, index))
+            else:
+                states.append(ShardState(index, None, missing[index]))
+        failure = None
+        try:
+            await decode_object(backend, group, found.shards, _nowhere, str(directory), progress)
+        except (NotEnoughShards, DigestMismatch) as error:
+            failure = error
+    trailer = group.trailer
+    return Report(
+        group.header.write_id.hex(),
+        group.header.spec,
+        trailer.size,
+        trailer.object_digest.hex(),
+        tuple(states),
+        failure,
+    )
+
+
+async def _nowhere(start: int, pieces: list[NDArray[np.uint8]]) -> None:
+    """Drop what was decoded."""
+
+
+def _state(found: OpenShards, index: int) -> ShardState:
+    """Of one shard: that of its best copy."""
+    states = [_state_of(found.files[position].path, index) for position in found.group.members[index]]
+    return min(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
+
+
+def _state_of(path: Path, index: int) -> ShardState:
+    corrupt: list[Granule] = []
+    more = 0
+    try:
+        with ShardReader(path) as reader:
+            for place in reader.check():
+                if len(corrupt) < _GRANULES_TOLD_MAX:
+                    corrupt.append(place)
+                else:
+                    more += 1
+    except CorruptShard as error:
+        return ShardState(index, path, f"corrupt: {error.reason}", corrupt)
+    except CodingError as error:
+        return ShardState(index, path, str(error), corrupt)
+    except OSError as error:
+        return ShardState(index, path, f"can't be read: {error.strerror}", corrupt)
+    if not corrupt:
+        return ShardState(index, path)
+    stripe, granule = corrupt[0]
+    others = len(corrupt) + more - 1
+    rest = f" and {others:,} more" if others else ""
+    return ShardState(index, path, f"corrupt: stripe {stripe}, granule {granule}{rest}", corrupt)

@@ -1,0 +1,77 @@
+"""How a file's shards are: ``python -m jobs.verify``, ``faultset verify``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faultset_ray.backend.local import LocalBackend
+from faultset_ray.objects.verify import Report, verify_directory
+from jobs.output import DAMAGED, Json, app, console, fail, finish, progress, run
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Read all of a file's shards, and tell which are damaged and where, and whether the file would come back.
+
+    Ends with exit code 0 if every shard is sound, 4 if some are not and `repair` would make them again, 3 if
+    too little is left.
+    """
+    begun = time.perf_counter()
+    report = asyncio.run(_verify(directory))
+    show(report)
+    result = {**described(report), "seconds": round(time.perf_counter() - begun, 3)}
+    if report.failure is not None:
+        raise fail(report.failure, result)
+    finish(result)
+    if report.damaged:
+        raise typer.Exit(DAMAGED)
+
+
+async def _verify(directory: Path) -> Report:
+    backend = LocalBackend()
+    try:
+        with progress("verify") as done:
+            return await verify_directory(backend, directory, progress=done)
+    finally:
+        await backend.close()
+
+
+def show(report: Report) -> None:
+    """Tell people of each damaged shard."""
+    sound = len(report.shards) - len(report.damaged)
+    console.print(f"{report.spec}, {report.size:,} bytes: {sound} of {len(report.shards)} shards are sound")
+    for shard in report.shards:
+        if shard.reason:
+            console.print(f"  shard {shard.index}: {shard.reason}", soft_wrap=True)
+
+
+def described(report: Report) -> Mapping[str, Any]:
+    """A report as JSON has it."""
+    return {
+        "code": report.spec,
+        "size": report.size,
+        "sha256": report.sha256,
+        "write_id": report.write_id,
+        "recoverable": report.failure is None,
+        "damaged": {
+            str(shard.index): {
+                "file": None if shard.path is None else str(shard.path),
+                "reason": shard.reason,
+                "corrupt": shard.corrupt,
+            }
+            for shard in report.shards
+            if shard.reason
+        },
+    }
+
+
+if __name__ == "__main__":
+    run(app(verify))

@@ -1,0 +1,123 @@
+"""The commands on shards as processes: pipes, JSON alone, progress on a terminal, exit codes."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONTENT = np.random.default_rng(1).bytes(300_000)
+
+
+def faultset(directory, *arguments, stdin=b"", stderr=subprocess.PIPE):
+    return subprocess.run(
+        [sys.executable, "-c", "from jobs.cli import main; main()", *map(str, arguments)],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def encoded(tmp_path):
+    (tmp_path / "f").write_bytes(CONTENT)
+    assert faultset(tmp_path, "encode", "f", "--code", "rs:4+2", "-o", "d").returncode == 0
+    return tmp_path
+
+
+def flip(path, position=300):
+    damaged = bytearray(path.read_bytes())
+    damaged[position] ^= 1
+    path.write_bytes(damaged)
+
+
+def test_through_pipes(tmp_path):
+    done = faultset(tmp_path, "encode", "-", "--code", "rs:4+2", "-o", "d", "--name", "dump", stdin=CONTENT)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.splitlines()[-1])["size"] == len(CONTENT)
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == [f"dump.{i:03d}.shard" for i in range(6)]
+    flip(tmp_path / "d" / "dump.001.shard")
+    done = faultset(tmp_path, "decode", "d", "-o", "-")
+    assert done.returncode == 0
+    assert done.stdout == CONTENT, "nothing but the data"
+    lines = done.stderr.splitlines()
+    assert json.loads(lines[-1])["unusable"] == {"1": "corrupt: stripe 0, granule 0"}
+    assert b"\x1b" not in done.stderr, "no progress where there is no terminal"
+    done = faultset(tmp_path, "encode", "-", "--code", "xor:2+1", "-o", "none", "--name", "a/b", stdin=b"")
+    assert done.returncode == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_too_little_for_a_pipe(encoded):
+    for index in range(3):
+        flip(encoded / "d" / f"f.{index:03d}.shard")
+    done = faultset(encoded, "decode", "d", "-o", "-")
+    assert done.returncode == 3
+    assert len(done.stdout) < len(CONTENT)
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "not_enough_shards"
+    assert faultset(encoded, "decode", "d", "-o", "out").returncode == 3
+    assert not (encoded / "out").exists()
+
+
+def test_json_alone(encoded):
+    for arguments in (["encode", "f", "-o", "e"], ["decode", "d", "-o", "g"], ["verify", "d"], ["repair", "d"]):
+        done = faultset(encoded, *arguments, "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert json.loads(done.stdout)["size"] == len(CONTENT)
+
+
+def test_verify_and_repair(encoded):
+    before = {path.name: path.read_bytes() for path in (encoded / "d").iterdir()}
+    assert faultset(encoded, "verify", "d").returncode == 0
+    flip(encoded / "d" / "f.001.shard")
+    (encoded / "d" / "f.003.shard").unlink()
+    done = faultset(encoded, "verify", "d")
+    assert done.returncode == 4
+    assert b"4 of 6 shards are sound" in done.stdout
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["recoverable"] is True
+    assert result["damaged"] == {
+        "1": {"file": "d/f.001.shard", "reason": "corrupt: stripe 0, granule 0", "corrupt": [[0, 0]]},
+        "3": {"file": None, "reason": "missing", "corrupt": []},
+    }
+    done = faultset(encoded, "repair", "d")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["repaired"] == {"1": "d/f.001.shard", "3": "d/f.003.shard"}
+    assert {path.name: path.read_bytes() for path in (encoded / "d").iterdir()} == before
+    for index in range(3):
+        flip(encoded / "d" / f"f.{index:03d}.shard")
+    done = faultset(encoded, "verify", "d")
+    assert done.returncode == 3
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["recoverable"], sorted(result["damaged"])) == (False, ["0", "1", "2"])
+    assert result["error"]["have"] == 3
+    assert faultset(encoded, "repair", "d").returncode == 3
+    assert faultset(encoded, "verify", "nowhere").returncode == 2
+
+
+def test_progress_on_a_terminal(encoded):
+    ours, theirs = pty.openpty()
+    done = faultset(encoded, "decode", "d", "-o", "-", stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65_536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert done.stdout == CONTENT
+    assert b"decode" in shown
+    assert b"\x1b[" in shown

@@ -36,6 +36,8 @@ STORE_ABORTED_WRITES_MAX: Final = 4096
 """Aborted writes that a store remembers, to refuse blocks of theirs that come late."""
 
 # Orchestration
+CLOCK_AHEAD_MS_MAX: Final = 60_000
+"""How far an observer's clock may be ahead of the driver's."""
 CALL_SECONDS: Final = 30.0
 """Default deadline of one call to a servant."""
 SPAWN_SECONDS: Final = 120.0
@@ -48,6 +50,8 @@ CODING_BYTES_MAX: Final = 48 * MIB
 """Bytes of the shards under way at once when files and streams are coded, which wait for one SHA-256 anyhow."""
 REGION_CPUS: Final = 0.1
 """CPU share that a region actor asks for."""
+APPEND_SECONDS: Final = 15.0
+"""Deadline of handing a block to a store: one that is later has failed, and the write starts anew without it."""
 READ_SECONDS: Final = 10.0
 """Deadline of reading one block: a store that is later counts as lost for this read."""
 SEAL_SECONDS: Final = 60.0

@@ -22,13 +22,14 @@ import typer
 from actors.local_cluster import LocalCluster, LocalNode
 from faultset_ray import codes, geohash
 from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
+from faultset_ray.columns import check_threshold
 from faultset_ray.control.compose import Survivors
 from faultset_ray.datasets import azure_fleet, azure_regions
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import FaultsetError, InputError, RegionTimeout
 from faultset_ray.model import Fleet
 from jobs import drill_report, oracle
-from jobs.output import INTERNAL, app, console, fail, finish, run
+from jobs.output import INTERNAL, app, console, fail, finish, run, with_error
 
 R = TypeVar("R")
 
@@ -83,13 +84,13 @@ def drill(
 
     Ends with 0 only if the file is whole again and the survivors equal the oracle's.
     """
-    _check(seed, nodes, kill, code)
     path = file or default_file()
+    _check(seed, nodes, kill, code, path, threshold, report)
     result: dict[str, Any] = {"seed": seed, "nodes": nodes, "code": code, "file": str(path)}
     try:
         _drill(result, seed, nodes, code, kill, path, threshold)
     except FaultsetError as error:
-        _write(report, {**result, "error": {"code": error.code, "message": str(error)}})
+        _write(report, with_error(result, error))
         raise fail(error, result) from error
     _write(report, result)
     finish(result)
@@ -199,8 +200,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check(seed: int, nodes: int, kill: int, code: str) -> None:
+def _check(seed: int, nodes: int, kill: int, code: str, path: Path, threshold: float, report: Path | None) -> None:
+    """Refuse what can't be done before a cluster is started for it."""
     codes.get(code)
+    check_threshold(threshold)
+    if not path.is_file():
+        raise InputError(f"--file {path} is not a file")
+    if report is not None and not report.parent.is_dir():
+        raise InputError(f"--report {report}: {report.parent} is not a directory")
     most = len(azure_regions().names)
     if not 1 <= nodes <= most:
         raise InputError(f"--nodes is {nodes}; expected 1 to {most}, one for each Azure region at most")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -59,11 +60,16 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda nbytes: bar.advance(task, nbytes)
 
 
+_finished = threading.Event()
+"""Set once the JSON line is out."""
+
+
 def finish(result: Mapping[str, Any]) -> None:
     """Print a job's result: one JSON object, the last line of stdout (of stderr where stdout has data)."""
     sys.stdout.flush()
     stream = sys.stderr if console.stderr else sys.stdout
     print(json.dumps(_plain(result), allow_nan=False), file=stream, flush=True)
+    _finished.set()
 
 
 def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer.Exit:
@@ -74,14 +80,21 @@ def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer
     result
         What the job found out before it failed; the error is added to it.
     """
-    _complain(error.code, str(error), error.fields(), result)
+    _complain(error.code, str(error), with_error(result or {}, error))
     return typer.Exit(error.exit_code)
 
 
-def _complain(code: str, message: str, fields: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> None:
+def with_error(result: Mapping[str, Any], error: FaultsetError) -> dict[str, Any]:
+    """A result with the error that ended it, as JSON can hold it."""
+    described = {**error.fields(), "code": error.code, "message": str(error)}
+    whole: dict[str, Any] = _plain({**result, "error": described})
+    return whole
+
+
+def _complain(code: str, message: str, result: Mapping[str, Any]) -> None:
     _errors.print(f"[bold red]error[/] [dim]{code}[/] ", end="")
     _errors.print(message, markup=False, soft_wrap=True)
-    finish({**(result or {}), "error": {**fields, "code": code, "message": message}})
+    finish(result)
 
 
 def _plain(value: Any) -> Any:
@@ -108,15 +121,22 @@ def run(application: typer.Typer) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding
+    _finished.clear()
     try:
         application(standalone_mode=True)
+    except SystemExit as ended:
+        if ended.code == USAGE and not _finished.is_set():  # typer has told what is wrong
+            finish({"error": {"code": "usage", "message": "the arguments can't be used; see --help"}})
+        raise
     except FaultsetError as error:
         sys.exit(fail(error).exit_code)
     except OSError as error:
         with suppress(OSError):  # stdout itself may be what failed
-            _complain("os_error", str(error), {"errno": error.errno})
+            described = {"errno": error.errno, "code": "os_error", "message": str(error)}
+            _complain("os_error", str(error), {"error": described})
         sys.exit(USAGE)
     except Exception as error:  # noqa: BLE001 - a fault of ours; Python's own exit code 1 means no survivors here
         traceback.print_exc()
-        _complain("internal_error", f"{type(error).__name__}: {error}", {})
+        message = f"{type(error).__name__}: {error}"
+        _complain("internal_error", message, {"error": {"code": "internal_error", "message": message}})
         sys.exit(INTERNAL)

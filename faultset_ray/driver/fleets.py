@@ -27,7 +27,7 @@ from faultset_ray.errors import (
     StaleEpoch,
 )
 from faultset_ray.geohash import cells_to_strings, encode_many
-from faultset_ray.limits import CALL_SECONDS, REGION_CPUS
+from faultset_ray.limits import CALL_SECONDS, CLOCK_AHEAD_MS_MAX, REGION_CPUS
 from faultset_ray.model import Fleet, OnDuplicate
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Fleets:
         self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: int | None, fleet: str
     ) -> int:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
-        at = self._backend.now_ms() if at_ms is None else _timestamp(at_ms)
+        now_ms = self._backend.now_ms()
+        at = now_ms if at_ms is None else _timestamp(at_ms, now_ms)
         directory = await self._directory(fleet)
         latencies, checked = _observation(directory, handles, latency_ms, ok)
 
@@ -223,10 +224,12 @@ def _regions_of(directory: Directory, ranges: set[int]) -> list[str]:
     return [str(text) for text in cells_to_strings(cells[inside])]
 
 
-def _timestamp(at_ms: Any) -> int:
+def _timestamp(at_ms: Any, now_ms: int) -> int:
     whole = isinstance(at_ms, (int, np.integer)) and not isinstance(at_ms, bool)
     if not whole or not 0 <= at_ms < 1 << 63:
         raise InputError(f"at_ms is {at_ms!r}; expected an integer, the milliseconds since the epoch")
+    if at_ms > now_ms + CLOCK_AHEAD_MS_MAX:  # nothing later would be believed until then
+        raise InputError(f"at_ms is {at_ms - now_ms:,} ms ahead of this driver's clock; check the observer's")
     return int(at_ms)
 
 

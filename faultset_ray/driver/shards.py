@@ -11,7 +11,7 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
-from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, StoresLost
+from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, PlaceUnreachable, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
@@ -135,8 +135,12 @@ class Shards:
         return {index: found[held.store] for index, held in shards.shards.items() if held.store in found}
 
     async def _store(self, place: Place) -> StoreInfo:
-        addr = await self._backend.spawn(PlaceStore, _servant(place.id), place.id, place.region, at=At(place=place.id))
-        return await self._backend.within(STORE_INFO_SECONDS).call(addr, PlaceStore.info)
+        net, addr = self._backend.within(STORE_INFO_SECONDS), _addr(_servant(place.id))
+        try:
+            return await net.call(addr, PlaceStore.info)  # a store that hangs is given up here, in time
+        except PlaceUnreachable:
+            await self._backend.spawn(PlaceStore, addr.name, place.id, place.region, at=At(place=place.id))
+            return await net.call(addr, PlaceStore.info)
 
     async def _store_places(self) -> Sequence[Place]:
         places = [place for place in await self._backend.places() if not place.draining]

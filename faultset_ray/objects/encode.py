@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
-from faultset_ray.limits import CALL_SECONDS, CODING_CPUS, SEAL_SECONDS
+from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.source import Source
@@ -61,7 +61,7 @@ async def encode_stripe(
     async def append(index: int) -> None:
         block = rows[index] if index < header.k else parity[index - header.k]
         packed = replace(header, index=index).pack()
-        await net.within(CALL_SECONDS).call(
+        await net.within(APPEND_SECONDS).call(
             stores[index].addr, PlaceStore.append, packed, stripe, block, digests[index]
         )
 
@@ -136,8 +136,8 @@ async def _seal(
 
 
 async def _abort(backend: Backend, header: Header, stores: Sequence[StoreRef]) -> None:
-    """Drop what was written, where it can be; a store that is gone took it along."""
-    net = backend.within(SEAL_SECONDS)
+    """Drop what was written, where it can be; a store that is gone took it along, and one that hangs is left."""
+    net = backend.within(STORE_INFO_SECONDS)
 
     async def drop(store: StoreRef) -> None:
         # first no more blocks are taken: those of tasks that were cancelled may still be on their way

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import ray
 from ray._private.services import canonicalize_bootstrap_address
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # compiled, without stubs
 
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
@@ -42,6 +43,7 @@ def attach(address: str | None = None) -> bool:
         if address is not None and bootstrap != connected:
             raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
         return False
+    reread_environment()
     if bootstrap is None:
         ray.init(address="local", include_dashboard=False, **_QUIET)
         return True
@@ -51,6 +53,12 @@ def attach(address: str | None = None) -> bool:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False
+
+
+def reread_environment() -> None:
+    """Make Ray look at ``RAY_*`` variables and the token again; it keeps what it saw first. Not while connected."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _bootstrap_address(target: str) -> str:

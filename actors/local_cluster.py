@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray._raylet import Config  # type: ignore[attr-defined] # compiled, without stubs
 from ray.cluster_utils import Cluster
 
+from actors.attach import reread_environment
 from faultset_ray.limits import MIB
 
 _SYSTEM_CONFIG = {
@@ -139,10 +139,10 @@ class LocalCluster:
         if self._cluster is not None:
             self._cluster.shutdown()
             self._cluster = None
-        shutil.rmtree(self._temp_dir, ignore_errors=True)
         os.environ.clear()
         os.environ.update(self._environ)
-        Config.initialize("")
+        reread_environment()  # before the token is gone, which threads that end may still want
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
 
     def _set_environment(self, store_dir: str | None) -> None:
         token = self._temp_dir / "auth_token"
@@ -159,7 +159,7 @@ class LocalCluster:
             os.environ.pop("FAULTSET_STORE_DIR", None)
         else:
             os.environ["FAULTSET_STORE_DIR"] = store_dir
-        Config.initialize("")  # Ray keeps its settings from when it was imported
+        reread_environment()
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
 """Values of any origin into checked numpy columns.
 
 Each function takes one column and raises :class:`~faultset_ray.errors.InvalidNodeError` at the first
-value that can't stand in it. A writable array is copied, since its owner may go on writing; a
-read-only one (from Ray's object store, say) is shared.
+value that can't stand in it. An array over memory that someone may write to is copied; one over
+read-only memory (from Ray's object store, say) is shared.
 """
 
 from __future__ import annotations
@@ -150,11 +150,26 @@ def check_precision(precision: Any) -> int:
 
 
 def frozen(column: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only contiguous column: a copy if someone could still write to it."""
-    if column.flags.writeable or not column.flags.c_contiguous:
+    """Return a read-only contiguous column: a copy if someone could still write to its memory."""
+    if not column.flags.c_contiguous or _may_be_written(column):
         column = column.copy()
         column.flags.writeable = False
     return column
+
+
+def _may_be_written(owner: Any) -> bool:
+    """Whether an array, or what it is a view of, lets anyone write; an owner that is no buffer might."""
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return True
+        if owner.base is None:
+            return False
+        owner = owner.base
+    try:
+        exporter = memoryview(owner).obj  # a read-only memoryview may be one of a writable buffer
+        return _may_be_written(exporter) if isinstance(exporter, np.ndarray) else not memoryview(exporter).readonly
+    except (TypeError, ValueError):
+        return True
 
 
 def _id_at(ids: Sequence[str] | Strings | None, index: int) -> str | None:

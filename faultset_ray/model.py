@@ -44,7 +44,7 @@ class Fleet:
     ids : object[n] of str
     lat, lon, latency_ms : float64[n]
     handles : uint32[n] or None
-        All arrays are read-only. A writable array that was passed in is copied, a read-only one shared.
+        All arrays are read-only. One that was passed in is shared if its memory is read-only, else copied.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray import columns
 from faultset_ray.control.region import RegionPart
 from faultset_ray.geohash import cells_to_strings
 
@@ -17,6 +18,8 @@ Strings = NDArray[np.object_]
 
 class Survivors:
     """Who can be trusted, and what is not known: one answer about one fleet, immutable.
+
+    All arrays are read-only; lists and mappings are made anew each time they are asked for.
 
     Attributes
     ----------
@@ -34,6 +37,16 @@ class Survivors:
         Geohashes of the regions that answered, where no node survives.
     """
 
+    fleet: str
+    threshold_ms: float
+    at_ms: int
+    handles: NDArray[np.uint32]
+    _versions: dict[int, tuple[int, int]]
+    _missing: tuple[str, ...]
+    _all_ids: Strings
+    _cells: NDArray[np.uint64]
+    _starts: NDArray[np.int64]
+
     def __init__(
         self,
         fleet: str,
@@ -46,25 +59,47 @@ class Survivors:
         versions: Mapping[int, tuple[int, int]],
         missing_regions: list[str],
     ) -> None:
-        self.fleet = fleet
-        self.threshold_ms = threshold_ms
-        self.at_ms = at_ms
-        self.handles = handles
-        self.versions = dict(versions)
-        self.missing_regions = missing_regions
-        self._all_ids = ids
-        self._cells = cells
-        self._starts = starts
+        self.__setstate__(
+            {
+                "fleet": fleet,
+                "threshold_ms": threshold_ms,
+                "at_ms": at_ms,
+                "handles": handles,
+                "_versions": dict(versions),
+                "_missing": tuple(missing_regions),
+                "_all_ids": ids,
+                "_cells": cells,
+                "_starts": starts,
+            }
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Survivors are immutable; {name} can't be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Survivors are immutable; {name} can't be deleted")
 
     @cached_property
     def ids(self) -> Strings:
         """object[s] of str: the survivors' ids, in the order of ``faultset()`` on registration order."""
-        return self._all_ids[self.handles]
+        ids = self._all_ids[self.handles]
+        ids.flags.writeable = False
+        return ids
 
     @cached_property
     def by_region(self) -> Mapping[str, Strings]:
         """Survivors' ids by region (geohash), for regions that have any; made as it is looked at."""
         return _ByRegion(self)
+
+    @property
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """See the class."""
+        return dict(self._versions)
+
+    @property
+    def missing_regions(self) -> list[str]:
+        """See the class."""
+        return list(self._missing)
 
     @property
     def empty_regions(self) -> list[str]:
@@ -74,13 +109,13 @@ class Survivors:
     @property
     def whole(self) -> bool:
         """Whether every region answered."""
-        return not self.missing_regions
+        return not self._missing
 
     def __len__(self) -> int:
         return len(self.handles)
 
     def __repr__(self) -> str:
-        missing = f", {len(self.missing_regions)} regions missing" if self.missing_regions else ""
+        missing = f", {len(self._missing)} regions missing" if self._missing else ""
         return f"Survivors({self.fleet!r}, {len(self):,} of threshold {self.threshold_ms:g} ms{missing})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,6 +123,11 @@ class Survivors:
         state = {**self.__dict__, "ids": self.ids, "_all_ids": None}
         state.pop("by_region", None)
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Fill the instance; an array that came by an older pickle protocol is writable, and is not kept so."""
+        for name, value in state.items():
+            self.__dict__[name] = columns.frozen(value) if isinstance(value, np.ndarray) else value
 
 
 class _ByRegion(Mapping[str, Strings]):

@@ -103,6 +103,9 @@ class ShardSet:
             )
         return free(self)
 
+    def __hash__(self) -> int:
+        return hash((self.system, self.header.write_id))
+
     def __getstate__(self) -> tuple[Any, ...]:
         return (self.system, self.header, self.size, self.sha256, dict(self.shards))
 

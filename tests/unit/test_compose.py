@@ -98,6 +98,31 @@ def test_an_answer_travels_without_the_rest_of_the_fleet(looked_at):
     assert (again.empty_regions, again.versions, len(again)) == (found.empty_regions, found.versions, len(found))
 
 
+@pytest.mark.parametrize("protocol", [None, *range(2, pickle.HIGHEST_PROTOCOL + 1)])
+def test_an_answer_does_not_change(protocol):
+    handles, missing = np.array([1], np.uint32), ["u"]
+    cells = encode_many([10.0], [10.0], 3)
+    ids = np.array(["a", "b"], object)
+    found = Survivors("f", 1.0, 0, ids, cells, np.array([0, 1]), handles, {0: (1, 1)}, missing)
+    if protocol is not None:
+        found = pickle.loads(pickle.dumps(found, protocol))
+    handles[0], ids[1] = 0, "c"
+    missing.append("v")
+    found.missing_regions.append("v")
+    found.versions[1] = (1, 1)
+    (region,) = cells_to_strings(cells).tolist()
+    for column in (found.handles, found.ids, found.by_region[region]):
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = column[0]
+    for name in ("fleet", "ids", "handles", "by_region", "missing_regions", "other"):
+        with pytest.raises(AttributeError):
+            setattr(found, name, None)
+    with pytest.raises(AttributeError):
+        del found.fleet
+    assert (found.handles.tolist(), found.ids.tolist(), found.missing_regions) == ([1], ["b"], ["u"])
+    assert found.versions == {0: (1, 1)}
+
+
 def test_by_region_is_a_mapping():
     fleet = Fleet(["a", "b", "c"], [10, 10, -10], [10, 10, 50], [3, 2, 1])
     found, region_of = answer(fleet, 3, 10.0, lambda cells: np.arange(len(cells)) // 2)

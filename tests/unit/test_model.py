@@ -105,6 +105,30 @@ def test_writable_columns_are_copied_and_read_only_ones_shared():
     assert lat.flags.writeable
 
 
+def test_a_read_only_view_of_what_can_be_written_is_copied():
+    lat = np.zeros(2)
+    seen = lat[:]
+    seen.flags.writeable = False
+    fleet = Fleet(["a", "b"], seen, [0, 0], np.frombuffer(memoryview(buffer := bytearray(16)).toreadonly()))
+    lat[0] = 50.0
+    buffer[:] = b"\xff" * 16
+    assert fleet.lat.tolist() == [0.0, 0.0]
+    assert fleet.latency_ms.tolist() == [0.0, 0.0]
+
+
+def test_a_data_frame_can_change_after_a_fleet_was_made_of_it():
+    frame = pd.DataFrame(COLUMNS).astype({"lat": float, "lon": float})
+    fleet = Fleet.of(frame)
+    for column in ("lat", "lon", "latency_ms"):
+        frame.loc[0, column] = 9.0
+    assert list(fleet) == ROWS
+
+
+def test_foreign_memory_that_is_read_only_is_shared():
+    lat = np.frombuffer(bytes(16))
+    assert Fleet(["a", "b"], lat, [0, 0], [0, 0]).lat is lat
+
+
 def test_handles():
     fleet = Fleet.of(ROWS)
     assert fleet.handles is None

@@ -73,6 +73,12 @@ def test_unpickled_it_is_freed_by_the_driver_that_was_attached_last():
         again.free()
 
 
+def test_it_can_stand_in_a_set():
+    shards = shardset()
+    assert {shards, pickle.loads(pickle.dumps(shards))} == {shards}
+    assert len({shards, replace(shards, system="t"), replace(shards, header=replace(HEADER, write_id=bytes(16)))}) == 3
+
+
 def test_it_does_not_change():
     with pytest.raises(FrozenInstanceError):
         shardset().size = 3

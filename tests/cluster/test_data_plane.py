@@ -15,9 +15,9 @@ import pytest
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import PROJECT, living_actors, until
+from cluster.support import PROJECT, at_most, living_actors, stopped, until
 from faultset_ray.errors import NotEnoughShards, ShardSizeError, StoresLost
-from faultset_ray.limits import KIB, MIB
+from faultset_ray.limits import KIB, MIB, STORE_INFO_SECONDS
 from faultset_ray.objects.shardset import ShardSet
 
 pytestmark = pytest.mark.ray
@@ -187,6 +187,19 @@ def test_stores_find_their_shards_after_a_restart(driver, store_root):
     assert set(store_pids()) == set(before)
     driver.free(shards)
     assert not files(store_root)
+
+
+def test_a_store_that_hangs_is_left_out_in_seconds(driver):
+    data = payload(400_000, seed=9)
+    place, pid = next(iter(store_pids().items()))
+    with stopped(pid):
+        with at_most(4 * STORE_INFO_SECONDS):
+            shards = driver.encode(data, "rs:4+2")
+        assert place not in {where for where, _ in shards.locations.values()}
+        with at_most(2 * STORE_INFO_SECONDS):
+            assert driver.decode(shards) == data
+    with at_most(2 * STORE_INFO_SECONDS):
+        driver.free(shards)
 
 
 def test_a_node_lost_during_an_encode(driver, attached, store_root):

@@ -280,3 +280,20 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing():
     assert encoding.returncode == 130
     assert "Traceback" not in err
     assert list(Path("d").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--file", "nofile"], "nofile is not a file"),
+        (["--threshold", "nan"], "threshold is nan"),
+        (["--report", "no/such/report.json"], "is not a directory"),
+        (["--code", "rs:0+3"], "rs:0+3"),
+        (["--nodes", "3", "--kill", "3"], "expected 0 to 2"),
+    ],
+)
+def test_a_drill_that_can_not_be_starts_no_cluster(run, monkeypatch, options, why):
+    monkeypatch.setattr("jobs.drill.LocalCluster", None)  # calling it would be an internal error, exit code 70
+    code, result, *_ = run("faultset", "drill", *options, application=cli.application)
+    assert code == 2
+    assert why in result["error"]["message"]

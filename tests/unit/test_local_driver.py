@@ -112,6 +112,7 @@ def test_observations_that_can_not_be(driver, arguments, error, why):
         ({"at_ms": True}, "at_ms is True"),
         ({"at_ms": -1}, "at_ms is -1"),
         ({"at_ms": 1 << 63}, "at_ms is 9223372036854775808"),
+        ({"at_ms": 1 << 62}, "ahead of this driver's clock"),
         ({"fleet": "none"}, "no fleet 'none' is registered"),
     ],
 )

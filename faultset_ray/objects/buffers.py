@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import mmap
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError
-
-_LARGE_BYTES: Final = 1 << 20
-
-
-def empty(*shape: int) -> NDArray[np.uint8]:
-    """Memory for a stripe: uint8[shape], not filled.
-
-    What is large comes from the system and goes back to it at once. malloc would keep some of it for each
-    thread that ever asked, which is more than all that is under way.
-    """
-    nbytes = math.prod(shape)
-    if nbytes < _LARGE_BYTES:
-        return np.empty(shape, np.uint8)
-    return np.frombuffer(mmap.mmap(-1, nbytes), np.uint8).reshape(shape)
 
 
 def as_bytes(what: str, buffer: Any, expected: str) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
 from faultset_ray.errors import InputError
-from faultset_ray.objects.buffers import as_bytes, empty
+from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.shards.memory import empty
 
 Bytes = NDArray[np.uint8]
 Pull = Callable[[int], Awaitable[Any]]

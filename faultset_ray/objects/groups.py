@@ -12,7 +12,7 @@ from faultset_ray.codes.base import Code
 from faultset_ray.errors import AmbiguousObjectError, CorruptShard, InvalidCodeSpec, NotEnoughShards, UnsupportedFormat
 from faultset_ray.shards.format import Header, Trailer
 
-_TOLD_MAX: Final = 1024
+_TOLD_MAX: Final = 256
 """Shards that an error tells of just because they are missing: a header alone must not make it large."""
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError
 from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.shards.memory import empty
 
 Bytes = NDArray[np.uint8]
 Data = bytes | bytearray | memoryview | NDArray[Any] | str | os.PathLike[str]
@@ -31,13 +33,13 @@ class Source:
     """
 
     def __init__(self, data: Data) -> None:
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._memory: Bytes | None = None
         if isinstance(data, (str, os.PathLike)):
             path = Path(data)
             if not path.is_file():
                 raise InputError(f"{path} is not a file; pass bytes, an array or the path of a file")
-            self._file = path.open("rb")
+            self._file = path.open("rb", buffering=0)
             self.size = os.fstat(self._file.fileno()).st_size
             self.name = path.name
         else:
@@ -59,13 +61,22 @@ class Source:
             piece = self._memory[self._at : self._at + nbytes]
         else:
             assert self._file is not None
-            piece = np.fromfile(self._file, np.uint8, nbytes)
+            piece = empty(nbytes)
+            piece = piece[: self._fill(piece)]
             if piece.size != nbytes:
                 ended = self._at + piece.size
                 raise InputError(f"{self.name} ended at byte {ended:,} of {self.size:,}: it changed while it was read")
         self._at += nbytes
         self._hash.update(piece.data)
         return piece
+
+    def _fill(self, piece: Bytes) -> int:
+        """Read into memory; how many bytes is told, fewer than fit only at the file's end."""
+        assert self._file is not None
+        at = 0
+        while at < piece.size and (count := self._file.readinto(piece.data[at:])):
+            at += count
+        return at
 
     def sha256(self) -> bytes:
         """Digest of what was read so far."""

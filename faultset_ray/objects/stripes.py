@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
-from faultset_ray.objects.buffers import empty
 from faultset_ray.shards.digest import granule_digests
 from faultset_ray.shards.format import Header
+from faultset_ray.shards.memory import empty
 
 Bytes = NDArray[np.uint8]
 

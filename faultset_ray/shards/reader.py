@@ -19,6 +19,7 @@ from faultset_ray.errors import CodingError, CorruptShard, InputError
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header, Trailer, unpack_sealed
 from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
+from faultset_ray.shards.memory import empty
 
 _INDEX = re.compile(r"\.(\d{3,5})\.shard$")
 
@@ -92,7 +93,7 @@ class ShardReader:
         if not 0 <= first_granule < stop <= count:
             raise InputError(f"granules {first_granule} to {stop} of stripe {stripe}; its block has {count}")
         start = first_granule * layout.granule_bytes
-        block = np.empty(min(stop * layout.granule_bytes, length) - start, np.uint8)
+        block = empty(min(stop * layout.granule_bytes, length) - start)
         digests = np.empty((stop - first_granule, layout.digest_bytes), np.uint8)
         at = layout.offset(stripe)
         if first_granule == 0 and stop == count:

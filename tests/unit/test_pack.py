@@ -242,9 +242,9 @@ def test_a_hostile_header_costs_little(fields, sealed):
     refused()
     seconds = []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         refused()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.thread_time() - begun)
     tracemalloc.start()
     try:
         refused()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
-from faultset_ray.limits import CODE_SHARDS_MAX
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 
@@ -27,6 +26,9 @@ Block = tuple[Bytes, Bytes]
 Fetch = Callable[[int], Awaitable[Block]]
 """Reads this stripe's block of one shard, with its digests."""
 Answers = Mapping[int, Block | BaseException]
+
+_OWNERS_MAX = 64
+"""Shards that a block under another's index is compared with; each costs a CRC of a granule."""
 
 
 async def gather_rows(
@@ -194,7 +196,7 @@ def damage(
     """In a few words, what is wrong with a block of which granules are corrupt: where, or whose it is."""
     if len(corrupt) == len(digests):
         start = block[: header.granule_bytes]
-        for other in range(min(header.n, CODE_SHARDS_MAX)):
+        for other in range(min(header.n, _OWNERS_MAX)):
             if other != index and not verify_block(
                 replace(header, index=other), stripe, start, digests[:1], first_granule
             ):

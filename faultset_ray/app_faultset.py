@@ -15,6 +15,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from faultset_ray.errors import FaultsetError, InvalidNodeError, LengthMismatchError, NoSurvivorsError
 from faultset_ray.fleet_io import parse_numbers
@@ -28,13 +29,16 @@ _FIELDS = ("lat", "lon", "latency_ms")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (by default the process's) and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an id may be no text of this encoding
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=options.level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         survivors = _survivors(options)
         print(",".join(survivors) if options.plain else f"Healthy nodes: {survivors}", flush=True)
     except InvalidNodeError as error:
-        column = "--lats" if options.lats is not None else "--nodes"
+        column = "--lats" if options.lats is not None and error.field != "id" else "--nodes"
         return _fail(error.at(f"{column}, item {error.index + 1}"))
     except FaultsetError as error:
         return _fail(error)

@@ -1,6 +1,9 @@
 """The older command line, option by option, in process."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -73,6 +76,7 @@ def test_no_survivor(run, extra):
         (("--nodes", "a,b", "--lats", "5,x", "--th", "9"), "--lats, item 2 ('b'): latency_ms is 'x'"),
         (("--nodes", "a,b", "--lats", "5,-1", "--th", "9"), "--lats, item 2 ('b'): latency_ms is -1.0"),
         (("--nodes", "a,b", "--lats", "5", "--th", "9"), "--nodes has 2, --lats has 1"),
+        (("--nodes", "a,,b", "--lats", "5,1,2", "--th", "9"), "--nodes, item 2: id is ''"),
         (("--nodes", "", "--th", "9"), "nodes list is empty"),
         (("--nodes", "", "--lats", "1", "--th", "9"), "nodes list is empty"),
         (("--nodes", NODES, "--th", "-1"), "threshold is -1.0 ms"),
@@ -110,3 +114,11 @@ def test_help(run):
     code, out, _ = run("--help")
     assert code == 0
     assert "--precision" in out
+
+
+def test_an_id_that_stdout_can_not_spell():
+    command = [sys.executable, "-m", "faultset_ray.app_faultset", "--nodes", "é:1:2:50", "--th", "100", "--plain"]
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False, timeout=120
+    )
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, b"\\xe9", b"")

@@ -127,26 +127,50 @@ def check_latencies(latency_ms: Floats, ids: Sequence[str] | Strings | None = No
 
 def check_lengths(**columns: Any) -> None:
     """Raise unless all columns are of one length."""
-    lengths = {name: len(column) for name, column in columns.items()}
+    lengths = {name: length(name, column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise LengthMismatchError(lengths)
+
+
+def length(name: str, column: Any) -> int:
+    """Return how many values a column has; a text, or what has no length, is no column."""
+    if not isinstance(column, str):
+        with suppress(TypeError):  # an array of no dimension has __len__ too
+            return len(column)
+    raise InputError(f"{name} is {column!r}; expected an array or a sequence of values")
 
 
 def check_threshold(threshold_ms: Any) -> float:
     """Return the threshold as a float; 0 and infinity are legal, NaN and negative ones are not."""
     if not is_number(threshold_ms):
         raise InputError(f"threshold is {threshold_ms!r}; expected a number of milliseconds")
-    if not threshold_ms >= 0:
-        raise NegativeThresholdError(float(threshold_ms))
-    return float(threshold_ms)
+    try:
+        limit = float(threshold_ms)
+    except OverflowError:
+        limit = math.inf if threshold_ms > 0 else -math.inf
+    if not limit >= 0:
+        raise NegativeThresholdError(limit)
+    if math.isinf(limit) and threshold_ms != limit:
+        raise InputError("threshold is finite but past the range of float64; infinity keeps every measured node")
+    return limit
+
+
+def check_threads(threads: Any) -> int:
+    """Return a number of threads as an int of 1 or more."""
+    if not _is_integer(threads) or threads < 1:
+        raise InputError(f"threads is {threads!r}; expected an integer of 1 or more")
+    return int(threads)
 
 
 def check_precision(precision: Any) -> int:
     """Return the geohash precision as an int of 1 to 12."""
-    whole = isinstance(precision, (int, np.integer)) and not isinstance(precision, bool)
-    if not whole or not 1 <= precision <= GEOHASH_PRECISION_MAX:
-        raise InvalidGeohashError(precision, f"a precision is an integer of 1 to {GEOHASH_PRECISION_MAX}")
+    if not _is_integer(precision) or not 1 <= precision <= GEOHASH_PRECISION_MAX:
+        raise InvalidGeohashError(precision, f"a precision is an integer of 1 to {GEOHASH_PRECISION_MAX}", "precision")
     return int(precision)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
 
 
 def frozen(column: NDArray[Any]) -> NDArray[Any]:

@@ -43,8 +43,7 @@ class Table:
         """Raise unless there are nodes, not too many, and one value of each for every node."""
         table = {"id": self.ids, "lat": self.lat, "lon": self.lon, "latency_ms": self.latency_ms}
         for field, column in table.items():
-            if isinstance(column, str) or not hasattr(column, "__len__"):
-                raise InputError(f"column {field} is {column!r}; expected an array or a sequence of values")
+            columns.length(f"column {field}", column)
         if len(self.ids) == 0:
             raise EmptyNodesError
         columns.check_lengths(**table)
@@ -68,6 +67,8 @@ def read(source: Any) -> Table:
         table = _read_file(Path(source))
     elif isinstance(source, Mapping):
         table = _from_columns(source, list(source))
+    elif hasattr(type(source), "collect"):
+        raise InputError(f"nodes are a {type(source).__name__}; collect it into a data frame first")
     elif hasattr(source, "columns"):
         table = _from_columns(source, list(source.columns))
     elif hasattr(source, "__iter__"):
@@ -182,7 +183,7 @@ def _read_jsonl(path: Path) -> Table:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
             if not isinstance(row, dict):
                 raise InvalidNodeError(len(rows), None, "row", row, "a JSON object", f"{path}, line {number}")

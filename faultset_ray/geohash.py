@@ -36,6 +36,9 @@ _VALUES[np.frombuffer(BASE32.upper().encode(), np.uint8)] = np.arange(32)
 _LETTER_SHIFTS = np.uint64(59) - np.uint64(5) * np.arange(GEOHASH_PRECISION_MAX, dtype=np.uint64)
 _PRECISION = np.uint64(15)
 """The bits of a cell that hold its precision."""
+_UNUSED = np.zeros(16, np.uint64)
+_UNUSED[1 : GEOHASH_PRECISION_MAX + 1] = [((1 << 60 - 5 * digits) - 1) << 4 for digits in range(1, 13)]
+"""By precision, the bits of a cell that are zero."""
 _COMPASS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 """(rows north, columns east) of N, NE, E, SE, S, SW, W and NW."""
 
@@ -205,7 +208,11 @@ def strings_to_cells(strings: Sequence[str] | NDArray[np.str_]) -> Cells:
     ------
     InvalidGeohashError
         At the first text that is not 1 to 12 characters of the geohash alphabet.
+    InputError
+        If ``strings`` is itself a text, or no sequence.
     """
+    if isinstance(strings, (str, bytes)) or not hasattr(strings, "__iter__") or np.ndim(strings) == 0:
+        raise InputError(f"geohashes are {strings!r}; expected a sequence of them")
     listed = strings.tolist() if isinstance(strings, np.ndarray) else list(strings)
     for text in listed:
         if not isinstance(text, str) or not 1 <= len(text) <= GEOHASH_PRECISION_MAX:
@@ -223,10 +230,28 @@ def strings_to_cells(strings: Sequence[str] | NDArray[np.str_]) -> Cells:
 
 
 def _as_cells(cells: Any) -> Cells:
-    column = np.asarray(cells) if isinstance(cells, np.ndarray) else np.array(cells, np.uint64)
+    column = np.asarray(cells) if isinstance(cells, np.ndarray) else _cells_listed(cells)
     if column.dtype != np.uint64 or column.ndim != 1:
         raise InputError(f"cells are {column.dtype}{list(column.shape)}; expected uint64 of one dimension")
     no_cell = (column & _PRECISION) - np.uint64(1) >= GEOHASH_PRECISION_MAX  # 0 wraps around
     if no_cell.any():
-        raise InvalidGeohashError(int(column[np.argmax(no_cell)]), "not a cell: its last four bits are no precision")
+        raise _no_cell(int(column[np.argmax(no_cell)]), "its last four bits are no precision")
+    stray = (column & _UNUSED[column & _PRECISION]) != 0
+    if stray.any():
+        raise _no_cell(int(column[np.argmax(stray)]), "bits past its precision are set")
     return column
+
+
+def _cells_listed(cells: Any) -> Cells:
+    if not hasattr(cells, "__iter__") or isinstance(cells, (str, bytes)):
+        raise InputError(f"cells are {cells!r}; expected uint64 of one dimension")
+    listed = list(cells)
+    for cell in listed:
+        whole = isinstance(cell, (int, np.integer)) and not isinstance(cell, (bool, np.timedelta64))
+        if not whole or not 0 <= cell < 1 << 64:
+            raise _no_cell(cell, "expected an integer of 0 to 2**64 - 1")
+    return np.array(listed, np.uint64)
+
+
+def _no_cell(cell: object, reason: str) -> InvalidGeohashError:
+    return InvalidGeohashError(cell, f"not a cell: {reason}", "cell")

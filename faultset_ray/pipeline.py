@@ -44,13 +44,16 @@ def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int =
     Raises
     ------
     EmptyNodesError, LengthMismatchError, NegativeThresholdError, InvalidNodeError
-        Checked in this order.
+        Checked in this order. An id that is no string, or an empty one, is invalid.
+    InputError
+        If ``ids`` or ``latencies`` have no length, or ``threads`` is no integer of 1 or more.
     """
-    if len(ids) == 0:
+    if columns.length("ids", ids) == 0:
         raise EmptyNodesError
     columns.check_lengths(ids=ids, latencies=latencies)
-    indices = _failover_indices(latencies, threshold, ids, threads)
-    return _pick(columns.objects(ids), indices)
+    limit, threads = columns.check_threshold(threshold), columns.check_threads(threads)
+    checked = columns.identifiers(ids)
+    return _pick(checked, _failover_indices(latencies, limit, checked, threads))
 
 
 async def failover_async(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -78,14 +81,16 @@ def failover_indices(latencies: Latencies, threshold: float, *, threads: int = 1
     ------
     EmptyNodesError, NegativeThresholdError, InvalidNodeError
         Checked in this order.
+    InputError
+        If ``latencies`` have no length, or ``threads`` is no integer of 1 or more.
     """
-    if len(latencies) == 0:
+    if columns.length("latencies", latencies) == 0:
         raise EmptyNodesError
-    return _failover_indices(latencies, threshold, None, threads)
+    limit, threads = columns.check_threshold(threshold), columns.check_threads(threads)
+    return _failover_indices(latencies, limit, None, threads)
 
 
-def _failover_indices(latencies: Latencies, threshold: float, ids: Any, threads: int) -> NDArray[np.int64]:
-    limit = columns.check_threshold(threshold)
+def _failover_indices(latencies: Latencies, limit: float, ids: Any, threads: int) -> NDArray[np.int64]:
     latency_ms = columns.numbers("latency_ms", latencies, ids)
     columns.check_latencies(latency_ms, ids)
     return select(latency_ms, limit, threads)

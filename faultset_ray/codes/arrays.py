@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from faultset_ray.errors import InputError, ShardSizeError
+from faultset_ray.errors import InputError, LimitExceeded, ShardSizeError
 from faultset_ray.kernels.gf_tables import Bytes
+from faultset_ray.limits import FORMAT_SHARDS_MAX
 
 from . import check
 from .base import Code
@@ -69,14 +70,18 @@ def decode_shards(shards: Sequence[bytes | None], k: int, m: int, size: int) -> 
     Raises
     ------
     ShardSizeError
-        If there are not k + m items, or the shards are not ceil(size / k) long.
+        If there are not k + m items (InputError: they can't be counted), or the shards are not ceil(size / k) long.
     NotEnoughShards
         If fewer than k are there.
     """
     code = _rs(k, m)
     total = _size(size)
-    if len(shards) != code.n:
-        raise ShardSizeError("number of shards", len(shards), f"{code.n}, with None for a lost one")
+    try:
+        count = len(shards)
+    except TypeError:
+        raise InputError(f"shards are a {type(shards).__name__}; expected a sequence of bytes or None") from None
+    if count != code.n:
+        raise ShardSizeError("number of shards", count, f"{code.n}, with None for a lost one")
     rows = {index: _buffer(f"shard {index}", shard) for index, shard in enumerate(shards) if shard is not None}
     length = -(-total // code.k)
     wrong = {index: row.size for index, row in rows.items() if row.size != length}
@@ -89,10 +94,17 @@ def split(data: bytes, k: int) -> Bytes:
     """Lay bytes out in k rows of ceil(len / k): uint8[k, L], zero-padded.
 
     A read-only view of ``data`` if its length is a multiple of k, else a copy.
+
+    Raises
+    ------
+    InputError
+        If k is no integer of 1 or more (LimitExceeded: above 65,535), or ``data`` no buffer of bytes.
     """
     rows = check.integer("k", k)
     if rows < 1:
         raise InputError(f"k is {rows}; expected 1 or more")
+    if rows > FORMAT_SHARDS_MAX:
+        raise LimitExceeded("k", rows, FORMAT_SHARDS_MAX)
     flat = _buffer("data", data)
     length = -(-flat.size // rows)
     if flat.size != rows * length:

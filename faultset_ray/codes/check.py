@@ -64,6 +64,8 @@ def blocks(what: str, value: Any, count: int) -> Bytes:
 
 def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int]:
     """Return rows by checked index and their common length (0 for no rows)."""
+    if not isinstance(rows, Mapping):
+        raise InputError(f"shards are a {type(rows).__name__}; expected a mapping of index to row")
     checked: dict[int, Bytes] = {}
     for key, row in rows.items():
         index = shard_index(key, n)

@@ -114,17 +114,19 @@ class DuplicateIdError(InputError):
 
 
 class InvalidGeohashError(InputError):
-    """Raised when a text is not a geohash, or a precision not one of 1 to 12."""
+    """Raised when a text is not a geohash, a number not a cell, or a precision not one of 1 to 12."""
 
     code = "invalid_geohash"
 
-    def __init__(self, value: object, reason: str) -> None:
-        super().__init__(value, reason)
+    def __init__(self, value: object, reason: str, what: str = "geohash") -> None:
+        super().__init__(value, reason, what)
         self.value = value
         self.reason = reason
+        self.what = what
+        """What the value was to be: a geohash, a cell or a precision."""
 
     def __str__(self) -> str:
-        return f"geohash {self.value!r}: {self.reason}"
+        return f"{self.what} {self.value!r}: {self.reason}"
 
 
 class InvalidCodeSpec(InputError):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import faultset_ray as fs
 from faultset_ray import codes
-from faultset_ray.errors import InputError, NotEnoughShards, ShardSizeError
+from faultset_ray.errors import InputError, LimitExceeded, NotEnoughShards, ShardSizeError
 
 
 @settings(max_examples=80, deadline=None)
@@ -55,5 +55,21 @@ def test_errors():
             fs.decode_shards(shards, 3, 2, size)
     with pytest.raises(InputError):
         fs.encode_shards("text", 3, 2)
+    for uncounted in (None, iter(shards), 5):
+        with pytest.raises(InputError, match="sequence of bytes"):
+            fs.decode_shards(uncounted, 3, 2, 5)
+    for unmapped in ([np.zeros(4, np.uint8)] * 4, None):
+        with pytest.raises(InputError, match="mapping"):
+            fs.decode_rs(unmapped, 4, 2)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc"])
+@pytest.mark.parametrize("k", [65_536, 10**12, 10**30])
+def test_split_has_a_limit(data, k):
+    with pytest.raises(LimitExceeded):
+        codes.split(data, k)
+
+
+def test_join_makes_up_no_bytes():
     with pytest.raises(ShardSizeError):
         codes.join(np.zeros((2, 2), np.uint8), 5)

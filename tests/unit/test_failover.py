@@ -49,12 +49,39 @@ def test_the_rule(call):
         (InputError, (["a"], [-1.0], True)),
         (InputError, (["a"], [-1.0], "1")),
         (InputError, (["a"], [-1.0], None)),
+        (InputError, (["a"], [1], 10**400)),
+        (InputError, (["a"], [1], 10**5000)),
+        (NegativeThresholdError, (["a"], [1], -(10**400))),
+        (InputError, (None, [1], 1)),
+        (InputError, (["a"], None, 1)),
+        (InputError, ((node for node in "a"), [1], 1)),
+        (InputError, (["a"], (latency for latency in [1]), 1)),
+        (InputError, ("a", [1], 1)),
+        (InputError, (np.array("a"), [1], 1)),
+        (InvalidNodeError, ([1, 2, 3], [1, 2, 3], 1)),
+        (InvalidNodeError, (["a", None], [1, 2], 0)),
+        (InvalidNodeError, (["a", ""], [1, 2], 0)),
+        (NegativeThresholdError, ([1], [1], -1)),
     ],
 )
 def test_what_is_refused_and_in_which_order(call, error, arguments):
     with pytest.raises(FaultsetError) as caught:
         call(*arguments)
     assert caught.type is error
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.0, None, "2"])
+def test_threads_are_a_whole_number(threads):
+    with pytest.raises(InputError, match="threads"):
+        fs.failover_indices([1.0], 1.0, threads=threads)
+    with pytest.raises(InputError, match="threads"):
+        fs.failover(["a"], [1.0], 1.0, threads=threads)
+
+
+@pytest.mark.parametrize("latencies", [None, 5.0, (1.0 for _ in range(2)), "12"])
+def test_latencies_without_a_length_are_refused(latencies):
+    with pytest.raises(InputError, match="latencies"):
+        fs.failover_indices(latencies, 1.0)
 
 
 def test_indices_are_refused_likewise():

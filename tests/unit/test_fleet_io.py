@@ -114,3 +114,9 @@ def test_on_duplicate(file):
     path = file("n.csv", "id,lat,lon,latency\na,1,2,3\na,4,5,1\n")
     assert Fleet.of(path, on_duplicate="keep").lat.tolist() == [1]
     assert Fleet.of(path, on_duplicate="min", name="edge").lat.tolist() == [4]
+
+
+def test_json_nested_too_deeply(file):
+    path = file("n.jsonl", '{"id":"a","lat":1,"lon":2,"latency":3}\n{"x":' + "[" * 100_000)
+    with pytest.raises(InputError, match="line 2"):
+        Fleet.of(path)

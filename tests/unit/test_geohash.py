@@ -124,6 +124,43 @@ def test_what_is_no_geohash_is_named(text):
     assert caught.value.value == text
 
 
+@pytest.mark.parametrize("text", ["ezs42", b"ezs42", np.array("ezs42"), None, 5])
+def test_one_text_is_no_sequence_of_geohashes(text):
+    with pytest.raises(InputError, match="sequence"):
+        geohash.strings_to_cells(text)
+
+
+@pytest.mark.parametrize("cell", [-5, 5.5, True, None, "5", 1 << 64, np.float64(5.0)])
+def test_a_listed_cell_is_an_integer_of_64_bits(cell):
+    with pytest.raises(InvalidGeohashError, match="not a cell") as caught:
+        geohash.cells_to_strings([geohash.strings_to_cells(["s"])[0], cell])
+    assert caught.value.value is cell
+
+
+@pytest.mark.parametrize("cells", [None, 5, "5"])
+def test_cells_are_a_column(cells):
+    with pytest.raises(InputError):
+        geohash.cells_to_strings(cells)
+
+
+def test_listed_cells():
+    texts = ["s0", "zzzzzzzzzzzz", "0"]
+    assert geohash.cells_to_strings(geohash.strings_to_cells(texts).tolist()).tolist() == texts
+
+
+@pytest.mark.parametrize("digits", range(1, 13))
+def test_each_bit_past_the_precision_is_zero(digits):
+    cell = int(geohash.strings_to_cells(["z" * digits])[0])
+    for bit in range(4, 64 - 5 * digits):
+        with pytest.raises(InvalidGeohashError, match="bits past its precision"):
+            geohash.precisions(np.array([cell | 1 << bit], np.uint64))
+
+
+def test_a_bad_precision_is_called_one():
+    with pytest.raises(InvalidGeohashError, match=r"^precision 13: "):
+        geohash.encode(0.0, 0.0, 13)
+
+
 @pytest.mark.parametrize("cell", [0, 13, 1 << 60])
 def test_what_is_no_cell_is_named(cell):
     cells = np.array([geohash.encode_many([0.0], [0.0], 5)[0], cell], np.uint64)

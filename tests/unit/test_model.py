@@ -248,6 +248,11 @@ def test_what_holds_no_nodes(source):
         Fleet.of(source)
 
 
+def test_a_lazy_frame_is_to_be_collected():
+    with pytest.raises(InputError, match="LazyFrame; collect it"):
+        Fleet.of(pl.DataFrame(COLUMNS, strict=False).lazy())
+
+
 def test_columns_have_one_dimension():
     with pytest.raises(InputError, match="one dimension"):
         Fleet(["a"], [1], np.ones((1, 1)), [1])

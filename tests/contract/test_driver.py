@@ -212,8 +212,9 @@ def test_lost_places(harness, driver):
 
     async def after():
         assert await driver.decode(shards) == data
-        while not (answer := await driver.survivors(threshold_ms=60.0, deadline_s=5.0)).whole:
-            assert set(answer.missing_regions) <= set(fs.geohash.geohash_cluster(nodes, 2))
+        async with asyncio.timeout(60):
+            while not (answer := await driver.survivors(threshold_ms=60.0, deadline_s=5.0)).whole:
+                assert set(answer.missing_regions) <= set(fs.geohash.geohash_cluster(nodes, 2))
         assert answer.ids.tolist() == fs.faultset(nodes, 60.0, 2)
         fewer = await driver.encode(data, "rs:2+2")
         assert {region for _, region in fewer.locations.values()} == {"south", "east"}

@@ -266,7 +266,7 @@ def test_a_terminal_of_few_letters():
     assert json.loads(out.splitlines()[-1])["size"] == 10_000
 
 
-def test_an_interrupt_ends_it_at_once_and_leaves_nothing():
+def test_an_interrupt_ends_it_at_once_and_leaves_nothing(interruptible):
     with Path("data").open("wb") as file:
         file.truncate(4 << 30)
     with process("-m", "jobs.encode", "data", "--out", "d", "--code", "rs:2+1") as encoding:

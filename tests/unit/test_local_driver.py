@@ -418,7 +418,7 @@ def test_several_threads_may_close(driver):
         assert [future.result(10) for future in [pool.submit(driver.close) for _ in range(4)]] == [None] * 4
 
 
-def test_an_interrupt_ends_the_call_and_not_the_driver():
+def test_an_interrupt_ends_the_call_and_not_the_driver(interruptible):
     main = threading.get_ident()
 
     def interrupt():

@@ -20,7 +20,7 @@ from actors.faults import ray_faults
 from actors.net import RayNet, fetch
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
-from faultset_ray.errors import BackendClosed, ClusterError, PlaceUnreachable, RemoteFailure
+from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import SPAWN_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
@@ -29,6 +29,7 @@ S = TypeVar("S", bound=Servant)
 
 _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
+_NAME_SECONDS = 0.05
 _HEAD_RESOURCE = "node:__internal_head__"
 
 
@@ -104,21 +105,15 @@ class RayBackend(RayNet):
         found = await self.find(role, name)
         if found is not None:
             return found
-        options: dict[str, Any] = {
-            "name": name,
-            "namespace": self.namespace,
-            "max_concurrency": role.concurrency,
-            "max_restarts": 0,  # a restarted constructor would have lost its state without saying so
-        }
-        if self._lasting:
-            options["lifetime"] = "detached"
-        try:
-            with ray_faults(name):
-                handle = ray.remote(role).options(**options, **self._placed(at)).remote(*args)
-        except ActorAlreadyExistsError:
-            _LOG.debug("%s was created by another at the same time", name)
-        else:
-            self._kept[name] = self._handles[name] = handle
+        deadline = asyncio.get_running_loop().time() + SPAWN_SECONDS
+        while not self._create(role, name, args, at):
+            # another made it just now, or it is dead and Ray has yet to give its name back
+            if asyncio.get_running_loop().time() > deadline:
+                raise CallTimeout(name, "spawn", SPAWN_SECONDS)
+            await asyncio.sleep(_NAME_SECONDS)
+            found = await self.find(role, name)
+            if found is not None:
+                return found
         addr: Addr[S] = Addr(name)
         try:
             check_version(name, await self.within(SPAWN_SECONDS).call(addr, Servant.version))
@@ -191,6 +186,24 @@ class RayBackend(RayNet):
         self._kept.clear()
         if self._connected:
             await asyncio.to_thread(ray.shutdown)
+
+    def _create(self, role: type[Servant], name: str, args: Sequence[Any], at: At) -> bool:
+        """Create an actor; False if its name is taken."""
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": self.namespace,
+            "max_concurrency": role.concurrency,
+            "max_restarts": 0,  # a restarted constructor would have lost its state without saying so
+        }
+        if self._lasting:
+            options["lifetime"] = "detached"
+        with ray_faults(name):
+            try:
+                handle = ray.remote(role).options(**options, **self._placed(at)).remote(*args)
+            except ActorAlreadyExistsError:
+                return False
+        self._kept[name] = self._handles[name] = handle
+        return True
 
     def _placed(self, at: At) -> dict[str, Any]:
         options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "SPREAD"}

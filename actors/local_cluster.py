@@ -11,8 +11,10 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +23,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.attach import reread_environment
+from faultset_ray.errors import ClusterUnreachable
 from faultset_ray.limits import MIB
 
 _SYSTEM_CONFIG = {
@@ -62,6 +65,19 @@ def process_tree(pid: int) -> list[int]:
     return tree
 
 
+def _running(node: Any) -> Iterator[int]:
+    """The processes of a Ray node, and theirs."""
+    for info in chain.from_iterable(node.all_processes.values()):
+        if info.process.poll() is None:
+            yield from process_tree(info.process.pid)
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # its parent's end took it along
+            os.kill(pid, signal.SIGKILL)
+
+
 class LocalCluster:
     """A head without work, and labelled nodes; a context manager.
 
@@ -73,6 +89,11 @@ class LocalCluster:
         ``FAULTSET_STORE_DIR`` for the nodes; by default stores are private and temporary.
     dashboard
         Whether the head runs the dashboard (which job submission needs).
+
+    Raises
+    ------
+    ClusterUnreachable
+        Ray did not start: on a very busy machine it takes longer than Ray waits, which is 30 s.
     """
 
     def __init__(self, nodes: Sequence[LocalNode], *, store_dir: str | None = None, dashboard: bool = False) -> None:
@@ -89,11 +110,14 @@ class LocalCluster:
                     "temp_dir": str(self._temp_dir / "ray"),
                     "include_dashboard": dashboard,
                     "object_store_memory": 512 * MIB,
-                    "_system_config": _SYSTEM_CONFIG,
+                    "_system_config": dict(_SYSTEM_CONFIG),  # Ray writes into it
                 },
             )
             for node in nodes:
                 self.add_node(node)
+        except Exception as error:  # Ray raises nothing more precise
+            self.close()
+            raise ClusterUnreachable("this machine", f"Ray did not start: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -124,11 +148,7 @@ class LocalCluster:
         raylet = self._nodes.pop(node_id)
         [info] = raylet.all_processes["raylet"]
         pids = process_tree(info.process.pid)
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # its parent's end took it along
+        _kill(pids)
         info.process.wait()
         return pids
 
@@ -137,8 +157,10 @@ class LocalCluster:
         if ray.is_initialized():
             ray.shutdown()
         if self._cluster is not None:
+            pids = [pid for node in self._cluster.list_all_nodes() for pid in _running(node)]
             self._cluster.shutdown()
             self._cluster = None
+            _kill(pids)  # agents outlive their raylet for a while, and write
         os.environ.clear()
         os.environ.update(self._environ)
         reread_environment()  # before the token is gone, which threads that end may still want

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def cluster(request, store_root, scratch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))  # workers find this suite's tasks there, and the project by its shipping
         with LocalCluster(request.module.NODES, store_dir=store_root and str(store_root)) as running:
+            directory = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent
             yield running
+        assert not directory.exists(), "a cluster takes its files along"
 
 
 @pytest.fixture(scope="module")

@@ -240,8 +240,12 @@ def test_a_private_store_is_gone_when_its_process_is_killed(tmp_path, whom):
         (path / "shards" / "some").mkdir()
         (path / "shards" / "some" / "file").write_bytes(b"x")
         (reaper,) = reapers(path)
-        status = dict(line.split(":\t", 1) for line in (reaper / "status").read_text().splitlines() if ":\t" in line)
-        assert int(status["PPid"]) != process.pid, "an orphan, out of the process tree"
+
+        def status() -> dict[str, str]:
+            return dict(line.split(":\t", 1) for line in (reaper / "status").read_text().splitlines() if ":\t" in line)
+
+        wait_until(lambda: int(status()["SigIgn"], 16) >> signal.SIGTERM - 1 & 1)  # it has begun
+        assert int(status()["PPid"]) != process.pid, "an orphan, out of the process tree"
         assert os.getsid(int(reaper.name)) not in {process.pid, os.getsid(0)}
         targets = {fd.name: str(fd.readlink()) for fd in (reaper / "fd").iterdir()}
         assert sum(target.startswith("pipe:") for target in targets.values()) == 1

@@ -5,7 +5,7 @@ State is in memory for now and dies with the coordinator, which lives on the clu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,48 +13,9 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.ranges import plan_bounds, range_of
+from faultset_ray.coordinator.directory import Directory, RangeInfo, Registered
 from faultset_ray.errors import InputError, UnknownFleet
 from faultset_ray.model import Fleet
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Directory:
-    """What drivers cache of a fleet: the node behind each handle, and the range behind each cell."""
-
-    fleet: Fleet
-    """Every node registered; the node of handle h stands at position h."""
-    cells: NDArray[np.uint64]
-    """uint64[n]: the cell of each handle."""
-    precision: int
-    bounds: NDArray[np.uint64]
-    """uint64[r]: lower bound of each range."""
-    epochs: tuple[int, ...]
-    """The current epoch of each range."""
-    rosters: tuple[int, ...]
-    """The version at which the nodes of each range were last registered."""
-    version: int
-    """Grows with every change."""
-    registered_ms: NDArray[np.int64]
-    """int64[n]: when each node was last registered."""
-
-    def range_of(self, handles: NDArray[np.uint32]) -> NDArray[np.intp]:
-        """The range that each handle belongs to."""
-        return range_of(self.bounds, self.cells[handles])
-
-    def members(self, index: int) -> NDArray[np.intp]:
-        """The handles of one range, ascending."""
-        return np.flatnonzero(range_of(self.bounds, self.cells) == index)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Registered:
-    """The answer to a registration."""
-
-    handles: NDArray[np.uint32]
-    """uint32[n], in the order of the nodes registered."""
-    touched: tuple[int, ...]
-    """Ranges that these nodes are in, or were in before."""
-    directory: Directory
 
 
 class Coordinator(Servant):
@@ -87,9 +48,9 @@ class Coordinator(Servant):
         known = self._directories.get(fleet.name)
         if known is None:
             bounds = plan_bounds(cells, ranges_max)
-            ones = (1,) * len(bounds)
+            ranges = tuple(RangeInfo(index, lower, 1, 1) for index, lower in enumerate(bounds.tolist()))
             registered_ms = np.full(len(fleet), now_ms, np.int64)
-            directory = Directory(fleet, cells, precision, bounds, ones, ones, 1, registered_ms)
+            directory = Directory(fleet, cells, precision, ranges, 1, registered_ms)
             handles = np.arange(len(fleet), dtype=np.uint32)
             registered = Registered(handles, tuple(range(len(bounds))), directory)
         else:
@@ -113,15 +74,16 @@ class Coordinator(Servant):
         """The names of the fleets that are registered."""
         return sorted(self._directories)
 
-    def succeed(self, fleet: str, index: int, epoch: int) -> Directory:
+    def succeed(self, fleet: str, range_id: int, epoch: int) -> Directory:
         """Start a new epoch of a range whose servant of ``epoch`` is gone.
 
         Of several drivers that ask, the first one is heard; all get the same new epoch.
         """
         found = self._directories[fleet]
-        if found.epochs[index] == epoch:
-            epochs = (*found.epochs[:index], epoch + 1, *found.epochs[index + 1 :])
-            found = self._directories[fleet] = replace(found, epochs=epochs, version=found.version + 1)
+        info = found.find(range_id)
+        if info is not None and info.epoch == epoch:
+            ranges = tuple(replace(each, epoch=epoch + 1) if each is info else each for each in found.ranges)
+            found = self._directories[fleet] = replace(found, ranges=ranges, version=found.version + 1)
         return found
 
 
@@ -138,8 +100,8 @@ def _merge(known: Directory, fleet: Fleet, cells: NDArray[np.uint64], now_ms: in
         return column
 
     version = known.version + 1
-    left, entered = range_of(known.bounds, known.cells[handles[~new]]), range_of(known.bounds, cells)
-    touched = tuple(np.union1d(left, entered).tolist())
+    left, entered = known.positions(handles[~new]), range_of(known.bounds, cells)
+    touched = tuple(known.ranges[position].id for position in np.union1d(left, entered).tolist())
     directory = replace(
         known,
         fleet=Fleet(
@@ -150,7 +112,7 @@ def _merge(known: Directory, fleet: Fleet, cells: NDArray[np.uint64], now_ms: in
             name=fleet.name,
         ),
         cells=merged(known.cells, cells),
-        rosters=tuple(version if index in touched else roster for index, roster in enumerate(known.rosters)),
+        ranges=tuple(replace(info, roster=version) if info.id in touched else info for info in known.ranges),
         version=version,
         registered_ms=merged(known.registered_ms, np.full(len(fleet), now_ms, np.int64)),
     )

@@ -15,7 +15,8 @@ from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.control.compose import Survivors, compose
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region, RegionPart
-from faultset_ray.coordinator.servant import Coordinator, Directory
+from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.errors import (
     CallTimeout,
@@ -52,9 +53,13 @@ class Fleets:
             Coordinator.register, given, cells, precision, await self._ranges_max(), self._backend.now_ms()
         )
         directory = self._directories[given.name] = registered.directory
-        ranges = range_of(directory.bounds, directory.cells)
+        positions = range_of(directory.bounds, directory.cells)
         await asyncio.gather(
-            *(self._load(directory, index, np.flatnonzero(ranges == index)) for index in registered.touched)
+            *(
+                self._load(directory, info, np.flatnonzero(positions == position))
+                for position, info in enumerate(directory.ranges)
+                if info.id in registered.touched
+            )
         )
         return given.with_handles(registered.handles)
 
@@ -67,19 +72,17 @@ class Fleets:
         directory = await self._directory(fleet)
         latencies, checked = _observation(directory, handles, latency_ms, ok)
 
-        async def tell(index: int, positions: NDArray[np.intp]) -> int:
-            epoch = directory.epochs[index]
-            region = _region(fleet, index, epoch)
+        async def tell(info: RangeInfo, chosen: NDArray[np.intp]) -> int:
             try:
                 return await self._backend.call(
-                    region, Region.observe, epoch, checked[positions], latencies[positions], at
+                    _region(fleet, info), Region.observe, info.epoch, checked[chosen], latencies[chosen], at
                 )
             except ClusterError as error:
-                self._lost(directory, index, error)
+                self._lost(directory, info, error)
                 return 0
 
-        parts = _split(directory.range_of(checked), np.arange(len(checked)))
-        return sum(await asyncio.gather(*(tell(index, positions) for index, positions in parts)))
+        parts = _split(directory.positions(checked), np.arange(len(checked)))
+        return sum(await asyncio.gather(*(tell(directory.ranges[position], chosen) for position, chosen in parts)))
 
     async def survivors(self, threshold_ms: float, fleet: str, deadline_s: float, *, partial: bool) -> Survivors:
         """See :meth:`AsyncDriver.survivors <faultset_ray.driver.asynchronous.AsyncDriver.survivors>`."""
@@ -94,26 +97,27 @@ class Fleets:
 
         net = self._backend.within(left_s())
 
-        async def ask(index: int, epoch: int) -> RegionPart | None:
+        async def ask(info: RangeInfo) -> RegionPart | None:
             try:
-                return await net.call(_region(fleet, index, epoch), Region.survivors, threshold)
+                return await net.call(_region(fleet, info), Region.survivors, threshold)
             except ClusterError as error:
-                self._lost(directory, index, error)
+                self._lost(directory, info, error)
                 return None
 
-        answers = await asyncio.gather(*(ask(index, epoch) for index, epoch in enumerate(directory.epochs)))
-        if any(part is not None and part.roster > directory.rosters[index] for index, part in enumerate(answers)):
+        asked = directory.ranges
+        answers = await asyncio.gather(*(ask(info) for info in asked))
+        if any(part is not None and part.roster > info.roster for info, part in zip(asked, answers, strict=True)):
             directory = await self._directory(fleet, left_s())  # another driver registered nodes just now
         parts = {
-            index: part
-            for index, part in enumerate(answers)
-            if part is not None and self._complete(directory, index, part)
+            info.id: part
+            for info, part in zip(asked, answers, strict=True)
+            if part is not None and self._complete(directory, info.id, part)
         }
-        missing = _regions_of(directory, set(range(len(answers))) - set(parts))
+        missing = _regions_of(directory, [info.id not in parts for info in directory.ranges])
         if missing and not partial:
             raise RegionTimeout(missing, len(np.unique(directory.cells)), deadline_s)
         cells, starts, handles = await self._backend.compute(compose, list(parts.values()))
-        versions = {index: (part.epoch, part.version) for index, part in parts.items()}
+        versions = {range_id: (part.epoch, part.version) for range_id, part in parts.items()}
         return Survivors(fleet, threshold, at_ms, directory.fleet.ids, cells, starts, handles, versions, missing)
 
     async def settle(self) -> None:
@@ -125,9 +129,7 @@ class Fleets:
         """End every region of the system."""
         for fleet in await self._authority.ask(Coordinator.fleets):
             directory = await self._directory(fleet)
-            await asyncio.gather(
-                *(self._backend.stop(_region(fleet, index, epoch)) for index, epoch in enumerate(directory.epochs))
-            )
+            await asyncio.gather(*(self._backend.stop(_region(fleet, info)) for info in directory.ranges))
 
     async def close(self) -> None:
         """Give up the restorations under way."""
@@ -153,50 +155,53 @@ class Fleets:
         assert cached is not None
         return cached
 
-    async def _load(self, directory: Directory, index: int, members: NDArray[np.intp]) -> None:
+    async def _load(self, directory: Directory, info: RangeInfo, members: NDArray[np.intp]) -> None:
         """Bring a range's servant up, and its nodes into it."""
-        fleet, epoch = directory.fleet, directory.epochs[index]
-        region = _region(fleet.name, index, epoch)
-        await self._backend.spawn(Region, region.name, epoch, at=At(cpus=REGION_CPUS))
+        fleet = directory.fleet
+        region = _region(fleet.name, info)
+        await self._backend.spawn(Region, region.name, info.epoch, at=At(cpus=REGION_CPUS))
         await self._backend.call(
             region,
             Region.load,
-            epoch,
-            directory.rosters[index],
+            info.epoch,
+            info.roster,
             members.astype(np.uint32),
             directory.cells[members],
             fleet.latency_ms[members],
             directory.registered_ms[members],
         )
 
-    def _complete(self, directory: Directory, index: int, part: RegionPart) -> bool:
+    def _complete(self, directory: Directory, range_id: int, part: RegionPart) -> bool:
         """Whether a range looked at all its nodes; if not (a registration was cut short), reload it."""
-        if part.roster == directory.rosters[index]:
-            return True
-        self._restore(directory, index, succeed=False)
+        info = directory.find(range_id)
+        if info is None or part.roster == info.roster:
+            return info is not None
+        self._restore(directory, info, succeed=False)
         return False
 
-    def _lost(self, directory: Directory, index: int, error: FaultsetError) -> None:
+    def _lost(self, directory: Directory, info: RangeInfo, error: FaultsetError) -> None:
         """Note that a range did not answer; where its servant is gone, begin to replace it."""
         if not isinstance(error, (PlaceUnreachable, CallTimeout, StaleEpoch)):
             raise error
-        _LOG.warning("range %d of fleet %r: %s", index, directory.fleet.name, error)
+        _LOG.warning("range %d of fleet %r: %s", info.id, directory.fleet.name, error)
         if isinstance(error, PlaceUnreachable):
-            self._restore(directory, index, succeed=True)
+            self._restore(directory, info, succeed=True)
 
-    def _restore(self, directory: Directory, index: int, *, succeed: bool) -> None:
-        key = (directory.fleet.name, index)
+    def _restore(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
+        key = (directory.fleet.name, info.id)
         if key not in self._restoring:
-            task = asyncio.ensure_future(self._restored(directory, index, succeed=succeed))
+            task = asyncio.ensure_future(self._restored(directory, info, succeed=succeed))
             self._restoring[key] = task
             task.add_done_callback(lambda done: self._restore_ended(key, done))
 
-    async def _restored(self, directory: Directory, index: int, *, succeed: bool) -> None:
+    async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
         fleet = directory.fleet.name
         if succeed:
-            directory = await self._authority.ask(Coordinator.succeed, fleet, index, directory.epochs[index])
-        await self._load(directory, index, directory.members(index))
-        _LOG.info("range %d of fleet %r is back, in epoch %d", index, fleet, directory.epochs[index])
+            directory = await self._authority.ask(Coordinator.succeed, fleet, info.id, info.epoch)
+        successor = directory.find(info.id)
+        if successor is not None:
+            await self._load(directory, successor, directory.members(info.id))
+            _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, successor.epoch)
 
     def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         del self._restoring[key]
@@ -204,8 +209,8 @@ class Fleets:
             _LOG.warning("range %d of fleet %r could not be brought back yet: %s", key[1], key[0], error)
 
 
-def _region(fleet: str, index: int, epoch: int) -> Addr[Region]:
-    return Addr(f"region/{fleet}/{index}/{epoch}")
+def _region(fleet: str, info: RangeInfo) -> Addr[Region]:
+    return Addr(f"region/{fleet}/{info.id}/{info.epoch}")
 
 
 def _split(groups: NDArray[np.intp], values: NDArray[Any]) -> Iterable[tuple[int, NDArray[Any]]]:
@@ -215,12 +220,12 @@ def _split(groups: NDArray[np.intp], values: NDArray[Any]) -> Iterable[tuple[int
     return zip(present.tolist(), np.split(values[order], begins[1:]), strict=True) if len(present) else ()
 
 
-def _regions_of(directory: Directory, ranges: set[int]) -> list[str]:
-    """The geohashes of the regions of some ranges, in Z-order."""
-    if not ranges:
+def _regions_of(directory: Directory, chosen: list[bool]) -> list[str]:
+    """The geohashes of the regions of the chosen ranges, in Z-order."""
+    if not any(chosen):
         return []
     cells = np.unique(directory.cells)
-    inside = np.isin(range_of(directory.bounds, cells), list(ranges))
+    inside = np.array(chosen)[range_of(directory.bounds, cells)]
     return [str(text) for text in cells_to_strings(cells[inside])]
 
 

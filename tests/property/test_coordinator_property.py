@@ -1,6 +1,7 @@
 """The coordinator against a dict: registrations in any order, handles for good, rosters told when they change."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import settings
@@ -48,18 +49,17 @@ class CoordinatorMachine(RuleBasedStateMachine):
 
     def check_touched(self, old, registered, ids):
         new = registered.directory
-        now = set(new.range_of(registered.handles).tolist())
+        now = {new.ranges[position].id for position in new.positions(registered.handles)}
         if old is None:
-            assert set(registered.touched) == now == set(range(len(new.bounds)))
+            assert set(registered.touched) == now == {info.id for info in new.ranges}
             return
         before = [self.handles[node_id] for node_id in ids if self.handles[node_id] < len(old.fleet)]
-        left = set(old.range_of(np.array(before, np.intp)).tolist())
+        left = {old.ranges[position].id for position in old.positions(np.array(before, np.intp))}
         assert set(registered.touched) == now | left
-        for index, (roster, roster_before) in enumerate(zip(new.rosters, old.rosters, strict=True)):
-            assert roster == (new.version if index in registered.touched else roster_before)
+        for info, before in zip(new.ranges, old.ranges, strict=True):
+            roster = new.version if info.id in registered.touched else before.roster
+            assert info == replace(before, roster=roster)
         assert new.version == old.version + 1
-        assert (new.bounds == old.bounds).all()
-        assert new.epochs == old.epochs
 
     @initialize(nodes=nodes, ranges_max=st.integers(1, 6))
     def first(self, nodes, ranges_max):
@@ -72,13 +72,13 @@ class CoordinatorMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5), back=st.integers(-1, 2))
     def succeed(self, index, back):
         old = self.directory
-        index %= len(old.bounds)
-        asked = old.epochs[index] - back
-        self.directory = self.coordinator.succeed("f", index, asked)
+        info = old.ranges[index % len(old.ranges)]
+        asked = info.epoch - back
+        self.directory = self.coordinator.succeed("f", info.id, asked)
         heard = back == 0
-        assert self.directory.epochs[index] == old.epochs[index] + heard
+        assert self.directory.find(info.id) == replace(info, epoch=info.epoch + heard)
         assert self.directory.version == old.version + heard
-        assert self.coordinator.succeed("f", index, asked).epochs == self.directory.epochs
+        assert self.coordinator.succeed("f", info.id, asked).ranges == self.directory.ranges
 
     @invariant()
     def the_directory_is_all_that_was_registered(self):
@@ -100,7 +100,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
     def ranges_hold_every_node_once(self):
         if self.directory is None:
             return
-        members = [self.directory.members(index) for index in range(len(self.directory.bounds))]
+        members = [self.directory.members(info.id) for info in self.directory.ranges]
         assert sorted(np.concatenate(members).tolist()) == list(range(len(self.directory.fleet)))
         for index, handles in enumerate(members):
             assert (np.diff(handles) > 0).all()

@@ -42,6 +42,11 @@ CALL_SECONDS: Final = 30.0
 """Default deadline of one call to a servant."""
 SPAWN_SECONDS: Final = 120.0
 """Default deadline for a servant to be placed, started and warmed."""
+CHECKPOINT_SECONDS: Final = 10.0
+"""How old the last whole checkpoint of a range may be while it is observed: measurements since are lost with its
+servant. Where a checkpoint takes long, the next one waits for twenty times as long."""
+JOURNAL_EVENTS_MAX: Final = 1 << 18
+"""Changes that a range keeps for those who watch, at least."""
 SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
 INFLIGHT_BYTES_MAX: Final = 96 * MIB

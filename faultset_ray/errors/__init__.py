@@ -12,6 +12,7 @@
     │   ├── InvalidCodeSpec
     │   ├── LimitExceeded
     │   ├── UnknownFleet
+    │   ├── UnknownNode
     │   └── UnsupportedOperation
     ├── NoSurvivorsError (ValueError)        exit 1
     ├── CodingError (ValueError)             exit 3
@@ -35,6 +36,7 @@
         ├── StoreFailure
         ├── VersionSkew
         ├── StaleEpoch
+        ├── HistoryLost
         ├── CoordinatorUnavailable
         ├── BackendClosed
         └── RemoteFailure
@@ -52,6 +54,7 @@ from faultset_ray.errors.cluster import (
     ClusterError,
     ClusterUnreachable,
     CoordinatorUnavailable,
+    HistoryLost,
     NotEnoughPlaces,
     PlaceUnreachable,
     RegionTimeout,
@@ -86,6 +89,7 @@ from faultset_ray.errors.inputs import (
     NegativeThresholdError,
     NoSurvivorsError,
     UnknownFleet,
+    UnknownNode,
     UnsupportedOperation,
 )
 
@@ -103,6 +107,7 @@ __all__ = [
     "DuplicateIdError",
     "EmptyNodesError",
     "FaultsetError",
+    "HistoryLost",
     "IncompleteShard",
     "InputError",
     "InvalidCodeSpec",
@@ -125,6 +130,7 @@ __all__ = [
     "StoreFailure",
     "StoresLost",
     "UnknownFleet",
+    "UnknownNode",
     "UnsupportedFormat",
     "UnsupportedOperation",
     "VersionSkew",

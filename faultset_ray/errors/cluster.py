@@ -170,6 +170,23 @@ class StaleEpoch(ClusterError):
         return f"{self.target} is of epoch {self.theirs}, the current epoch is {self.ours}"
 
 
+class HistoryLost(ClusterError):
+    """Raised when changes that were asked for are older than what is kept of them."""
+
+    code = "history_lost"
+
+    def __init__(self, since: int, oldest: int) -> None:
+        super().__init__(since, oldest)
+        self.since = since
+        self.oldest = oldest
+
+    def __str__(self) -> str:
+        return (
+            f"changes since version {self.since} are no longer kept, only those since {self.oldest}; ask for "
+            "survivors, and watch since the versions of that answer"
+        )
+
+
 class CoordinatorUnavailable(ClusterError):
     """Raised when a system's coordinator can't be reached."""
 

@@ -173,6 +173,23 @@ class UnknownFleet(InputError):
         return f"no fleet {self.fleet!r} is registered (there are: {listed(self.known)}); call driver.register first"
 
 
+class UnknownNode(InputError):
+    """Raised when a fleet has no node of an id."""
+
+    code = "unknown_node"
+
+    def __init__(self, node_id: str, fleet: str, unknown: int) -> None:
+        super().__init__(node_id, fleet, unknown)
+        self.node_id = node_id
+        self.fleet = fleet
+        self.unknown = unknown
+        """How many of the ids that were given are unknown."""
+
+    def __str__(self) -> str:
+        more = f", nor {self.unknown - 1:,} more of these ids" if self.unknown > 1 else ""
+        return f"fleet {self.fleet!r} has no node {self.node_id!r}{more}"
+
+
 class UnsupportedOperation(InputError):
     """Raised when a code can't do what was asked of it by construction."""
 

@@ -78,11 +78,16 @@ class Checkpoint:
         ValueError
             It is of another format.
         """
-        form, *scalars = (int(number) for number in columns["checkpoint"])
+        form, epoch, version, since, at_ms, roster, floor = columns["checkpoint"].tolist()
         if form != _FORMAT:
             raise ValueError(f"a checkpoint of format {form}; this version reads {_FORMAT}")
         return cls(
-            *scalars,
+            epoch,
+            version,
+            since,
+            at_ms,
+            roster,
+            floor,
             _below("health/", columns),
             Events.from_columns(_below("events/", columns)),
             np.asarray(columns["epochs"], np.int64),
@@ -119,10 +124,10 @@ def newest_rows(tables: Sequence[Columns]) -> Columns:
     """One table of all handles in ``tables``, each with its row in the last table that has it."""
     handles = np.concatenate([table["handle"] for table in tables])
     order = np.argsort(handles, kind="stable")
-    last = np.append(np.diff(handles[order]) != 0, True)[: len(order)]  # noqa: FBT003 - the last row is a last one
+    last = np.append(np.diff(handles[order]) != 0, True)[: len(order)]
     rows = order[last]
     return {
-        name: np.concatenate([table[name] for table in tables])[rows] if _is_column(column, tables[0]) else column
+        name: np.concatenate([table[name] for table in tables])[rows] if _is_column(column, tables[-1]) else column
         for name, column in tables[-1].items()
     }
 

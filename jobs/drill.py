@@ -23,7 +23,7 @@ from actors.local_cluster import LocalCluster, LocalNode
 from faultset_ray import codes, geohash
 from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
 from faultset_ray.columns import check_threshold
-from faultset_ray.control.compose import Survivors
+from faultset_ray.control.answer import Survivors
 from faultset_ray.datasets import azure_fleet, azure_regions
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import FaultsetError, InputError, RegionTimeout

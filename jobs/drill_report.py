@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.panel import Panel
 from rich.table import Table
 
-from faultset_ray.control.compose import Survivors
+from faultset_ray.control.answer import Survivors
 from faultset_ray.model import Fleet
 from faultset_ray.objects.shardset import ShardSet
 from jobs.output import console

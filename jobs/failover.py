@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from faultset_ray.control.compose import Survivors
+from faultset_ray.control.answer import Survivors
 from faultset_ray.driver.sync import connect
 from faultset_ray.model import Fleet
 from jobs.connecting import Address, BackendName, chosen

@@ -1,173 +1,142 @@
-"""The answers of all ranges made into one."""
+"""The answers of all ranges made into one: cells in order of first registration, and which are short of survivors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray import columns
-from faultset_ray.control.region import RegionPart
-from faultset_ray.geohash import cells_to_strings
+from faultset_ray.control.ladder import REACH, Ladder, lacking
 
-Strings = NDArray[np.object_]
+Cells = NDArray[np.uint64]
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Handles = NDArray[np.uint32]
 
 
-class Survivors:
-    """Who can be trusted, and what is not known: one answer about one fleet, immutable.
+class Rest(NamedTuple):
+    """What the flagged regions of a range have besides survivors; see :func:`~faultset_ray.control.ladder.rest_of`."""
 
-    All arrays are read-only; lists and mappings are made anew each time they are asked for.
+    counts: Counts
+    """int64[g]: how many of each cell; 0 where it is not flagged."""
+    handles: Handles
+    """uint32[sum(counts)]: neither survivors nor drained, cell after cell, each the least bad first."""
 
-    Attributes
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionPart:
+    """One range's answer: its cells in order of first registration, each with its survivors."""
+
+    epoch: int
+    version: int
+    """Grows with every change of the range's state."""
+    roster: int
+    """Which roster of nodes this answer is about; see :meth:`Region.load <faultset_ray.control.region.Region.load>`."""
+    cells: Cells
+    """uint64[g]"""
+    first: Handles
+    """uint32[g]: the first node of each cell."""
+    counts: Counts
+    """int64[g]: how many nodes of each cell survive."""
+    handles: Handles
+    """uint32[sum(counts)]: the survivors, cell after cell, each ascending by latency."""
+    flagged: Flags | None = None
+    """bool[g]: see :func:`~faultset_ray.control.ladder.flag_regions`; None for none."""
+    rest: Rest | None = None
+    """Where the policy knows panic."""
+    frozen_until_ms: int | None = None
+    """Until when ejections are frozen, if they are."""
+
+
+class Shortage(NamedTuple):
+    """The flagged regions of an answer."""
+
+    groups: NDArray[np.intp]
+    """intp[f]: which they are, ascending."""
+    own: Counts
+    """int64[f]: survivors of their own."""
+    panic: Flags
+    """bool[f]: the ladder does not find enough, so all their nodes are named."""
+
+
+class Composed(NamedTuple):
+    """All parts as one."""
+
+    cells: Cells
+    """uint64[g]"""
+    starts: Counts
+    """int64[g + 1]: where each cell's nodes begin in ``handles``."""
+    handles: Handles
+    """uint32[s]: in each cell the survivors; in panic then all others that are not drained."""
+    shortage: Shortage | None = None
+    """None where no region is flagged."""
+    frozen_until_ms: int | None = None
+
+
+def compose(parts: Sequence[RegionPart], policy: Any = None) -> Composed:
+    """Put the cells of all parts into order of first registration, and see where panic is.
+
+    Parameters
     ----------
-    fleet : str
-    threshold_ms : float
-    at_ms : int
-        When the question was asked.
-    handles : uint32[s]
-        The survivors: regions in order of first registration, each ascending by latency.
-    versions : mapping of range to (epoch, version)
-        Which state of each range that answered this is.
-    missing_regions : list of str
-        Geohashes of the regions that did not answer in time. Their nodes are neither survivors nor dead.
-    empty_regions : list of str
-        Geohashes of the regions that answered, where no node survives.
-    """
-
-    fleet: str
-    threshold_ms: float
-    at_ms: int
-    handles: NDArray[np.uint32]
-    _versions: dict[int, tuple[int, int]]
-    _missing: tuple[str, ...]
-    _all_ids: Strings
-    _cells: NDArray[np.uint64]
-    _starts: NDArray[np.int64]
-
-    def __init__(
-        self,
-        fleet: str,
-        threshold_ms: float,
-        at_ms: int,
-        ids: Strings,
-        cells: NDArray[np.uint64],
-        starts: NDArray[np.int64],
-        handles: NDArray[np.uint32],
-        versions: Mapping[int, tuple[int, int]],
-        missing_regions: list[str],
-    ) -> None:
-        self.__setstate__(
-            {
-                "fleet": fleet,
-                "threshold_ms": threshold_ms,
-                "at_ms": at_ms,
-                "handles": handles,
-                "_versions": dict(versions),
-                "_missing": tuple(missing_regions),
-                "_all_ids": ids,
-                "_cells": cells,
-                "_starts": starts,
-            }
-        )
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"Survivors are immutable; {name} can't be set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"Survivors are immutable; {name} can't be deleted")
-
-    @cached_property
-    def ids(self) -> Strings:
-        """object[s] of str: the survivors' ids, in the order of ``faultset()`` on registration order."""
-        ids = self._all_ids[self.handles]
-        ids.flags.writeable = False
-        return ids
-
-    @cached_property
-    def by_region(self) -> Mapping[str, Strings]:
-        """Survivors' ids by region (geohash), for regions that have any; made as it is looked at."""
-        return _ByRegion(self)
-
-    @property
-    def versions(self) -> dict[int, tuple[int, int]]:
-        """See the class."""
-        return dict(self._versions)
-
-    @property
-    def missing_regions(self) -> list[str]:
-        """See the class."""
-        return list(self._missing)
-
-    @property
-    def empty_regions(self) -> list[str]:
-        """See the class."""
-        return [str(text) for text in cells_to_strings(self._cells[np.diff(self._starts) == 0])]
-
-    @property
-    def whole(self) -> bool:
-        """Whether every region answered."""
-        return not self._missing
-
-    def __len__(self) -> int:
-        return len(self.handles)
-
-    def __repr__(self) -> str:
-        missing = f", {len(self._missing)} regions missing" if self._missing else ""
-        return f"Survivors({self.fleet!r}, {len(self):,} of threshold {self.threshold_ms:g} ms{missing})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Only the survivors' own ids travel, not the fleet's."""
-        state = {**self.__dict__, "ids": self.ids, "_all_ids": None}
-        state.pop("by_region", None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Fill the instance; an array that came by an older pickle protocol is writable, and is not kept so."""
-        for name, value in state.items():
-            self.__dict__[name] = columns.frozen(value) if isinstance(value, np.ndarray) else value
-
-
-class _ByRegion(Mapping[str, Strings]):
-    def __init__(self, survivors: Survivors) -> None:
-        self._survivors = survivors
-        occupied = np.flatnonzero(np.diff(survivors._starts))  # noqa: SLF001 - one value in two classes
-        names = cells_to_strings(survivors._cells[occupied])  # noqa: SLF001
-        self._groups = {str(name): int(group) for name, group in zip(names, occupied, strict=True)}
-
-    def __getitem__(self, region: str) -> Strings:
-        group = self._groups[region]
-        starts = self._survivors._starts  # noqa: SLF001
-        return self._survivors.ids[starts[group] : starts[group + 1]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._groups)
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-
-def compose(parts: Sequence[RegionPart]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint32]]:
-    """Put the cells of all parts into order of first registration.
-
-    Returns
-    -------
-    cells : uint64[g]
-    starts : int64[g + 1]
-        Where each cell's survivors begin in ``handles``.
-    handles : uint32[s]
+    parts
+        Of distinct ranges.
+    policy
+        Under which they were made; None for the plain rule, which knows neither need nor panic.
     """
     if not parts:
-        return np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32)
-    cells = np.concatenate([part.cells for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
+        return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))
+    own = np.concatenate([part.counts for part in parts])
     handles = np.concatenate([part.handles for part in parts])
     order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable")
-    begins = (np.cumsum(counts) - counts)[order]
-    counts = counts[order]
+    cells = np.concatenate([part.cells for part in parts])[order]
+    begins, own = (np.cumsum(own) - own)[order], own[order]
+    frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
+    flagged = _flagged(parts, order)
+    shortage = None if policy is None or not flagged.size else _shortage(cells, own, flagged, policy)
+    if shortage is None or not shortage.panic.any():
+        starts, handles = _gather(handles, begins, own)
+        return Composed(cells, starts, handles, shortage, frozen_until_ms)
+    rest_counts, rest = _rest(parts)
+    rest_begins = (np.cumsum(rest_counts) - rest_counts + len(handles))[order]
+    named = np.zeros_like(own)
+    panicking = shortage.groups[shortage.panic]
+    named[panicking] = rest_counts[order][panicking]
+    starts, handles = _gather(  # two segments a cell: survivors, and what is named besides
+        np.concatenate([handles, rest]),
+        np.column_stack([begins, rest_begins]).ravel(),
+        np.column_stack([own, named]).ravel(),
+    )
+    return Composed(cells, starts[::2], handles, shortage, frozen_until_ms)
+
+
+def _gather(pool: Handles, begins: Counts, counts: Counts) -> tuple[Counts, Handles]:
+    """Put the segments of ``pool`` one after the other: where each starts then, and all of them."""
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    gather = np.arange(len(handles)) + np.repeat(begins - starts[:-1], counts)
-    return cells[order], starts, handles[gather]
+    return starts, pool[np.arange(starts[-1]) + np.repeat(begins - starts[:-1], counts)]
+
+
+def _flagged(parts: Sequence[RegionPart], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Flagged groups, ascending."""
+    if all(part.flagged is None for part in parts):
+        return np.empty(0, np.intp)
+    flags = [np.zeros(len(part.cells), np.bool_) if part.flagged is None else part.flagged for part in parts]
+    return np.flatnonzero(np.concatenate(flags)[order])
+
+
+def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
+    counts = [np.zeros(len(part.cells), np.int64) if part.rest is None else part.rest.counts for part in parts]
+    handles = [part.rest.handles for part in parts if part.rest is not None]
+    return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
+
+
+def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], policy: Any) -> Shortage:
+    theirs = own[flagged]
+    panic = np.zeros(len(flagged), np.bool_)
+    if policy.panic == "all":
+        ladder = Ladder(cells, own, policy.survivors_min, REACH[policy.fallback])
+        panic = ladder.found(cells[flagged], theirs) < lacking(theirs, policy.survivors_min)
+    return Shortage(flagged, theirs, panic)

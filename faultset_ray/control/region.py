@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
+from faultset_ray.control.compose import RegionPart
 from faultset_ray.errors import StaleEpoch
 from faultset_ray.kernels.group import group_cells
 from faultset_ray.kernels.select import select_grouped
 
 Handles = NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RegionPart:
-    """One range's answer: its cells in order of first registration, each with its survivors."""
-
-    epoch: int
-    version: int
-    """Grows with every change of the range's state, within one epoch."""
-    roster: int
-    """Which roster of nodes this answer is about; see :meth:`Region.load`."""
-    cells: NDArray[np.uint64]
-    """uint64[g]"""
-    first: Handles
-    """uint32[g]: the first node of each cell."""
-    counts: NDArray[np.int64]
-    """int64[g]: how many nodes of each cell survive."""
-    handles: Handles
-    """uint32[sum(counts)]: the survivors, cell after cell, each ascending by latency."""
 
 
 class Region(Servant):

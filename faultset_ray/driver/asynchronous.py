@@ -12,7 +12,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
-from faultset_ray.control.compose import Survivors
+from faultset_ray.control.answer import Survivors
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.backends import load
 from faultset_ray.driver.fleets import Fleets

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray import columns
 from faultset_ray.backend.protocol import Addr, At, Backend
-from faultset_ray.control.compose import Survivors, compose
+from faultset_ray.control.answer import Survivors
+from faultset_ray.control.compose import RegionPart, compose
 from faultset_ray.control.ranges import range_of
-from faultset_ray.control.region import Region, RegionPart
+from faultset_ray.control.region import Region
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -116,9 +117,9 @@ class Fleets:
         missing = _regions_of(directory, [info.id not in parts for info in directory.ranges])
         if missing and not partial:
             raise RegionTimeout(missing, len(np.unique(directory.cells)), deadline_s)
-        cells, starts, handles = await self._backend.compute(compose, list(parts.values()))
+        composed = await self._backend.compute(compose, list(parts.values()))
         versions = {range_id: (part.epoch, part.version) for range_id, part in parts.items()}
-        return Survivors(fleet, threshold, at_ms, directory.fleet.ids, cells, starts, handles, versions, missing)
+        return Survivors(fleet, threshold, at_ms, directory.fleet.ids, composed, versions, missing)
 
     async def settle(self) -> None:
         """Wait until the restorations under way have ended."""

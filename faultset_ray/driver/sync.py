@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
-from faultset_ray.control.compose import Survivors
+from faultset_ray.control.answer import Survivors
 from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, open_backend, system_name
 from faultset_ray.driver.shards import bind
 from faultset_ray.errors import BackendClosed

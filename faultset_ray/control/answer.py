@@ -1,0 +1,285 @@
+"""The answer about one fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray import columns
+from faultset_ray.control.compose import Composed, Shortage
+from faultset_ray.control.ladder import REACH, Ladder, Tier
+from faultset_ray.geohash import cells_to_strings
+
+Strings = NDArray[np.object_]
+Tiers = NDArray[np.uint8]
+
+
+class Survivors:
+    """Who can be trusted, and what is not known: one answer about one fleet, immutable.
+
+    All arrays are read-only; lists and mappings are made anew each time they are asked for.
+
+    Attributes
+    ----------
+    fleet : str
+    threshold_ms : float
+    at_ms : int
+        When the question was asked.
+    handles : uint32[s]
+        The survivors: regions in order of first registration, each ascending by latency. In a region in
+        panic the rest of its nodes follow.
+    versions : mapping of range to (epoch, version)
+        Which state of each range that answered this is.
+    missing_regions : list of str
+        Geohashes of the regions that did not answer in time. Their nodes are neither survivors nor dead.
+    missing_age_ms : mapping of str to int or None
+        For each missing region, how old is what was last saved of it; None where nothing was.
+    empty_regions : list of str
+        Geohashes of the regions that answered, where no node survives.
+    policy : Policy or None
+        Under which nodes survive; None for the plain rule at ``threshold_ms``.
+    short : mapping of str to (have, need)
+        Regions below the policy's ``survivors_min``, or not yet well above it again: their own survivors,
+        and the need. These borrow, as far as the policy's ``fallback`` goes.
+    panic : mapping of str to str
+        Regions for which the fallback found too few: all their nodes are named, and here is why.
+    frozen_until_ms : int or None
+        Until when ejections are frozen; None if they are not.
+    """
+
+    fleet: str
+    threshold_ms: float
+    at_ms: int
+    handles: NDArray[np.uint32]
+    policy: Any
+    frozen_until_ms: int | None
+    _versions: dict[int, tuple[int, int]]
+    _missing: tuple[str, ...]
+    _ages: dict[str, int | None]
+    _all_ids: Strings | None
+    _cells: NDArray[np.uint64]
+    _starts: NDArray[np.int64]
+    _shortage: Shortage | None
+
+    def __init__(
+        self,
+        fleet: str,
+        threshold_ms: float,
+        at_ms: int,
+        ids: Strings,
+        composed: Composed,
+        versions: Mapping[int, tuple[int, int]],
+        missing_regions: list[str],
+        *,
+        policy: Any = None,
+        missing_age_ms: Mapping[str, int | None] | None = None,
+    ) -> None:
+        self.__setstate__(
+            {
+                "fleet": fleet,
+                "threshold_ms": threshold_ms,
+                "at_ms": at_ms,
+                "handles": composed.handles,
+                "policy": policy,
+                "frozen_until_ms": composed.frozen_until_ms,
+                "_versions": dict(versions),
+                "_missing": tuple(missing_regions),
+                "_ages": dict(missing_age_ms or {}),
+                "_all_ids": ids,
+                "_cells": composed.cells,
+                "_starts": composed.starts,
+                "_shortage": composed.shortage,
+            }
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Survivors are immutable; {name} can't be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Survivors are immutable; {name} can't be deleted")
+
+    @cached_property
+    def ids(self) -> Strings:
+        """object[s] of str: the survivors' ids, in the order of ``faultset()`` on registration order."""
+        assert self._all_ids is not None
+        ids = self._all_ids[self.handles]
+        ids.flags.writeable = False
+        return ids
+
+    @cached_property
+    def tiers(self) -> Tiers:
+        """uint8[s]: the :class:`~faultset_ray.control.ladder.Tier` of each: own, or named in panic."""
+        tiers = np.zeros(len(self), np.uint8)
+        if self._shortage is not None and self._shortage.panic.any():
+            named_from = np.repeat(self._starts[:-1] + self._own, np.diff(self._starts))
+            tiers[np.arange(len(self)) >= named_from] = Tier.PANIC
+        tiers.flags.writeable = False
+        return tiers
+
+    @cached_property
+    def by_region(self) -> Mapping[str, Strings]:
+        """Ids by region (geohash), for regions that have any: own survivors, then borrowed, then those named in panic.
+
+        Made as it is looked at: what a region borrows is found when it is asked for.
+        """
+        return _ByRegion(self)
+
+    def tiers_of(self, region: str) -> Tiers:
+        """Return uint8[m], the :class:`~faultset_ray.control.ladder.Tier` of each id in ``by_region[region]``.
+
+        Raises
+        ------
+        KeyError
+            The region has no id.
+        """
+        by_region = self.by_region
+        assert isinstance(by_region, _ByRegion)
+        return by_region.resolve(region)[1]
+
+    @property
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """See the class."""
+        return dict(self._versions)
+
+    @property
+    def missing_regions(self) -> list[str]:
+        """See the class."""
+        return list(self._missing)
+
+    @property
+    def missing_age_ms(self) -> dict[str, int | None]:
+        """See the class."""
+        return {region: self._ages.get(region) for region in self._missing}
+
+    @property
+    def empty_regions(self) -> list[str]:
+        """See the class."""
+        return [str(text) for text in cells_to_strings(self._cells[self._own == 0])]
+
+    @property
+    def short(self) -> dict[str, tuple[int, int]]:
+        """See the class."""
+        if self._shortage is None:
+            return {}
+        assert self.policy is not None
+        regions = cells_to_strings(self._cells[self._shortage.groups]).tolist()
+        return {
+            region: (own, self.policy.survivors_min)
+            for region, own in zip(regions, self._shortage.own.tolist(), strict=True)
+        }
+
+    @property
+    def panic(self) -> dict[str, str]:
+        """See the class."""
+        if self._shortage is None or not self._shortage.panic.any():
+            return {}
+        assert self.policy is not None
+        cells = self._cells[self._shortage.groups[self._shortage.panic]]
+        own = self._shortage.own[self._shortage.panic]
+        found = self._ladder.found(cells, own)
+        columns_ = (cells_to_strings(cells).tolist(), own.tolist(), found.tolist())
+        return {region: _reason(self.policy, *counts) for region, *counts in zip(*columns_, strict=True)}
+
+    @property
+    def whole(self) -> bool:
+        """Whether every region answered."""
+        return not self._missing
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    def __repr__(self) -> str:
+        missing = f", {len(self._missing)} regions missing" if self._missing else ""
+        panic = 0 if self._shortage is None else int(self._shortage.panic.sum())
+        panicking = f", {panic} regions in panic" if panic else ""
+        return f"Survivors({self.fleet!r}, {len(self):,} of threshold {self.threshold_ms:g} ms{missing}{panicking})"
+
+    @cached_property
+    def _own(self) -> NDArray[np.int64]:
+        """int64[g]: survivors of each region, without what is named in panic."""
+        own = np.diff(self._starts)
+        if self._shortage is not None:
+            own[self._shortage.groups] = self._shortage.own
+        return own
+
+    @cached_property
+    def _ladder(self) -> Ladder:
+        assert self.policy is not None
+        return Ladder(self._cells, self._own, self.policy.survivors_min, REACH[self.policy.fallback])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only the survivors' own ids travel, as one text if they can, not the fleet's."""
+        state = {name: self.__dict__[name] for name in Survivors.__annotations__}
+        listed = self.ids.tolist()
+        text = "\n".join(listed)
+        return {**state, "_all_ids": None, "ids": text if text.count("\n") == len(listed) - 1 else listed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Fill the instance; an array that came by an older pickle protocol is writable, and is not kept so."""
+        for name, value in state.items():
+            self.__dict__[name] = _frozen(name, value)
+
+
+def _frozen(name: str, value: Any) -> Any:
+    if name == "ids":
+        value = columns.objects(value.split("\n") if isinstance(value, str) else value)
+        value.flags.writeable = False
+    elif isinstance(value, Shortage):
+        value = Shortage(*map(columns.frozen, value))
+    elif isinstance(value, np.ndarray):
+        value = columns.frozen(value)
+    return value
+
+
+def _reason(policy: Any, own: int, found: int) -> str:
+    recovering = "" if own < policy.survivors_min else ", and it is not well above its need yet"
+    return f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}{recovering}"
+
+
+class _ByRegion(Mapping[str, Strings]):
+    def __init__(self, survivors: Survivors) -> None:
+        self._survivors = survivors
+        self._borrowing: dict[int, int] = {}
+        """Own survivors of each flagged group."""
+        some = np.diff(survivors._starts) > 0  # noqa: SLF001 - one value in two classes
+        if (shortage := survivors._shortage) is not None:  # noqa: SLF001
+            found = survivors._ladder.found(survivors._cells[shortage.groups], shortage.own)  # noqa: SLF001
+            some[shortage.groups] |= found > 0
+            self._borrowing = dict(zip(shortage.groups.tolist(), shortage.own.tolist(), strict=True))
+        occupied = np.flatnonzero(some)
+        names = cells_to_strings(survivors._cells[occupied])  # noqa: SLF001
+        self._groups = {str(name): int(group) for name, group in zip(names, occupied, strict=True)}
+        self._resolved: dict[str, tuple[Strings, Tiers]] = {}
+
+    def __getitem__(self, region: str) -> Strings:
+        return self.resolve(region)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def resolve(self, region: str) -> tuple[Strings, Tiers]:
+        """Ids of a region, and their tiers."""
+        if (known := self._resolved.get(region)) is not None:
+            return known
+        answer, group = self._survivors, self._groups[region]
+        begin, end = answer._starts[group : group + 2].tolist()  # noqa: SLF001
+        if group not in self._borrowing:
+            return answer.ids[begin:end], answer.tiers[begin:end]
+        own = self._borrowing[group]
+        loan = answer._ladder.borrow(answer._cells[group], own)  # noqa: SLF001
+        firsts = answer._starts[loan.groups]  # noqa: SLF001
+        lent = [answer.ids[first : first + count] for first, count in zip(firsts, loan.counts, strict=True)]
+        ids = np.concatenate([answer.ids[begin : begin + own], *lent, answer.ids[begin + own : end]])
+        tiers = np.repeat(
+            np.array([Tier.OWN, *loan.tiers, Tier.PANIC], np.uint8), [own, *loan.counts, end - begin - own]
+        )
+        ids.flags.writeable = tiers.flags.writeable = False
+        self._resolved[region] = ids, tiers
+        return ids, tiers

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from faultset_ray.codes.arrays import encode_rs as encode_rs
     from faultset_ray.codes.arrays import encode_shards as encode_shards
     from faultset_ray.control.answer import Survivors as Survivors
+    from faultset_ray.control.policy import Policy as Policy
     from faultset_ray.driver.asynchronous import AsyncDriver as AsyncDriver
     from faultset_ray.driver.asynchronous import connect_async as connect_async
     from faultset_ray.driver.sync import Driver as Driver
@@ -47,6 +48,7 @@ _HOME = {
     "Node": "model",
     "Fleet": "model",
     "Survivors": "control.answer",
+    "Policy": "control.policy",
     "ShardSet": "objects.shardset",
     "failover": "pipeline",
     "failover_async": "pipeline",

@@ -157,19 +157,20 @@ def check_threshold(threshold_ms: Any) -> float:
 
 def check_threads(threads: Any) -> int:
     """Return a number of threads as an int of 1 or more."""
-    if not _is_integer(threads) or threads < 1:
+    if not is_integer(threads) or threads < 1:
         raise InputError(f"threads is {threads!r}; expected an integer of 1 or more")
     return int(threads)
 
 
 def check_precision(precision: Any) -> int:
     """Return the geohash precision as an int of 1 to 12."""
-    if not _is_integer(precision) or not 1 <= precision <= GEOHASH_PRECISION_MAX:
+    if not is_integer(precision) or not 1 <= precision <= GEOHASH_PRECISION_MAX:
         raise InvalidGeohashError(precision, f"a precision is an integer of 1 to {GEOHASH_PRECISION_MAX}", "precision")
     return int(precision)
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Tell whether a value is a whole number; booleans are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
 
 

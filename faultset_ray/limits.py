@@ -13,6 +13,17 @@ GEOHASH_PRECISION_MAX: Final = 12
 FLEET_NODES_MAX: Final = 1 << 32
 """Handles are dense uint32."""
 
+# Decisions
+SAMPLES_WINDOW_MAX: Final = 32
+"""Samples that a node's window can remember: one bit each."""
+LATENCY_MS_MAX: Final = 3_600_000.0
+"""What longer latencies count as in ewma and peak, so that an infinite one is forgotten in the end."""
+SKETCH_MS_MIN: Final = 0.5
+SKETCH_MS_MAX: Final = 32_768.0
+"""Thresholds that the sketch behind p95 can tell apart."""
+HOLD_SECONDS_MAX: Final = 31_536_000.0
+"""A year: the longest hold-down, TTL and half-life."""
+
 # Codes
 CODE_SHARDS_MAX: Final = 255
 """n in GF(2^8) for Cauchy constructions with a spare point."""

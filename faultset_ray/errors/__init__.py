@@ -9,6 +9,8 @@
     │   ├── InvalidNodeError
     │   ├── DuplicateIdError
     │   ├── InvalidGeohashError
+    │   ├── InvalidPolicy
+    │   ├── UnknownPolicyField
     │   ├── InvalidCodeSpec
     │   ├── LimitExceeded
     │   ├── UnknownFleet
@@ -83,6 +85,7 @@ from faultset_ray.errors.inputs import (
     InvalidCodeSpec,
     InvalidGeohashError,
     InvalidNodeError,
+    InvalidPolicy,
     LengthMismatchError,
     LimitExceeded,
     MissingColumnError,
@@ -90,6 +93,7 @@ from faultset_ray.errors.inputs import (
     NoSurvivorsError,
     UnknownFleet,
     UnknownNode,
+    UnknownPolicyField,
     UnsupportedOperation,
 )
 
@@ -113,6 +117,7 @@ __all__ = [
     "InvalidCodeSpec",
     "InvalidGeohashError",
     "InvalidNodeError",
+    "InvalidPolicy",
     "InvalidShardIndex",
     "LengthMismatchError",
     "LimitExceeded",
@@ -131,6 +136,7 @@ __all__ = [
     "StoresLost",
     "UnknownFleet",
     "UnknownNode",
+    "UnknownPolicyField",
     "UnsupportedFormat",
     "UnsupportedOperation",
     "VersionSkew",

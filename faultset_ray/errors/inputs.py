@@ -129,6 +129,39 @@ class InvalidGeohashError(InputError):
         return f"{self.what} {self.value!r}: {self.reason}"
 
 
+class InvalidPolicy(InputError):
+    """Raised when a field of a policy has a value that it can't have."""
+
+    code = "invalid_policy"
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(field, value, expected)
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"policy: {self.field} is {self.value!r}; expected {self.expected}"
+
+
+class UnknownPolicyField(InputError):
+    """Raised when a policy is given something that is no field of one."""
+
+    code = "unknown_policy_field"
+
+    def __init__(self, field: str, nearest: str, known: Iterable[str], where: str = "policy") -> None:
+        known = list(known)
+        super().__init__(field, nearest, known, where)
+        self.field = field
+        self.nearest = nearest
+        self.known = known
+        self.where = where
+
+    def __str__(self) -> str:
+        there_are = f"there are: {', '.join(self.known)}"
+        return f"{self.where} has no field {self.field!r}; did you mean {self.nearest!r}? ({there_are})"
+
+
 class InvalidCodeSpec(InputError):
     """Raised when a code's specification (``rs:10+4``) can't be understood or built."""
 

@@ -1,0 +1,87 @@
+"""Why a node is what it is, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from faultset_ray.control.health import Health, evidence
+from faultset_ray.control.policy import Rules
+from faultset_ray.control.states import Blocked, Mark, Rule, State
+from faultset_ray.kernels.judge import popcount
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known and decided about one node. Enumerations have stable labels, see ``to_dict``."""
+
+    id: str
+    handle: int
+    region: str
+    state: State
+    survives: bool
+    rule: Rule
+    """Why: it says what ``value`` and ``threshold`` are."""
+    value: float | None
+    threshold: float | None
+    since_ms: int
+    """When the state was entered."""
+    until_ms: int | None
+    """Until when an ejected node is held at least."""
+    blocked_by: Blocked
+    mark: Mark
+    bad: int
+    """Bad ones of the samples in the window."""
+    good: int
+    """Good samples in a row."""
+    failures: int
+    """Failed samples in a row."""
+    last_latency_ms: float | None
+    last_ms: int | None
+    """When the last sample was taken."""
+    ejections: int
+    tier: int | None = None
+    """How the node came into its region's answer, 0 for its own; None where it is not in it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, enumerations by their labels."""
+        return {
+            name: value.label if isinstance(value, (State, Rule, Blocked, Mark)) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, region: str) -> Verdict:
+    """Make the verdict on one slot from its columns."""
+    value, threshold = evidence(health, np.array([slot], np.int64), rules, now_ms)
+    state, mark = State(health.state[slot]), Mark(health.mark[slot])
+    survives = mark != Mark.DRAIN and (mark == Mark.PIN or state in {State.HEALTHY, State.SUSPECT})
+    rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED}.get(mark, Rule(health.rule[slot]))
+    held = state == State.EJECTED and now_ms < health.until_ms[slot]
+    waits = held and health.good[slot] >= rules.good
+    return Verdict(
+        id=node_id,
+        handle=int(health.handles[slot]),
+        region=region,
+        state=state,
+        survives=survives,
+        rule=rule,
+        value=_number(value[0]),
+        threshold=_number(threshold[0]),
+        since_ms=int(health.since_ms[slot]),
+        until_ms=int(health.until_ms[slot]) if held else None,
+        blocked_by=Blocked.HOLD if waits else Blocked(health.blocked[slot]),
+        mark=mark,
+        bad=int(popcount(int(health.window[slot]) & rules.window_mask)),
+        good=int(health.good[slot]),
+        failures=int(health.failures[slot]),
+        last_latency_ms=_number(health.last[slot]),
+        last_ms=None if health.last_ms[slot] < 0 else int(health.last_ms[slot]),
+        ejections=int(health.ejections[slot]),
+    )
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,491 @@
+"""What is known about the nodes of a range, in columns, and the decisions made from it: no clock, no I/O.
+
+``absorb`` takes samples in, ``decide`` moves every node's state by one step. Both work in place on a
+:class:`Health` that belongs to the caller alone; on a copy they are a dry run, in a loop a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.control.policy import STATISTICS, Rules
+from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.errors import InputError
+from faultset_ray.kernels import health as kernels
+from faultset_ray.kernels import judge
+from faultset_ray.kernels.group import Groups, group_cells
+from faultset_ray.kernels.health import NEVER, SKETCH_BUCKETS
+from faultset_ray.kernels.select import select_grouped
+
+Slots = NDArray[np.int64]
+
+COLUMNS: Mapping[str, tuple[type[np.generic], float]] = {
+    "handles": (np.uint32, 0),
+    "cells": (np.uint64, 0),
+    "last": (np.float64, np.nan),
+    "ewma": (np.float64, np.nan),
+    "weight": (np.float64, 0),
+    "peak": (np.float64, np.nan),
+    "last_ms": (np.int64, NEVER),
+    "measured_ms": (np.int64, NEVER),
+    "window": (np.uint32, 0),
+    "good": (np.uint16, 0),
+    "failures": (np.uint16, 0),
+    "state": (np.uint8, State.UNKNOWN),
+    "mark": (np.uint8, Mark.NONE),
+    "rule": (np.uint8, Rule.NEVER_MEASURED),
+    "blocked": (np.uint8, 0),
+    "since_ms": (np.int64, 0),
+    "until_ms": (np.int64, 0),
+    "ejections": (np.uint8, 0),
+}
+"""Type of each column, and its value for a node of which nothing is known."""
+FORMAT = 1
+"""Of :meth:`Health.to_columns`."""
+
+
+class Changes(NamedTuple):
+    """Nodes whose state or mark changed, ascending by handle; arrays of equal length."""
+
+    handles: NDArray[np.uint32]
+    before: NDArray[np.uint8]
+    """:class:`~faultset_ray.control.states.State` before and after; equal where only the mark changed."""
+    after: NDArray[np.uint8]
+    rule: NDArray[np.uint8]
+    """:class:`~faultset_ray.control.states.Rule`: why; it says what ``value`` and ``threshold`` are."""
+    value: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+
+class Health:
+    """Columns of the nodes of one range, ascending by handle; a slot is a position in them.
+
+    Attributes
+    ----------
+    handles, cells : uint32[n], uint64[n]
+    last : float64[n]
+        The last latency in ms that was measured; NaN where none was.
+    ewma, weight, peak : float64[n]
+        Mean of the latencies weighted by age, the sum of these weights, and the decaying maximum.
+    last_ms, measured_ms : int64[n]
+        When the last sample was taken, and the last that did not fail; -1 for never.
+    window : uint32[n]
+        The last 32 samples, the newest in bit 0, 1 for a bad one.
+    good, failures : uint16[n]
+        Good samples in a row, failed samples in a row; they stop at 65,535.
+    state, mark, rule, blocked : uint8[n]
+        See :mod:`faultset_ray.control.states`.
+    since_ms, until_ms : int64[n]
+        When the state was entered; until when it is held, 0 for no hold-down.
+    ejections : uint8[n]
+        Those that count for the hold-down.
+    sketch : uint8[n, 72] or uint8[0, 72]
+        Weights of latencies by bucket; without rows unless the policy compares p95.
+    """
+
+    handles: NDArray[np.uint32]
+    cells: NDArray[np.uint64]
+    last: NDArray[np.float64]
+    ewma: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    last_ms: NDArray[np.int64]
+    measured_ms: NDArray[np.int64]
+    window: NDArray[np.uint32]
+    good: NDArray[np.uint16]
+    failures: NDArray[np.uint16]
+    state: NDArray[np.uint8]
+    mark: NDArray[np.uint8]
+    rule: NDArray[np.uint8]
+    blocked: NDArray[np.uint8]
+    since_ms: NDArray[np.int64]
+    until_ms: NDArray[np.int64]
+    ejections: NDArray[np.uint8]
+    sketch: NDArray[np.uint8]
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        for name in (*COLUMNS, "sketch"):
+            setattr(self, name, columns[name])
+
+    @classmethod
+    def empty(cls, handles: NDArray[np.uint32], cells: NDArray[np.uint64], *, sketch: bool = False) -> Self:
+        """Make the columns of nodes of which nothing is known.
+
+        Parameters
+        ----------
+        handles, cells : uint32[n], uint64[n]
+            Ascending by handle; copied.
+        sketch : bool
+            Whether there is to be one; see :attr:`needs_sketch`.
+        """
+        n = len(handles)
+        columns: dict[str, NDArray[Any]] = {name: np.full(n, value, kind) for name, (kind, value) in COLUMNS.items()}
+        columns["handles"][:] = handles
+        columns["cells"][:] = cells
+        columns["sketch"] = np.zeros((n if sketch else 0, SKETCH_BUCKETS), np.uint8)
+        return cls(columns)
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The nodes' slots by cell, cells in order of their first node."""
+        return group_cells(self.cells)
+
+    @cached_property
+    def group_of(self) -> NDArray[np.uint32]:
+        """uint32[n]: the group of each slot."""
+        order, starts, cells = self.groups
+        groups = np.empty(len(order), np.uint32)
+        groups[order] = np.repeat(np.arange(len(cells), dtype=np.uint32), np.diff(starts))
+        return groups
+
+    def find(self, handles: NDArray[np.uint32]) -> Slots:
+        """Return the slot of each handle, int64[m]; -1 where it is not here."""
+        slots = np.searchsorted(self.handles, handles)
+        slots[slots == len(self)] = 0
+        return np.where(self.handles[slots] == handles, slots, -1) if len(self) else np.full(len(handles), -1)
+
+    def enroll(
+        self,
+        handles: NDArray[np.uint32],
+        cells: NDArray[np.uint64],
+        latency_ms: NDArray[np.float64],
+        at_ms: NDArray[np.int64],
+        rules: Rules,
+    ) -> Health:
+        """Return the columns of a new roster: these nodes and no others.
+
+        What is known of a node that was here is kept, unless its registration is newer than its last
+        sample. A registered latency is a sample; NaN, "no measurement", forgets what was measured.
+
+        Parameters
+        ----------
+        handles, cells, latency_ms, at_ms : uint32[n], uint64[n], float64[n], int64[n]
+            Ascending by handle; may be read-only.
+        """
+        enrolled = Health.empty(handles, cells, sketch=needs_sketch(rules))
+        here = self.find(enrolled.handles)
+        kept = np.flatnonzero(here >= 0)
+        for name in COLUMNS:
+            if name not in {"handles", "cells"}:
+                getattr(enrolled, name)[kept] = getattr(self, name)[here[kept]]
+        if len(enrolled.sketch) and len(self.sketch):
+            enrolled.sketch[kept] = self.sketch[here[kept]]
+        newer = at_ms > enrolled.last_ms
+        forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
+        for name in ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures"):
+            getattr(enrolled, name)[forgotten] = COLUMNS[name][1]
+        if len(enrolled.sketch):
+            enrolled.sketch[forgotten] = 0
+        enrolled.last_ms[forgotten] = at_ms[forgotten]
+        measured = np.flatnonzero(newer & ~np.isnan(latency_ms))
+        absorb(enrolled, measured, latency_ms[measured], None, at_ms[measured], rules)
+        return enrolled
+
+    def take(self, slots: Slots | NDArray[np.bool_]) -> Health:
+        """Return a copy of some nodes, by ascending slots or by a mask: the part of a range that moves."""
+        columns = {name: getattr(self, name)[slots] for name in COLUMNS}
+        columns["sketch"] = self.sketch[slots] if len(self.sketch) else self.sketch.copy()
+        return Health(columns)
+
+    @staticmethod
+    def joined(parts: Sequence[Health]) -> Health:
+        """Return the nodes of several ranges as one; no handle may be in two. At least one part."""
+        order = np.argsort(np.concatenate([part.handles for part in parts]))
+        columns = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in COLUMNS}
+        sketched = any(len(part.sketch) for part in parts)
+        sketches = [part.with_sketch(wanted=sketched).sketch for part in parts]
+        columns["sketch"] = np.concatenate(sketches)[order] if sketched else sketches[0]
+        return Health(columns)
+
+    def with_sketch(self, *, wanted: bool) -> Health:
+        """Return the same nodes with or without a sketch, as a change of the policy may ask; columns are shared.
+
+        A new sketch knows the last latency of each node.
+        """
+        if bool(len(self.sketch)) == wanted:
+            return self
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        columns["sketch"] = np.zeros((len(self) if wanted else 0, SKETCH_BUCKETS), np.uint8)
+        if wanted:
+            measured = np.flatnonzero(~np.isnan(self.last))
+            buckets = kernels.bucket_of(self.last[measured])
+            columns["sketch"][measured, buckets] = kernels.SAMPLE_WEIGHT
+        return Health(columns)
+
+    def copy(self) -> Health:
+        """Return columns of its own, for a dry run."""
+        return self.take(np.ones(len(self), np.bool_))
+
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns by name, and the version of their format: plain arrays, not copied."""
+        columns = {name: getattr(self, name) for name in (*COLUMNS, "sketch")}
+        return {"format": np.array([FORMAT], np.int64), **columns}
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Health:
+        """Make health of what :meth:`to_columns` gave; the arrays are copied, so they may be read-only.
+
+        Raises
+        ------
+        InputError
+            If the columns are of another format, or not of one length.
+        """
+        found = columns["format"].tolist() if "format" in columns else None
+        if found != [FORMAT]:
+            raise InputError(f"health columns have format {found}; this version reads [{FORMAT}]")
+        n = len(columns["handles"])
+        lengths = {name: len(columns[name]) for name in COLUMNS}
+        if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_BUCKETS), (0, SKETCH_BUCKETS)}:
+            raise InputError(f"health columns differ in length: {lengths}, sketch {columns['sketch'].shape}")
+        copied = {name: np.array(columns[name], kind) for name, (kind, _) in COLUMNS.items()}
+        return cls({**copied, "sketch": np.array(columns["sketch"], np.uint8)})
+
+    def set_marks(self, slots: Slots, mark: Mark, now_ms: int) -> Changes:
+        """Mark nodes, or with :attr:`Mark.NONE` take their marks away; return those that changed.
+
+        A node that is out while its mark goes is judged anew by the next ``decide``: it was not counted
+        by the cap.
+        """
+        slots = np.unique(slots[slots >= 0])
+        slots = slots[self.mark[slots] != mark]
+        before = self.state[slots]
+        self.mark[slots] = mark
+        if mark == Mark.NONE:
+            out = slots[self.state[slots] >= State.EJECTED]
+            self.state[out], self.until_ms[out], self.since_ms[out] = State.SUSPECT, 0, now_ms
+        rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED, Mark.NONE: Rule.UNMARKED}[mark]
+        nothing = np.full(len(slots), np.nan)
+        return Changes(
+            self.handles[slots], before, self.state[slots], np.full(len(slots), rule, np.uint8), nothing, nothing
+        )
+
+
+def needs_sketch(rules: Rules) -> bool:
+    """Tell whether a policy compares p95."""
+    return STATISTICS[rules.statistic] == "p95"
+
+
+def absorb(
+    health: Health,
+    slots: Slots,
+    latency_ms: NDArray[np.float64],
+    ok: NDArray[np.bool_] | None,
+    at_ms: int | NDArray[np.int64],
+    rules: Rules,
+) -> int:
+    """Take samples in, in their order; several of one node may be among them.
+
+    Parameters
+    ----------
+    health : Health
+        Changed in place.
+    slots : int64[m]
+        Where each sample belongs; a negative one is passed over.
+    latency_ms : float64[m]
+        Not negative; NaN is a failed sample.
+    ok : bool[m], optional
+        False is a failed sample too.
+    at_ms : int or int64[m]
+        When each was taken, not negative. One older than its node's last is passed over.
+
+    Returns
+    -------
+    int
+        How many were taken.
+    """
+    m = len(slots)
+    return int(
+        kernels.absorb_samples(
+            slots,
+            latency_ms,
+            latency_ms.view(np.uint64),
+            np.ones(m, np.bool_) if ok is None else ok,
+            np.full(m, at_ms, np.int64) if np.ndim(at_ms) == 0 else at_ms,
+            health.last,
+            health.ewma,
+            health.weight,
+            health.peak,
+            health.last_ms,
+            health.measured_ms,
+            health.window,
+            health.good,
+            health.failures,
+            health.sketch,
+            rules.statistic,
+            rules.threshold_ms,
+            rules.recover_ms,
+            rules.half_life_ms,
+        )
+    )
+
+
+def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:
+    """Move every node's state by one step, given the evidence so far.
+
+    Where a cap limits the ejections of a region, the worst go first: failing nodes, then by the statistic,
+    ties by handle.
+
+    Parameters
+    ----------
+    health : Health
+        Changed in place.
+    now_ms : int
+        Not before that of an earlier call.
+    freeze : (since_ms, until_ms), optional
+        Until then no node is ejected, and who was ejected since is taken back.
+
+    Returns
+    -------
+    Changes
+        Nodes whose state changed.
+    """
+    frozen = freeze is not None and now_ms < freeze[1]
+    slots = judge.active(
+        health.state, health.window, health.last_ms, health.measured_ms, health.failures,
+        rules.window_mask, rules.ttl_ms, now_ms,
+    )  # fmt: skip
+    before = health.state[slots]
+    candidates = np.empty(len(slots), np.int64)
+    count = judge.judge(
+        slots,
+        health.state,
+        health.mark,
+        health.rule,
+        health.blocked,
+        health.window,
+        health.good,
+        health.failures,
+        health.last_ms,
+        health.measured_ms,
+        health.since_ms,
+        health.until_ms,
+        health.ejections,
+        now_ms,
+        frozen,
+        freeze[0] if freeze is not None else 0,
+        rules.bad,
+        rules.window_mask,
+        rules.good,
+        rules.hold_min_ms,
+        rules.hold_max_ms,
+        rules.ttl_ms,
+        candidates,
+    )
+    _eject(health, candidates[:count].copy(), rules, now_ms)
+    changed = slots[health.state[slots] != before]
+    before = before[health.state[slots] != before]
+    value, threshold = evidence(health, changed, rules, now_ms)
+    return Changes(health.handles[changed], before, health.state[changed], health.rule[changed], value, threshold)
+
+
+def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None:
+    """Eject as many candidates as caps allow; the others are suspect."""
+    admitted = np.ones(len(candidates), np.bool_)
+    if len(candidates) and rules.eject_numerator < rules.eject_denominator:
+        candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first
+        marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
+        nodes = np.zeros(len(health.groups.cells), np.int64)
+        out = np.zeros(len(nodes), np.int64)
+        judge.tally(health.state, health.mark, health.group_of, nodes, out)
+        ranked = candidates[marked:]
+        badness = np.where(health.failures[ranked] > 0, np.inf, statistic(health, ranked, rules))
+        ranked = candidates[marked:] = ranked[np.lexsort((ranked, -badness))]
+        room = nodes * rules.eject_numerator // rules.eject_denominator - out
+        judge.admit(ranked, health.group_of, room, admitted[marked:])
+    judge.eject(
+        candidates,
+        admitted,
+        now_ms,
+        rules.hold_min_ms,
+        rules.hold_max_ms,
+        health.state,
+        health.rule,
+        health.blocked,
+        health.good,
+        health.failures,
+        health.since_ms,
+        health.until_ms,
+        health.ejections,
+    )
+
+
+def statistic(health: Health, slots: Slots, rules: Rules) -> NDArray[np.float64]:
+    """Return what the policy compares of some nodes: float64[m], NaN where there is no measurement."""
+    name = STATISTICS[rules.statistic]
+    if name != "p95":
+        column: NDArray[np.float64] = getattr(health, name)
+        return column[slots]
+    values = np.full(len(slots), np.nan)
+    measured = np.flatnonzero(~np.isnan(health.last[slots])) if len(health.sketch) else np.empty(0, np.int64)
+    kernels.sketch_p95s(health.sketch, slots[measured], measured, values)
+    return values
+
+
+def evidence(
+    health: Health, slots: Slots, rules: Rules, now_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the value and the threshold that each node's rule is about; float64[m] each, NaN for none."""
+    rule = health.rule[slots]
+    value, threshold = np.full(len(slots), np.nan), np.full(len(slots), np.nan)
+
+    def put(which: NDArray[np.bool_], values: Any, limit: float) -> None:
+        value[which], threshold[which] = values, limit
+
+    compares = np.isin(rule, (Rule.WITHIN, Rule.OVER_THRESHOLD, Rule.RELAPSE, Rule.RECOVERED))
+    put(compares, statistic(health, slots[compares], rules), rules.threshold_ms)
+    threshold[rule == Rule.RECOVERED] = rules.recover_ms
+    which = rule == Rule.STALE
+    put(which, now_ms - health.last_ms[slots[which]], rules.ttl_ms)
+    which = rule == Rule.SOME_BAD
+    put(which, np.bitwise_count(health.window[slots[which]] & np.uint32(rules.window_mask)), rules.bad)
+    which = rule == Rule.FAILURES
+    put(which, health.failures[slots[which]], rules.bad)
+    which = rule == Rule.PROVING
+    put(which, health.good[slots[which]], rules.good)
+    return value, threshold
+
+
+def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int64]]:
+    """Return who survives by state and mark.
+
+    Returns
+    -------
+    slots : int64[s]
+        Group after group (see :attr:`Health.groups`), each ascending by the policy's statistic, ties by
+        handle; failing and unmeasured nodes last.
+    counts : int64[g]
+        Survivors of each group.
+    """
+    survives = (health.state == State.HEALTHY) | (health.state == State.SUSPECT)
+    return _ranked(health, survives, statistic(health, np.arange(len(health)), rules))
+
+
+def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
+    """Return who survives by the plain rule: the last sample did not fail and is at most the threshold.
+
+    States are not asked, marks are. The result is as in :func:`live_survivors`, ordered by the last latency.
+    """
+    with np.errstate(invalid="ignore"):
+        return _ranked(health, health.last <= threshold_ms, health.last, failing=False)
+
+
+def _ranked(
+    health: Health, survives: NDArray[np.bool_], latency: NDArray[np.float64], *, failing: bool = True
+) -> tuple[Slots, NDArray[np.int64]]:
+    pinned = health.mark == Mark.PIN
+    failed = health.failures > 0
+    survives = survives & (health.mark != Mark.DRAIN) & (failing | ~failed) | pinned
+    rank = np.where(failed | np.isnan(latency), np.inf, latency)
+    rank[~survives] = np.nan
+    return select_grouped(rank, health.groups.order, health.groups.starts, np.inf)

@@ -1,0 +1,76 @@
+"""What a node can be, why, and what holds it there: small numbers in columns, with stable names."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class _Named(IntEnum):
+    @property
+    def label(self) -> str:
+        """Stable name, as in JSON and events: ``over_threshold``."""
+        return self.name.lower()
+
+
+class State(_Named):
+    """What is known about a node. Healthy and suspect nodes survive; marks are apart."""
+
+    UNKNOWN = 0
+    """Never measured, or not for longer than the TTL: neither survivor nor dead."""
+    HEALTHY = 1
+    SUSPECT = 2
+    """There is evidence against it, which does not suffice, or its ejection is blocked. It survives."""
+    EJECTED = 3
+    """Enough evidence against it; out at least until its hold-down has passed."""
+    PROBATION = 4
+    """Out still: the hold-down has passed and good samples come, but too few in a row so far."""
+
+
+class Mark(_Named):
+    """What an operator decided about a node. Marked nodes are not counted by ejection caps."""
+
+    NONE = 0
+    DRAIN = 1
+    """Never a survivor."""
+    PIN = 2
+    """Always a survivor."""
+
+
+class Rule(_Named):
+    """Why a node is in its state, or what changed."""
+
+    NEVER_MEASURED = 0
+    """Unknown: there was no measurement, not even a failed one."""
+    STALE = 1
+    """Unknown: value = age of the last sample, threshold = TTL, both in ms."""
+    WITHIN = 2
+    """Healthy: value = the statistic, threshold = the highest good one."""
+    SOME_BAD = 3
+    """Suspect: value = bad samples of the window, threshold = how many eject."""
+    OVER_THRESHOLD = 4
+    """Ejected (or blocked): value = the statistic, threshold = what it exceeded."""
+    FAILURES = 5
+    """Ejected (or blocked): value = failed samples in a row, threshold = how many bad ones eject."""
+    RELAPSE = 6
+    """Ejected anew, after a bad sample in probation: value and threshold as in OVER_THRESHOLD."""
+    PROVING = 7
+    """Probation: value = good samples in a row, threshold = how many are needed."""
+    RECOVERED = 8
+    """Healthy again: value = the statistic, threshold = the highest that counts as recovered."""
+    REINSTATED = 9
+    """Suspect: its ejection was taken back, since it was the observer that had failed."""
+    DRAINED = 10
+    PINNED = 11
+    UNMARKED = 12
+
+
+class Blocked(_Named):
+    """What keeps a node from the state that its samples ask for."""
+
+    NOTHING = 0
+    CAP = 1
+    """It would be ejected, but no more of its region may be."""
+    FREEZE = 2
+    """It would be ejected, but ejections are frozen: the observer seems to be at fault."""
+    HOLD = 3
+    """It would be re-admitted, but its hold-down has not passed."""

@@ -456,6 +456,11 @@ def evidence(
     return value, threshold
 
 
+def survives(health: Health) -> NDArray[np.bool_]:
+    """Return which nodes survive by state and mark: bool[n]."""
+    return _marked((health.state == State.HEALTHY) | (health.state == State.SUSPECT), health.mark)
+
+
 def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int64]]:
     """Return who survives by state and mark.
 
@@ -467,8 +472,7 @@ def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int6
     counts : int64[g]
         Survivors of each group.
     """
-    survives = (health.state == State.HEALTHY) | (health.state == State.SUSPECT)
-    return _ranked(health, survives, statistic(health, np.arange(len(health)), rules))
+    return _ranked(health, survives(health), statistic(health, np.arange(len(health)), rules))
 
 
 def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
@@ -476,16 +480,18 @@ def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray
 
     States are not asked, marks are. The result is as in :func:`live_survivors`, ordered by the last latency.
     """
-    with np.errstate(invalid="ignore"):
-        return _ranked(health, health.last <= threshold_ms, health.last, failing=False)
+    well = (health.last <= threshold_ms) & (health.failures == 0)
+    return _ranked(health, _marked(well, health.mark), health.last)
+
+
+def _marked(well: NDArray[np.bool_], mark: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    surviving: NDArray[np.bool_] = well & (mark != Mark.DRAIN) | (mark == Mark.PIN)
+    return surviving
 
 
 def _ranked(
-    health: Health, survives: NDArray[np.bool_], latency: NDArray[np.float64], *, failing: bool = True
+    health: Health, surviving: NDArray[np.bool_], latency: NDArray[np.float64]
 ) -> tuple[Slots, NDArray[np.int64]]:
-    pinned = health.mark == Mark.PIN
-    failed = health.failures > 0
-    survives = survives & (health.mark != Mark.DRAIN) & (failing | ~failed) | pinned
-    rank = np.where(failed | np.isnan(latency), np.inf, latency)
-    rank[~survives] = np.nan
+    rank = np.where((health.failures > 0) | np.isnan(latency), np.inf, latency)
+    rank[~surviving] = np.nan
     return select_grouped(rank, health.groups.order, health.groups.starts, np.inf)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
-from faultset_ray.control.ladder import REACH, Ladder, Tier
+from faultset_ray.control.ladder import Ladder, Tier
+from faultset_ray.control.policy import Policy
 from faultset_ray.geohash import cells_to_strings
 
 Strings = NDArray[np.object_]
@@ -55,7 +56,7 @@ class Survivors:
     threshold_ms: float
     at_ms: int
     handles: NDArray[np.uint32]
-    policy: Any
+    policy: Policy | None
     frozen_until_ms: int | None
     _versions: dict[int, tuple[int, int]]
     _missing: tuple[str, ...]
@@ -75,7 +76,7 @@ class Survivors:
         versions: Mapping[int, tuple[int, int]],
         missing_regions: list[str],
         *,
-        policy: Any = None,
+        policy: Policy | None = None,
         missing_age_ms: Mapping[str, int | None] | None = None,
     ) -> None:
         self.__setstate__(
@@ -209,7 +210,7 @@ class Survivors:
     @cached_property
     def _ladder(self) -> Ladder:
         assert self.policy is not None
-        return Ladder(self._cells, self._own, self.policy.survivors_min, REACH[self.policy.fallback])
+        return Ladder(self._cells, self._own, self.policy)
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the survivors' own ids travel, as one text if they can, not the fleet's."""
@@ -235,7 +236,7 @@ def _frozen(name: str, value: Any) -> Any:
     return value
 
 
-def _reason(policy: Any, own: int, found: int) -> str:
+def _reason(policy: Policy, own: int, found: int) -> str:
     recovering = "" if own < policy.survivors_min else ", and it is not well above its need yet"
     return f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}{recovering}"
 

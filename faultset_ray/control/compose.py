@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.ladder import REACH, Ladder, lacking
+from faultset_ray.control.ladder import Ladder, lacking
+from faultset_ray.control.policy import Policy
 
 Cells = NDArray[np.uint64]
 Counts = NDArray[np.int64]
@@ -76,7 +77,7 @@ class Composed(NamedTuple):
     frozen_until_ms: int | None = None
 
 
-def compose(parts: Sequence[RegionPart], policy: Any = None) -> Composed:
+def compose(parts: Sequence[RegionPart], policy: Policy | None = None) -> Composed:
     """Put the cells of all parts into order of first registration, and see where panic is.
 
     Parameters
@@ -133,10 +134,10 @@ def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
     return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
 
 
-def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], policy: Any) -> Shortage:
+def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], policy: Policy) -> Shortage:
     theirs = own[flagged]
     panic = np.zeros(len(flagged), np.bool_)
     if policy.panic == "all":
-        ladder = Ladder(cells, own, policy.survivors_min, REACH[policy.fallback])
+        ladder = Ladder(cells, own, policy)
         panic = ladder.found(cells[flagged], theirs) < lacking(theirs, policy.survivors_min)
     return Shortage(flagged, theirs, panic)

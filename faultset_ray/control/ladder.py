@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.policy import FALLBACKS, Policy
 from faultset_ray.geohash import centers, neighbours, precisions
 from faultset_ray.kernels.morton import mask_of
 from faultset_ray.kernels.nearest import nearest_outside, points, squares
@@ -42,9 +43,6 @@ class Tier(IntEnum):
     PANIC = 5
     """It does not survive; all nodes of the region are named, since too few do."""
 
-
-REACH: Final = {"none": 0, "neighbours": 1, "parent": 2, "nearest": 3, "everywhere": 4}
-"""The last tier that each value of ``Policy.fallback`` borrows from."""
 
 _MASKS = np.array([0] + [mask_of(precision) for precision in range(1, GEOHASH_PRECISION_MAX + 1)], np.uint64)
 _FEW = 64
@@ -123,14 +121,14 @@ class Loan(NamedTuple):
 class Ladder:
     """The regions of one answer that have survivors, ready to lend."""
 
-    def __init__(self, cells: Cells, own: Counts, need: int, reach: int) -> None:
-        """Take the cells and survivors of all regions, uint64[g] and int64[g], and the last tier to borrow from."""
+    def __init__(self, cells: Cells, own: Counts, policy: Policy) -> None:
+        """Take the cells and survivors of all regions, uint64[g] and int64[g]; need and reach are the policy's."""
         lenders = np.flatnonzero(own > 0)
         self._groups = lenders[np.argsort(cells[lenders])]
         self._cells = cells[self._groups]
         self._own = own[self._groups]
-        self._need = need
-        self._reach = reach
+        self._need = policy.survivors_min
+        self._reach = FALLBACKS.index(policy.fallback)
 
     def borrow(self, cell: np.uint64, own: int) -> Loan:
         """Climb for one flagged region with ``own`` survivors, until it has what it lacks; O(regions) at most."""
@@ -158,7 +156,7 @@ class Ladder:
     def found(self, cells: Cells, own: Counts) -> Counts:
         """Return how many survivors each of these flagged regions borrows, int64[f], without saying whose."""
         lack = lacking(own, self._need)
-        if self._reach in (REACH["none"], REACH["everywhere"]):
+        if self._reach in (Tier.OWN, Tier.EVERYWHERE):
             elsewhere = self._own.sum() - own
             return np.minimum(lack, elsewhere) if self._reach else np.zeros_like(own)
         around = neighbours(cells)

@@ -3,7 +3,6 @@
 import math
 import pickle
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from naive import ladder as naive
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, Rest, compose
 from faultset_ray.control.ladder import flag_regions, rest_of
+from faultset_ray.control.policy import Policy
 from faultset_ray.geohash import cells_to_strings, encode_many, strings_to_cells
 from faultset_ray.kernels.nearest import points, squares
 
@@ -80,7 +80,7 @@ class World:
 
 
 def ask(world, ranges, fallback, panic):
-    policy = SimpleNamespace(survivors_min=world.need, fallback=fallback, panic=panic)
+    policy = Policy(survivors_min=world.need, fallback=fallback, panic=panic)
     composed = compose(world.parts(ranges), policy)
     return Survivors("f", 1.0, 0, np.array(world.ids, object), composed, {}, [], policy=policy)
 

@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultset_ray.control.answer import Survivors
-from faultset_ray.control.compose import Composed, compose
+from faultset_ray.control.compose import Composed, RegionPart, compose
+from faultset_ray.control.health import Health, absorb, decide, live_survivors
+from faultset_ray.control.ladder import flag_regions
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
 from faultset_ray.errors import NoSurvivorsError
 from faultset_ray.geohash import cells_to_strings, encode_many
@@ -132,3 +135,30 @@ def test_by_region_is_a_mapping():
     assert "zzz" not in found.by_region
     with pytest.raises(KeyError):
         found.by_region["zzz"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 99), st.integers(1, 120), st.integers(1, 3), st.integers(1, 4))
+def test_under_the_default_policy_the_answer_is_the_one_of_faultset(seed, count, precision, ranges):
+    fleet, policy = fleet_of(seed, count), Policy()
+    cells = encode_many(fleet.lat, fleet.lon, precision)
+    owner = np.unique(cells, return_inverse=True)[1] % ranges
+    parts = []
+    for index in range(ranges):
+        slots = np.flatnonzero(owner == index)
+        health = Health.empty(slots.astype(np.uint32), cells[slots])
+        absorb(health, np.arange(len(slots)), fleet.latency_ms[slots], None, 1, policy.rules)
+        decide(health, policy.rules, 1)
+        survivors, counts = live_survivors(health, policy.rules)
+        order, starts, own_cells = health.groups
+        flagged = flag_regions(np.zeros(len(counts), np.bool_), counts, np.diff(starts), policy.survivors_min)
+        first = health.handles[order[starts[:-1]]]
+        parts.append(RegionPart(1, 1, 1, own_cells, first, counts, health.handles[survivors], flagged))
+    found = Survivors("f", policy.threshold_ms, 0, fleet.ids, compose(parts, policy), {}, [], policy=policy)
+    try:
+        expected = faultset(fleet, policy.threshold_ms, precision)
+    except NoSurvivorsError:
+        expected = []
+    assert found.ids.tolist() == expected
+    assert not found.tiers.any()
+    assert (found.short, found.panic, found.frozen_until_ms) == ({}, {}, None)

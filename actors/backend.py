@@ -94,6 +94,7 @@ class RayBackend(RayNet):
                 labels=dict(node["Labels"]),
                 cpus=float(node["Resources"].get("CPU", 0.0)),
                 draining=node["NodeID"] in draining,
+                host=node["NodeManagerAddress"],
             )
             for node in nodes
             if node["Alive"]

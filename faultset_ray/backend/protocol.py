@@ -61,6 +61,8 @@ class Place:
     labels: Mapping[str, str] = field(default_factory=dict)
     cpus: float = 1.0
     draining: bool = False
+    host: str = ""
+    """The address under which other places reach it; empty where all places are in one process."""
 
     @property
     def cell(self) -> str:
@@ -126,6 +128,10 @@ class Net(Protocol):
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
+        ...
+
+    def uptime_s(self) -> float:
+        """Seconds since some moment, by a clock that is never set: to measure how long something takes."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -14,6 +14,10 @@ class RealWorld:
         """Milliseconds since the epoch, by this machine's clock."""
         return time.time_ns() // 1_000_000
 
+    def uptime_s(self) -> float:
+        """Seconds by this machine's monotonic clock, of the finest resolution it has."""
+        return time.perf_counter()
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)

@@ -89,6 +89,8 @@ class _World:
         """Incarnation of each living place; a restart is a new one."""
         self.incarnations = dict.fromkeys(self.all_places, 0)
         self.hosted: dict[str, _Hosted] = {}
+        self.cut: set[str] = set()
+        """Living places that no message reaches or leaves."""
         self.trace: list[str] = []
         self.closed = False
 
@@ -143,6 +145,16 @@ class SimBackend:
         self._world.alive[place] = self._world.incarnations[place]
         self._world.log(f"revive {place}")
 
+    def cut(self, place: str) -> None:
+        """Cut a place off: it lives on, and messages to and from it are lost until :meth:`heal`."""
+        self._world.cut.add(place)
+        self._world.log(f"cut {place}")
+
+    def heal(self, place: str) -> None:
+        """Join a place that was cut off; what was lost meanwhile stays lost."""
+        self._world.cut.discard(place)
+        self._world.log(f"heal {place}")
+
     def trace_digest(self) -> str:
         """SHA-256 over all that happened, in order, with its virtual times."""
         return hashlib.sha256("\n".join(self._world.trace).encode()).hexdigest()
@@ -160,6 +172,7 @@ class SimBackend:
             async with asyncio.timeout(seconds):
                 await self._carry(f"-> {subject}")
                 hosted = self._world.hosted.get(to.name)
+                await self._cross(hosted.place if hosted else None)
                 if hosted is None:
                     self._world.log(f"gone {subject}")
                     raise PlaceUnreachable(to.name, "there is no such servant, or its place is gone")
@@ -170,6 +183,7 @@ class SimBackend:
                         result = await result
                 if self._world.alive.get(hosted.place) != incarnation:
                     raise PlaceUnreachable(to.name, f"its place {hosted.place} was lost during the call")
+                await self._cross(hosted.place)
                 await self._carry(f"<- {subject}")
         except TimeoutError:
             self._world.log(f"timeout {subject}")
@@ -194,6 +208,10 @@ class SimBackend:
         """Milliseconds of virtual time since an arbitrary epoch."""
         return _EPOCH_MS + int(self._world.loop.time() * 1000)
 
+    def uptime_s(self) -> float:
+        """Seconds of virtual time."""
+        return self._world.loop.time()
+
     async def sleep(self, seconds: float) -> None:
         """Wait for virtual time."""
         await asyncio.sleep(seconds)
@@ -217,10 +235,12 @@ class SimBackend:
                 await self._carry(f"-> spawn {name}")
                 if name not in self._world.hosted:
                     place = self._choose(name, at)
+                    await self._cross(place)
                     with typed_errors(name):
                         self._world.hosted[name] = _Hosted(role(*args), place)
                     self._world.log(f"spawned {name} at {place}")
                 check_version(name, self._world.hosted[name].servant.version())
+                await self._cross(self._world.hosted[name].place)
                 await self._carry(f"<- spawn {name}")
         except TimeoutError:
             raise CallTimeout(name, "spawn", SPAWN_SECONDS) from None
@@ -254,10 +274,12 @@ class SimBackend:
         try:
             async with asyncio.timeout(TASK_SECONDS):
                 await self._carry(f"-> run {name} at {place}")
+                await self._cross(place)
                 with typed_errors(name):
                     result = await task(self.within(CALL_SECONDS), *args, **kwargs)
                 if self._world.alive.get(place) != incarnation:
                     raise PlaceUnreachable(place, "the place was lost while it ran a task")
+                await self._cross(place)
                 await self._carry(f"<- run {name} at {place}")
         except TimeoutError:
             raise CallTimeout(place, name, TASK_SECONDS) from None
@@ -295,6 +317,12 @@ class SimBackend:
             await self._world.loop.create_future()
         await asyncio.sleep(delay_s)
         self._world.log(message)
+
+    async def _cross(self, place: str | None) -> None:
+        """The last part of a message's way, which leads to a place or from it; lost where it is cut off."""
+        if place in self._world.cut:
+            self._world.log(f"lost at {place}")
+            await self._world.loop.create_future()
 
     def _choose(self, name: str, at: At) -> str:
         return choose_place(name, at, self._world.alive, (hosted.place for hosted in self._world.hosted.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,8 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.backends import load
 from faultset_ray.driver.fleets import Fleets
+from faultset_ray.driver.places import Places
+from faultset_ray.driver.prober import Pace, Probing, stop_probers
 from faultset_ray.driver.shards import Shards, bind
 from faultset_ray.errors import InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
@@ -112,7 +114,9 @@ class AsyncDriver:
         self._backend = backend
         self._authority = Authority(backend, system)
         self._fleets = Fleets(backend, self._authority, region_actors)
-        self._shards = Shards(backend, system)
+        self._places = Places(backend, self.survivors)
+        self._shards = Shards(backend, system, self._places)
+        self._probings: list[Probing] = []
 
     @classmethod
     async def start(cls, backend: Backend, system: str, region_actors: int | None = None) -> Self:
@@ -286,6 +290,57 @@ class AsyncDriver:
         """The places of the cluster that are alive."""
         return await self._backend.places()
 
+    async def probe(
+        self,
+        *,
+        every_s: float = 0.2,
+        timeout_s: float = 1.0,
+        rate: float = 200.0,
+        concurrent: int = 16,
+        labels: Mapping[str, str] | None = None,
+        fleet: Fleet | None = None,
+        targets: Mapping[str, str] | None = None,
+    ) -> Probing:
+        """Measure the places from now on, and feed what is found to the fleet ``"places"``.
+
+        Reads and writes of all drivers of the system then use the places that survive in it.
+
+        Parameters
+        ----------
+        every_s : float
+            The time between two pings of a place, ± 10 %. Four times as long between two surveys of a place,
+            in which it measures the round trips to others, and between two measurements of a target.
+        timeout_s : float
+            What does not answer for so long is not reached.
+        rate : float
+            At most so many probes a second, of all kinds together; with more places they come more rarely.
+        concurrent : int
+            At most so many targets are measured at once from one place.
+        labels
+            Only the places that carry them. A prober is an actor, and like every actor it keeps an
+            autoscaled node from leaving.
+        fleet, targets
+            Nodes of a registered fleet that are servers, as ``{id: "tcp://HOST:PORT"}``, or ``http://…`` or
+            ``https://…``: the places measure them for that fleet.
+
+        Returns
+        -------
+        Probing
+            An asynchronous context manager. The probes end with it, with its ``stop()``, or with this driver.
+
+        Raises
+        ------
+        InputError
+            An argument is not valid.
+        ClusterError
+            The places could not be registered.
+        """
+        pace = Pace(every_s, timeout_s, rate, concurrent)
+        probing = Probing(self._backend, self, pace, labels or {}, fleet, targets)
+        self._places.probed()
+        self._probings.append(probing)
+        return await probing.start()
+
     async def stores(self) -> list[StoreInfo]:
         """The stores that answer; missing ones are started."""
         return await self._shards.stores()
@@ -293,15 +348,22 @@ class AsyncDriver:
     async def close(self) -> None:
         """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
         detach_driver(self.system, self.free)
+        await self._stop_probing()
         await self._fleets.close()
         await self._backend.close()
 
     async def shutdown(self) -> None:
         """End the system, for all its drivers, and leave. What durable stores hold stays on their disks."""
+        await self._stop_probing()
+        await stop_probers(self._backend)
         await self._fleets.stop()
         await self._shards.stop()
         await self._authority.stop()
         await self.close()
+
+    async def _stop_probing(self) -> None:
+        await asyncio.gather(*(probing.stop() for probing in self._probings))
+        self._probings.clear()
 
     async def __aenter__(self) -> Self:
         return self

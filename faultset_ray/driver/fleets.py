@@ -14,6 +14,7 @@ from faultset_ray import columns
 from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, compose
+from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
 from faultset_ray.coordinator.directory import Directory, RangeInfo
@@ -51,7 +52,7 @@ class Fleets:
         given = await self._backend.compute(Fleet.of, nodes, name=fleet, on_duplicate=on_duplicate)
         cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
         registered = await self._authority.ask(
-            Coordinator.register, given, cells, precision, await self._ranges_max(), self._backend.now_ms()
+            Coordinator.register, given, cells, precision, await self._ranges_max(given.name), self._backend.now_ms()
         )
         directory = self._directories[given.name] = registered.directory
         positions = range_of(directory.bounds, directory.cells)
@@ -140,7 +141,9 @@ class Fleets:
 
     # -- Inside
 
-    async def _ranges_max(self) -> int:
+    async def _ranges_max(self, fleet: str) -> int:
+        if fleet == PLACES:
+            return 1
         if self._regions_max is not None:
             return self._regions_max
         cpus = sum(place.cpus for place in await self._backend.places())
@@ -160,7 +163,9 @@ class Fleets:
         """Bring a range's servant up, and its nodes into it."""
         fleet = directory.fleet
         region = _region(fleet.name, info)
-        await self._backend.spawn(Region, region.name, info.epoch, at=At(cpus=REGION_CPUS))
+        # the answer about places must not go with the places that it is about: it lives beside the coordinator
+        at = At(place=self._backend.home) if fleet.name == PLACES else At(cpus=REGION_CPUS)
+        await self._backend.spawn(Region, region.name, info.epoch, at=at)
         await self._backend.call(
             region,
             Region.load,

@@ -11,13 +11,14 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
+from faultset_ray.driver.places import Places
 from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, PlaceUnreachable, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
+from faultset_ray.objects import placement
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
 from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.placement import place_shards
 from faultset_ray.objects.shardset import HeldShard, ShardSet
 from faultset_ray.objects.sink import Out, sink_for
 from faultset_ray.objects.source import Data, Source
@@ -31,8 +32,9 @@ _LOG = logging.getLogger(__name__)
 class Shards:
     """Encoded objects of one system, as one driver sees them."""
 
-    def __init__(self, backend: Backend, system: str) -> None:
+    def __init__(self, backend: Backend, system: str, places: Places) -> None:
         self._backend = backend
+        self._places = places
         self._system = system
         self._said: set[str] = set()
 
@@ -43,10 +45,11 @@ class Shards:
         for attempt in range(1, WRITE_ATTEMPTS + 1):
             with Source(data) as source:
                 block_bytes = layout_for(source.size, found.k, stripe_bytes).block_bytes
-                stores = [store for store in await self.stores() if store.uuid not in avoid]
+                survivors = await self._places.survivors()
+                stores = [store for store in await self._stores_at(survivors) if store.uuid not in avoid]
                 write_id = self._backend.token(16)
                 header = Header(0, found.k, found.n, block_bytes, write_id, found.spec)
-                placed = place_shards(found.n, stores, int.from_bytes(write_id[:4], "little"))
+                placed = placement.place(found.n, stores, survivors, int.from_bytes(write_id[:4], "little"))
                 refs = [StoreRef(_servant(store.place), store.uuid, store.place) for store in placed]
                 try:
                     sha256, receipts = await write_object(self._backend, source, header, refs)
@@ -72,7 +75,15 @@ class Shards:
         self._check_ours(shards)
         stores = {index: StoreRef(held.servant, held.store, held.place) for index, held in shards.shards.items()}
         with sink_for(out, shards.size) as sink:
-            read = partial(read_object, self._backend, shards.header, shards.size, shards.sha256, write=sink.write)
+            read = partial(
+                read_object,
+                self._backend,
+                shards.header,
+                shards.size,
+                shards.sha256,
+                write=sink.write,
+                survivors=await self._places.survivors(),
+            )
             try:
                 unusable = await read(stores=stores)
             except NotEnoughShards as error:
@@ -104,7 +115,18 @@ class Shards:
 
     async def stores(self) -> list[StoreInfo]:
         """The stores that answer, one on each place meant for one; those not there yet are started."""
-        places = await self._store_places()
+        return await self._stores_at(None)
+
+    async def stop(self) -> None:
+        """End every store of the system."""
+        for place in await self._backend.places():
+            await self._backend.stop(_addr(_servant(place.id)))
+
+    # -- Inside
+
+    async def _stores_at(self, survivors: placement.Trusted | None) -> list[StoreInfo]:
+        """As :meth:`stores`, of the places that survive, where any does: nobody waits for one that hangs."""
+        places = placement.trusted(await self._store_places(), survivors, lambda place: place.id)
         results = await asyncio.gather(*map(self._store, places), return_exceptions=True)
         found = []
         for place, result in zip(places, results, strict=True):
@@ -121,13 +143,6 @@ class Shards:
                 "processes; set FAULTSET_STORE_DIR at the places to keep them"
             )
         return found
-
-    async def stop(self) -> None:
-        """End every store of the system."""
-        for place in await self._backend.places():
-            await self._backend.stop(_addr(_servant(place.id)))
-
-    # -- Inside
 
     async def _back(self, shards: ShardSet) -> dict[int, StoreRef]:
         """The stores of an object that answer now, by index: those that died are started, perhaps at other places."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, open_backend, system_name
+from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shards import bind
 from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
@@ -171,6 +172,31 @@ class Driver:
     def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return self._loop.run(self._core.places())
+
+    def probe(
+        self,
+        *,
+        every_s: float = 0.2,
+        timeout_s: float = 1.0,
+        rate: float = 200.0,
+        concurrent: int = 16,
+        labels: Mapping[str, str] | None = None,
+        fleet: Fleet | None = None,
+        targets: Mapping[str, str] | None = None,
+    ) -> SyncProbing:
+        """Measure the places from now on, and feed what is found to the fleet ``"places"``."""
+        probing = self._loop.run(
+            self._core.probe(
+                every_s=every_s,
+                timeout_s=timeout_s,
+                rate=rate,
+                concurrent=concurrent,
+                labels=labels,
+                fleet=fleet,
+                targets=targets,
+            )
+        )
+        return SyncProbing(probing, self._loop.run)
 
     def stores(self) -> list[StoreInfo]:
         """The stores that answer; missing ones are started."""

@@ -16,6 +16,7 @@ from faultset_ray.limits import CODING_CPUS, READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.placement import Trusted, read_order, trusted
 from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
 from faultset_ray.objects.stripes import decode_rows
 from faultset_ray.shards.format import Header
@@ -26,7 +27,13 @@ Write = Callable[[int, Bytes], None]
 
 
 async def decode_stripe(
-    net: Net, header: Header, size: int, stripe: int, stores: Mapping[int, StoreRef], unusable: dict[int, str]
+    net: Net,
+    header: Header,
+    size: int,
+    stripe: int,
+    stores: Mapping[int, StoreRef],
+    unusable: dict[int, str],
+    cost: Mapping[int, float],
 ) -> tuple[Bytes, dict[int, str]]:
     """Read one stripe from the stores and decode it; the task of the pool.
 
@@ -38,6 +45,8 @@ async def decode_stripe(
         By index, of the shards that were written.
     unusable
         Shards not to ask, with the reason.
+    cost
+        Of reading each shard; see :func:`~faultset_ray.objects.placement.read_order`.
 
     Returns
     -------
@@ -57,12 +66,18 @@ async def decode_stripe(
     async def fetch(index: int) -> tuple[Bytes, Bytes]:
         return await reader.call(stores[index].addr, PlaceStore.read, header.write_id, index, stripe)
 
-    rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable)
+    rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable, cost=cost)
     return await net.compute(decode_rows, header.spec, rows, stop - start, threads_of(net)), unusable
 
 
 async def read_object(
-    backend: Backend, header: Header, size: int, sha256: str, stores: Mapping[int, StoreRef], write: Write
+    backend: Backend,
+    header: Header,
+    size: int,
+    sha256: str,
+    stores: Mapping[int, StoreRef],
+    write: Write,
+    survivors: Trusted | None = None,
 ) -> dict[int, str]:
     """Decode a whole object, in bounded memory.
 
@@ -73,6 +88,8 @@ async def read_object(
     write
         Called for each stripe, from a thread of its own, stripes in order. What it was given is only
         to be believed once this function has returned.
+    survivors
+        The answer about the places: shards at those that don't survive are read last.
 
     Returns
     -------
@@ -92,10 +109,12 @@ async def read_object(
     turn = Turns()
 
     async def one(stripe: int) -> None:
-        at = At(place=_reader_place(stores, unusable, stripe), soft=True, cpus=CODING_CPUS)
+        reader = _reader_place(stores, unusable, survivors, stripe)
+        at = At(place=reader, soft=True, cpus=CODING_CPUS)
+        cost = read_order({index: store.place for index, store in stores.items()}, survivors, reader)
         # damage is one stripe's alone; who is gone need not be asked again
         gone = {index: why for index, why in unusable.items() if not why.startswith("corrupt")}
-        data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, gone)
+        data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, gone, cost)
         unusable.update(found)
         async with turn.of(stripe):
             await backend.compute(_take, hasher, write, layout.span(stripe, size)[0], data)
@@ -114,6 +133,9 @@ def _take(hasher: Any, write: Write, start: int, data: Bytes) -> None:
     write(start, data)
 
 
-def _reader_place(stores: Mapping[int, StoreRef], unusable: Mapping[int, str], stripe: int) -> str | None:
-    usable = [index for index in sorted(stores) if index not in unusable]
-    return stores[usable[stripe % len(usable)]].place if usable else None
+def _reader_place(
+    stores: Mapping[int, StoreRef], unusable: Mapping[int, str], survivors: Trusted | None, stripe: int
+) -> str | None:
+    places = [stores[index].place for index in sorted(stores) if index not in unusable]
+    usable = trusted(places, survivors, lambda place: place)
+    return usable[stripe % len(usable)] if usable else None

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -40,6 +41,7 @@ async def gather_rows(
     unusable: dict[int, str],
     wanted: Iterable[int] | None = None,
     first_granule: int = 0,
+    cost: Mapping[int, float] | None = None,
 ) -> dict[int, Bytes]:
     """Read as little as suffices to make some rows of one stripe; damage and unreachable shards are erasures.
 
@@ -61,6 +63,8 @@ async def gather_rows(
         Indices of the rows that are to be made; the data rows by default.
     first_granule
         Position in the block of what is fetched.
+    cost
+        Of reading each shard. One of infinite cost is read only where the others don't suffice.
 
     Returns
     -------
@@ -72,7 +76,7 @@ async def gather_rows(
     NotEnoughShards
         With the reason for every shard that can't be used.
     """
-    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule)
+    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule, cost)
     answers: Answers | None = None
     while True:
         try:
@@ -119,6 +123,7 @@ def gathering(
     unusable: dict[int, str],
     wanted: Iterable[int] | None,
     first_granule: int,
+    cost: Mapping[int, float] | None = None,
 ) -> Generator[list[int], Answers | None, dict[int, Bytes]]:
     """Yield the shards to ask, take their answers; return rows as :func:`gather_rows` does."""
     goal = list(range(code.k) if wanted is None else wanted)
@@ -126,7 +131,10 @@ def gathering(
     damaged: dict[int, tuple[Bytes, set[int]]] = {}
     while True:
         have = [index for index in range(code.n) if index not in unusable]
-        needed = _needed(code, goal, have)
+        near = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
+        needed = _needed(code, goal, near, cost)
+        if needed is None and len(near) < len(have):
+            needed = _needed(code, goal, have, cost)
         # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
         missing = sorted((set(have) if needed is None else needed) - rows.keys())
         if not missing:
@@ -143,14 +151,18 @@ def gathering(
                 rows[index] = row
 
 
-def _needed(code: Code, goal: Sequence[int], have: Sequence[int]) -> set[int] | None:
+def _needed(
+    code: Code, goal: Sequence[int], have: Sequence[int], cost: Mapping[int, float] | None = None
+) -> set[int] | None:
     """The shards to read, or None if they don't suffice."""
     there = set(have)
     direct = {index for index in goal if index in there}
     if len(direct) == len(goal):
         return direct
+    if cost is not None:
+        cost = {**cost, **dict.fromkeys(direct, 0.0)}  # they are read in any case
     try:
-        plan = code.plan([index for index in goal if index not in there], have)
+        plan = code.plan([index for index in goal if index not in there], have, cost)
     except NotEnoughShards:
         return None
     return direct.union(plan.reads)

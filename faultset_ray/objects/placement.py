@@ -3,13 +3,85 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from faultset_ray.errors import NotEnoughPlaces
+from faultset_ray.geohash import centers, strings_to_cells
 from faultset_ray.objects.store import StoreInfo
 
 T = TypeVar("T")
+
+
+class Trusted(Protocol):
+    """What placement and reads need of the answer about the fleet of places: a ``Survivors`` is one."""
+
+    @property
+    def ids(self) -> Any:
+        """The places that survive."""
+        ...
+
+    @property
+    def by_region(self) -> Mapping[str, Any]:
+        """The same by geohash, the nearest first."""
+        ...
+
+
+def trusted(items: Sequence[T], survivors: Trusted | None, place_of: Callable[[T], str]) -> list[T]:
+    """What is at places that survive; all of it where there is no answer, or nothing would be left."""
+    if survivors is None:
+        return list(items)
+    alive = set(survivors.ids)
+    return [item for item in items if place_of(item) in alive] or list(items)
+
+
+def place(n: int, stores: Sequence[StoreInfo], survivors: Trusted | None, turn: int = 0) -> list[StoreInfo]:
+    """Choose a store for each of n shards as :func:`place_shards` does, at places that survive if there are any."""
+    return place_shards(n, trusted(stores, survivors, lambda store: store.place), turn)
+
+
+def read_order(places: Mapping[int, str], survivors: Trusted | None, reader: str | None) -> dict[int, float]:
+    """The order in which a reader asks for shards, as the cost of each.
+
+    The shard at the reader's own place comes first, then those of its region by latency, then those of other
+    regions by their distance, each region by latency.
+
+    Parameters
+    ----------
+    places
+        Where each shard is.
+    survivors
+        The answer about the places; without one all cost the same.
+    reader
+        The place that reads.
+
+    Returns
+    -------
+    dict
+        The cost of each shard: its position, from 1 on. Infinite where the place does not survive: asked for when
+        nothing else is left.
+    """
+    if survivors is None:
+        return dict.fromkeys(places, 1.0)
+    by_region = {region: list(ids) for region, ids in survivors.by_region.items()}
+    home = next((region for region, ids in by_region.items() if reader in ids), None)
+    regions = list(by_region)
+    if home is not None:
+        far = _distances(regions, regions.index(home))
+        regions = [regions[at] for at in np.argsort(far, kind="stable")]
+    order = [*([reader] if home else []), *(place for region in regions for place in by_region[region])]
+    rank = {place: float(at) for at, place in reversed(list(enumerate(order, 1)))}
+    return {index: rank.get(place, inf) for index, place in places.items()}
+
+
+def _distances(regions: Sequence[str], origin: int) -> Any:
+    """Squared chords from one cell's centre to the others': they grow as distances over the globe do."""
+    lat, lon = (np.radians(column) for column in centers(strings_to_cells(regions)))
+    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    return ((points - points[:, [origin]]) ** 2).sum(axis=0)
 
 
 def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[StoreInfo]:

@@ -1,0 +1,489 @@
+"""Probing: what a driver does to keep the answer about the system's own places true."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from faultset_ray import columns
+from faultset_ray.backend.protocol import At, Backend, Place
+from faultset_ray.backend.wire import EchoAddress, Target
+from faultset_ray.control.prober import (
+    HERE,
+    PLACES,
+    Prober,
+    Trip,
+    Verdict,
+    Votes,
+    observers_of,
+    peers_of,
+    prober_of,
+    stretched,
+    survey_by_calls,
+)
+from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
+from faultset_ray.geohash import centers, strings_to_cells
+from faultset_ray.limits import PLACES_PRECISION
+from faultset_ray.model import Fleet, Node
+
+_LOG = logging.getLogger(__name__)
+_SURVEY_ROUNDS = 4
+"""Places survey each other once in so many rounds of the driver."""
+_PEERS = 3
+"""Whom a place surveys in one turn, and who are asked about a place that did not answer."""
+_REFRESH_SECONDS = 1.0
+_RESPAWN_SECONDS = 1.0
+"""A prober that is gone for so long is replaced."""
+_GRACE_SECONDS = 0.5
+"""What a call may take beyond the time that its method was given."""
+_MEMORY_SECONDS = 60.0
+NOWHERE = (0.0, 0.0)
+"""Latitude and longitude of a place without a cell label."""
+
+
+class Verbs(Protocol):
+    """What probing needs of its driver."""
+
+    async def register(self, nodes: Any, precision: int = 6, *, fleet: str = "default") -> Fleet:
+        """Make places known."""
+        ...
+
+    async def observe(self, handles: Any, latency_ms: Any, *, ok: Any = None, fleet: str = "default") -> int:
+        """Tell what was measured."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, how patiently and how much is probed; see :meth:`AsyncDriver.probe`."""
+
+    every_s: float = 0.2
+    timeout_s: float = 1.0
+    rate: float = 200.0
+    concurrent: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be.
+
+        Raises
+        ------
+        InputError
+        """
+        for name in ("every_s", "timeout_s", "rate"):
+            value = getattr(self, name)
+            if not columns.is_number(value) or not 0 < value < float("inf"):
+                raise InputError(f"{name} is {value!r}; expected a number above 0")
+        if isinstance(self.concurrent, bool) or not isinstance(self.concurrent, int) or self.concurrent < 1:
+            raise InputError(f"concurrent is {self.concurrent!r}; expected an integer of at least 1")
+
+
+@dataclass(slots=True, eq=False)
+class _Watched:
+    """One place under watch."""
+
+    place: Place
+    echo: EchoAddress | None = None
+    up: bool = False
+    """Whether its prober was ever there."""
+    reached: bool | None = None
+    """What the driver's last ping met."""
+    since_s: float = 0.0
+    """When the first of the pings that met the same began."""
+    turn: int = 0
+    spawning: asyncio.Task[None] | None = None
+    tasks: tuple[asyncio.Task[None], ...] = ()
+
+
+class Probing:
+    """Probes under way, from :meth:`AsyncDriver.probe <faultset_ray.driver.asynchronous.AsyncDriver.probe>`.
+
+    An asynchronous context manager; it ends with :meth:`stop`, or with its driver.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        verbs: Verbs,
+        pace: Pace,
+        labels: Mapping[str, str],
+        fleet: Fleet | None = None,
+        targets: Mapping[str, str] | None = None,
+        role: type[Prober] = Prober,
+    ) -> None:
+        self._backend = backend
+        self._verbs = verbs
+        self._pace = pace
+        self._labels = dict(labels)
+        self._role = role
+        self._fleet = fleet
+        self._targets = {node: Target.parse(url) for node, url in (targets or {}).items()}
+        self._handle_of_target = _handles(fleet, self._targets)
+        self._watched: dict[str, _Watched] = {}
+        self._handle_of: dict[str, int] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._untold: set[str] = set()
+        self._news = asyncio.Event()
+        window_s = 2 * _SURVEY_ROUNDS * pace.every_s + pace.timeout_s
+        self._votes = Votes(window_s, max(window_s, _MEMORY_SECONDS))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- For users
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What was found of each place last: ``{place: (reached, latency_ms)}``."""
+        return dict(self._verdicts)
+
+    def round_trips(self) -> dict[tuple[str, str], float | None]:
+        """The latest round trip in ms of each pair ``(from, to)`` that was measured; None for no answer.
+
+        ``""`` stands for this driver, whose round trips are those of calls.
+        """
+        return {(source, target): trip.rtt_ms for source, target, trip in self._votes.table()}
+
+    async def measured(self) -> dict[str, Verdict]:
+        """Wait until there is a verdict on every place that is known now, and return all."""
+        while not self._verdicts.keys() >= self._watched.keys() or not self._watched:
+            self._check_running()
+            await self._backend.sleep(self._pace.every_s / 4)
+        return self.verdicts
+
+    async def stop(self) -> None:
+        """End the probes; what they found grows old. The probers stay, for other drivers of the system."""
+        tasks = [*self._tasks, *(task for watched in self._watched.values() for task in _tasks_of(watched))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- Rounds
+
+    async def start(self) -> Self:
+        """Begin with the places that are there now."""
+        await self._refresh()
+        self._tasks = [self._task(self._again(lambda: _REFRESH_SECONDS, self._refresh)), self._task(self._tell())]
+        if self._targets:
+            self._tasks.append(self._task(self._again(self._survey_period, self._measure_targets)))
+        return self
+
+    def _task(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        task.add_done_callback(_ended)
+        return task
+
+    async def _again(self, period_s: Callable[[], float], step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step now and then, at moments that differ from those of others."""
+        while True:
+            spread = int.from_bytes(self._backend.token(2), "little") / 0xFFFF
+            await self._backend.sleep(period_s() * (0.9 + 0.2 * spread))
+            try:
+                await step()
+            except BackendClosed:
+                return
+            except ClusterError as error:
+                _LOG.warning("a probe failed: %s", error)
+
+    def _period(self) -> float:
+        """The time between two pings of a place, within the rate."""
+        pace, places = self._pace, len(self._watched)
+        surveyed = places * min(_PEERS, max(places - 1, 0)) + len(self._targets)
+        return stretched(pace.every_s, pace.rate, (places + surveyed / _SURVEY_ROUNDS) / pace.every_s)
+
+    def _survey_period(self) -> float:
+        return self._period() * _SURVEY_ROUNDS
+
+    async def _refresh(self) -> None:
+        """Watch the places that came, forget those that went."""
+        found = {
+            place.id: place for place in await self._backend.places() if self._labels.items() <= place.labels.items()
+        }
+        for gone in self._watched.keys() - found.keys():
+            await self._forget(gone)
+        new = [place for place in found.values() if place.id not in self._watched]
+        if not new:
+            return
+        registered = await self._verbs.register(nodes_of(new), PLACES_PRECISION, fleet=PLACES)
+        assert registered.handles is not None
+        self._handle_of.update(zip(registered.ids, registered.handles.tolist(), strict=True))
+        for place in new:
+            self._watch(place)
+
+    def _watch(self, place: Place) -> None:
+        watched = self._watched[place.id] = _Watched(place)
+        watched.spawning = self._task(self._spawn(watched))
+        watched.tasks = (
+            self._task(self._again(self._period, partial(self._ping, watched))),
+            self._task(self._again(self._survey_period, partial(self._survey, watched))),
+        )
+
+    async def _forget(self, place: str) -> None:
+        watched = self._watched.pop(place)
+        for task in _tasks_of(watched):
+            task.cancel()
+        self._votes.forget(place)
+        self._verdicts.pop(place, None)
+        self._untold.discard(place)
+        handle = self._handle_of.pop(place)
+        await self._verbs.observe([handle], [float("nan")], ok=[False], fleet=PLACES)
+
+    async def _spawn(self, watched: _Watched) -> None:
+        """Bring the prober of a place up."""
+        place = watched.place
+        try:
+            addr = await self._backend.spawn(self._role, prober_of(place.id).name, place.host, at=At(place=place.id))
+            watched.echo = await self._backend.call(addr, Prober.address)
+            watched.up = True
+        except BackendClosed:
+            return
+        except FaultsetError as error:
+            _LOG.warning("no prober at place %s: %s", place.id, error)
+            await self._backend.sleep(_RESPAWN_SECONDS)  # the next ping tries again
+        finally:
+            watched.spawning = None
+
+    async def _ping(self, watched: _Watched) -> None:
+        """Ask the prober of a place whether it is there."""
+        place, timeout_s = watched.place.id, self._pace.timeout_s
+        if not watched.up:
+            self._respawn(watched)
+            return
+        begun_s = self._backend.uptime_s()
+        rtt_ms, is_gone = None, False
+        try:
+            await self._backend.within(timeout_s).call(prober_of(place), Prober.ping)
+        except BackendClosed:
+            raise
+        except CallTimeout:
+            if self._was_held_up(begun_s, timeout_s):
+                return
+        except ClusterError as error:
+            is_gone = isinstance(error, PlaceUnreachable)
+        else:
+            rtt_ms = (self._backend.uptime_s() - begun_s) * 1000
+        self._votes.add(HERE, place, Trip(begun_s, rtt_ms))
+        reached = rtt_ms is not None
+        if reached != watched.reached:
+            watched.reached, watched.since_s = reached, begun_s
+            await asyncio.gather(*(self._survey_from(peer, [watched]) for peer in self._witnesses(watched)))
+        self._judge(watched)
+        if is_gone and self._backend.uptime_s() - watched.since_s > _RESPAWN_SECONDS:
+            self._respawn(watched)
+        elif reached and watched.spawning is not None:
+            watched.spawning.cancel()  # it was there all the time
+
+    def _was_held_up(self, begun_s: float, timeout_s: float) -> bool:
+        """Whether a timeout came so late that it is this process that hung."""
+        return self._backend.uptime_s() - begun_s > timeout_s + _GRACE_SECONDS
+
+    def _respawn(self, watched: _Watched) -> None:
+        if watched.spawning is None:
+            watched.spawning = self._task(self._spawn(watched))
+
+    def _witnesses(self, watched: _Watched) -> list[_Watched]:
+        """Others, of those that are reached, who are asked about a place."""
+        others = [other for other in self._watched.values() if other.reached and other is not watched]
+        chosen = observers_of(watched.place.id, [other.place.id for other in others], _PEERS)
+        return [other for other in others if other.place.id in chosen]
+
+    async def _survey(self, watched: _Watched) -> None:
+        """Let a place measure its way to some of the others, in turn."""
+        if not watched.reached:
+            return
+        known = sorted(place for place, other in self._watched.items() if other.up)
+        peers = peers_of(watched.place.id, known, watched.turn, _PEERS)
+        watched.turn += 1
+        if peers:
+            await self._survey_from(watched, [self._watched[peer] for peer in peers])
+
+    async def _survey_from(self, source: _Watched, targets: Sequence[_Watched]) -> None:
+        begun_s, timeout_s = self._backend.uptime_s(), self._pace.timeout_s
+        names = [target.place.id for target in targets]
+        echoes = {target.place.id: target.echo for target in targets if target.echo is not None}
+        trips: dict[str, float]
+        try:
+            if source.echo is None:
+                async with asyncio.timeout(timeout_s + _GRACE_SECONDS):
+                    trips = await self._backend.run(survey_by_calls, At(place=source.place.id), names, timeout_s)
+            else:
+                names = list(echoes)
+                net = self._backend.within(timeout_s + _GRACE_SECONDS)
+                trips = await net.call(prober_of(source.place.id), Prober.survey, echoes, timeout_s)
+        except BackendClosed:
+            raise
+        except (ClusterError, TimeoutError):
+            return  # its own pings tell what is wrong with the source
+        for name in names:
+            if name in self._watched:
+                self._votes.add(source.place.id, name, Trip(begun_s, trips.get(name)))
+
+    def _judge(self, watched: _Watched) -> None:
+        place = watched.place.id
+        verdict = self._votes.judge(place, watched.since_s, self._backend.uptime_s())
+        if verdict is None or place not in self._watched:
+            return
+        before = self._verdicts.get(place)
+        self._verdicts[place] = verdict
+        self._untold.add(place)
+        if before is None or before.reached != verdict.reached:
+            _LOG.info("place %s is %s", place, "reached" if verdict.reached else "not reached")
+            self._news.set()
+
+    async def _tell(self) -> None:
+        """Feed the verdicts to the fleet of places: changes at once, the rest in batches."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.every_s):
+                    await self._news.wait()
+            self._news.clear()
+            told, self._untold = sorted(self._untold), set()
+            if not told:
+                continue
+            verdicts = [self._verdicts[place] for place in told]
+            try:
+                await self._verbs.observe(
+                    np.array([self._handle_of[place] for place in told], np.uint32),
+                    np.array([verdict.latency_ms for verdict in verdicts]),
+                    ok=np.array([verdict.reached for verdict in verdicts]),
+                    fleet=PLACES,
+                )
+            except BackendClosed:
+                return
+            except ClusterError as error:
+                _LOG.warning("what was found of %d places could not be told: %s", len(told), error)
+
+    # -- Targets
+
+    async def _measure_targets(self) -> None:
+        """Measure the targets from the places; one that did not answer to one place is tried from another."""
+        found: dict[str, float] = {}
+        asked: set[str] = set()
+        left = list(self._targets)
+        for turn in range(2):
+            places = [place for place, watched in self._watched.items() if watched.reached]
+            by_place: defaultdict[str, list[str]] = defaultdict(list)
+            for target in left:
+                observers = observers_of(target, places, turn + 1)
+                if len(observers) > turn:
+                    by_place[observers[turn]].append(target)
+            answers = await asyncio.gather(*(self._reach_from(place, names) for place, names in by_place.items()))
+            for names, answer in zip(by_place.values(), answers, strict=True):
+                if answer is not None:
+                    asked.update(names)
+                    found.update(answer)
+            left = [target for target in left if target not in found]
+        if asked and self._fleet is not None:
+            told = sorted(asked)
+            await self._verbs.observe(
+                np.array([self._handle_of_target[target] for target in told], np.uint32),
+                np.array([found.get(target, np.nan) for target in told]),
+                ok=np.array([target in found for target in told]),
+                fleet=self._fleet.name,
+            )
+
+    async def _reach_from(self, place: str, names: Sequence[str]) -> dict[str, float] | None:
+        pace = self._pace
+        targets = {name: self._targets[name] for name in names}
+        rounds = -(-len(names) // pace.concurrent)
+        net = self._backend.within(pace.timeout_s * rounds + _GRACE_SECONDS)
+        try:
+            return await net.call(prober_of(place), Prober.reach, targets, pace.timeout_s, pace.concurrent)
+        except BackendClosed:
+            raise
+        except ClusterError:
+            return None
+
+    def _check_running(self) -> None:
+        if any(task.done() for task in self._tasks):
+            raise BackendClosed
+
+
+class SyncProbing:
+    """Probes under way, from :meth:`Driver.probe <faultset_ray.driver.sync.Driver.probe>`; a context manager."""
+
+    def __init__(self, core: Probing, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._core = core
+        self._run = run
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What was found of each place last."""
+        return self._core.verdicts
+
+    def round_trips(self) -> dict[tuple[str, str], float | None]:
+        """The latest round trip in ms of each pair ``(from, to)``; None for no answer."""
+        return self._core.round_trips()
+
+    def measured(self) -> dict[str, Verdict]:
+        """Wait until there is a verdict on every place that is known now, and return all."""
+        found: dict[str, Verdict] = self._run(self._core.measured())
+        return found
+
+    def stop(self) -> None:
+        """End the probes; also where the driver has ended them."""
+        with suppress(BackendClosed):
+            self._run(self._core.stop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+async def stop_probers(backend: Backend) -> None:
+    """End the prober of every place."""
+    await asyncio.gather(*(backend.stop(prober_of(place.id)) for place in await backend.places()))
+
+
+def nodes_of(places: Iterable[Place]) -> list[Node]:
+    """Places as nodes of the fleet ``"places"``: where their cell label says, else at :data:`NOWHERE`; not measured."""
+    nodes = []
+    for place in places:
+        lat, lon = NOWHERE
+        if place.cell:
+            try:
+                [lat], [lon] = centers(strings_to_cells([place.cell]))
+            except InputError as error:
+                _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
+        nodes.append(Node(place.id, float(lat), float(lon), float("nan")))
+    return nodes
+
+
+def _handles(fleet: Fleet | None, targets: Mapping[str, Target]) -> dict[str, int]:
+    """The handle of each node that is a target."""
+    if not targets:
+        return {}
+    if fleet is None or fleet.handles is None:
+        raise InputError("targets need the fleet that register() returned, which they are nodes of")
+    known = dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
+    unknown = next((node for node in targets if node not in known), None)
+    if unknown is not None:
+        raise InputError(f"target {unknown!r} is no node of fleet {fleet.name!r}")
+    return {node: known[node] for node in targets}
+
+
+def _tasks_of(watched: _Watched) -> Iterable[asyncio.Task[None]]:
+    return (*watched.tasks, watched.spawning) if watched.spawning else watched.tasks
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOG.error("probing ended", exc_info=error)

@@ -15,7 +15,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-long test-host test-all lint bench bench-codes docs $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-long test-host test-all lint bench bench-codes docs $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -46,6 +46,9 @@ test: lint test-fast ## lint, types and the fast tiers, the core once more witho
 test-fast: setup
 	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "not ray and not long"
 	$(PYTEST)
+
+test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part
+	$(PYTEST) -m "(ray or cluster) and not long and not host"
 
 test-long: $(LONG) ## every large count; each is a target test-long-NAME and takes COUNT= and SEED=
 

@@ -12,7 +12,7 @@ import faultset_ray as fs
 from cluster.support import PROJECT, RayHead, at_most, bare, free_port
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 AT_ONCE = 3.0
 
 

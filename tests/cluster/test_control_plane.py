@@ -15,7 +15,7 @@ from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.errors import InputError, RegionTimeout, UnknownFleet
 from faultset_ray.geohash import encode_many
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode({"faultset.io/region": name}, cpus=1) for name in ("north", "south", "west")]
 RANGES = 4

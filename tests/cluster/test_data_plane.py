@@ -20,7 +20,7 @@ from faultset_ray.errors import NotEnoughShards, ShardSizeError, StoresLost
 from faultset_ray.limits import KIB, MIB, STORE_INFO_SECONDS
 from faultset_ray.objects.shardset import ShardSet
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 REGIONS = ("north", "north", "south", "south", "west", "west", "east")
 NODES = [LocalNode({"faultset.io/store": "true", "faultset.io/region": name}) for name in REGIONS]

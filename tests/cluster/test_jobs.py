@@ -165,6 +165,7 @@ def test_submitted_failover(head, fleet_file):
     assert result["survivors"] == fs.faultset(NODES, 50.0, 3)
 
 
+@pytest.mark.cluster
 @ray
 def test_submitted_encode_and_decode(head, tmp_path):
     source, shards, out = tmp_path / "in.bin", tmp_path / "shards", tmp_path / "out.bin"
@@ -194,6 +195,7 @@ def test_drill(tmp_path):
     assert set(result["survivors_after"]) < set(result["survivors_before"])
 
 
+@pytest.mark.cluster
 @ray
 def test_a_drill_that_kills_one_too_many(tmp_path):
     file, report = tmp_path / "file", tmp_path / "report.json"

@@ -19,7 +19,7 @@ from actors.local_cluster import LocalNode, process_tree
 from cluster.support import PROJECT, at_most, bare, command_line, is_running, living_actors, private_store_dirs, until
 from faultset_ray.errors import BackendClosed, CoordinatorUnavailable, InputError
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode(cpus=2)]
 FLEET = [("a", 52.5, 13.4, 20.0), ("b", 48.9, 2.4, 180.0), ("c", 1.0, 2.0, 5.0)]

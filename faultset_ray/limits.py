@@ -66,6 +66,8 @@ CHECKPOINT_SECONDS: Final = 10.0
 servant. Where a checkpoint takes long, the next one waits for twenty times as long."""
 JOURNAL_EVENTS_MAX: Final = 1 << 18
 """Changes that a range keeps for those who watch, at least."""
+DECIDE_MS: Final = 100
+"""While observations stream in, a range decides no more often than this; and always before it answers."""
 SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
 INFLIGHT_BYTES_MAX: Final = 96 * MIB

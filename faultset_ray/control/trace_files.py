@@ -1,0 +1,153 @@
+"""Traces as ``.npz``, ``.csv`` and ``.jsonl`` files: their text and arrays, to and from what :class:`Trace` takes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from faultset_ray import columns
+from faultset_ray.errors import InputError
+
+NOWHERE = "s"
+"""The region of nodes of which a trace does not say where they are: all are in this one."""
+_REQUIRED = ("at_ms", "node", "latency_ms")
+_OPTIONAL = ("ok", "bad", "region")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """Read named arrays into the arguments of :meth:`Trace.of`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, BadZipFile, EOFError) as error:
+        raise InputError(f"{path} is no .npz file without pickles: {error}") from None
+    expected = {"ids", "at_ms", "node", "latency_ms"}
+    if expected - arrays.keys() or arrays.keys() - expected - {"ok", "bad", "regions"}:
+        raise InputError(f"{path} has the arrays {sorted(arrays)}; expected {sorted(expected)}, and ok, bad, regions")
+    return {"nodes" if name == "node" else name: array for name, array in arrays.items()}
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays, compressed."""
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def read_csv(path: Path) -> dict[str, Any]:
+    """Read lines under a header into the arguments of :meth:`Trace.of`."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True, restval=None, restkey="")
+        try:
+            rows = [(reader.line_num, _parsed(row, f"{path}, line {reader.line_num}")) for row in reader]
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+    return _columns_of(path, rows)
+
+
+def _parsed(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A line's fields as JSON would have them."""
+    parsed: dict[str, Any] = {}
+    for name, text in row.items():
+        if not name or text is None:
+            raise InputError(f"{where}: not as many fields as in the header")
+        value = text.strip()
+        if name == "latency_ms":
+            parsed[name] = _number(value, where) if value else None
+        elif name == "at_ms":
+            parsed[name] = int(value) if value.isdecimal() else value
+        elif name in {"ok", "bad"}:
+            parsed[name] = _FLAGS.get(value.lower(), value)
+        else:
+            parsed[name] = value
+    return parsed
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{where}: latency_ms is {text!r}; expected a number, or nothing") from None
+
+
+def read_jsonl(path: Path) -> dict[str, Any]:
+    """Read objects, one a line, into the arguments of :meth:`Trace.of`."""
+    rows = []
+    with path.open(encoding="utf-8-sig") as file:
+        for line, text in enumerate(file, 1):
+            if text.strip():
+                try:
+                    rows.append((line, json.loads(text)))
+                except (ValueError, RecursionError) as error:
+                    raise InputError(f"{path}, line {line}: {error}") from None
+    return _columns_of(path, rows)
+
+
+def _columns_of(path: Path, rows: list[tuple[int, Any]]) -> dict[str, Any]:
+    """Rows into the arguments of :meth:`Trace.of`; nodes are counted as they appear."""
+    number: dict[str, int] = {}
+    regions: list[str] = []
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        _check_row(row, where)
+        region = row.get("region", NOWHERE)
+        node = number.setdefault(row["node"], len(number))
+        if node == len(regions):
+            regions.append(region)
+        elif regions[node] != region:
+            raise InputError(f"{where}: node {row['node']!r} is in {region!r}, and was in {regions[node]!r}")
+    found: dict[str, Any] = {
+        "ids": list(number),
+        "regions": regions,
+        "at_ms": np.array([row["at_ms"] for _, row in rows], np.int64),
+        "nodes": np.array([number[row["node"]] for _, row in rows], np.int64),
+        "latency_ms": [math.nan if row["latency_ms"] is None else float(row["latency_ms"]) for _, row in rows],
+        "ok": np.array([row.get("ok", True) for _, row in rows], np.bool_),
+    }
+    known = {"bad" in row for _, row in rows}
+    if len(known) == 2:
+        raise InputError(f"{path}: some samples say whether the node was bad and some do not")
+    return {**found, "bad": np.array([row["bad"] for _, row in rows], np.bool_)} if known == {True} else found
+
+
+def _check_row(row: Any, where: str) -> None:
+    if not isinstance(row, dict) or set(_REQUIRED) - row.keys() or row.keys() - {*_REQUIRED, *_OPTIONAL}:
+        fields = sorted(row) if isinstance(row, dict) else row
+        raise InputError(
+            f"{where}: expected the fields {', '.join(_REQUIRED)} (and {', '.join(_OPTIONAL)}), not {fields}"
+        )
+    latency_ms = row["latency_ms"]
+    sound = {
+        "at_ms": columns.is_integer(row["at_ms"]) and 0 <= row["at_ms"] < 1 << 62,
+        "node": isinstance(row["node"], str) and row["node"] != "",
+        "latency_ms": latency_ms is None or (columns.is_number(latency_ms) and not latency_ms < 0),
+        "ok": isinstance(row.get("ok", True), bool),
+        "bad": isinstance(row.get("bad", True), bool),
+        "region": isinstance(row.get("region", NOWHERE), str),
+    }
+    for name, valid in sound.items():
+        if not valid:
+            raise InputError(f"{where}: {name} is {row[name]!r}, which it can't be")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], names: list[str]) -> None:
+    """Write rows under a header."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
+            for row in rows
+        )
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows, one a line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

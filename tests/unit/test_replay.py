@@ -1,0 +1,158 @@
+"""What a policy does with a trace: counted by hand on small traces, and one event at a time on random ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultset_ray.control.policy import Policy
+from faultset_ray.control.replay import Replay, compare, replay, table
+from faultset_ray.control.states import State
+from faultset_ray.control.trace import Trace
+from faultset_ray.errors import InputError
+
+STEADY = Policy(recover_ms=80.0, samples=(2, 3, 2), hold_s=(5.0, 20.0))
+
+
+def one_node(latencies, bad=None, every_ms=1000):
+    """A trace of one node, sampled at 0 s, 1 s, …"""
+    times = np.arange(len(latencies)) * every_ms
+    return Trace.of(["a"], times, np.zeros(len(latencies), int), latencies, bad=bad)
+
+
+def test_a_node_around_the_threshold_flaps_under_the_plain_rule_only():
+    trace = one_node([99.0, 101.0] * 10)
+    plain, steady = compare(trace, {"plain": Policy(), "steady": STEADY}).values()
+    assert (plain.nodes, plain.samples) == (1, 20)
+    assert (plain.ejections, plain.readmissions, plain.flaps) == (10, 9, 9)
+    assert (plain.out_s, plain.peak_out) == (9.0, 1.0)
+    assert (steady.ejections, steady.readmissions, steady.flaps) == (1, 0, 0)
+    assert (plain.episodes, plain.false_ejections, plain.detection_ms_max) == (None, None, None)
+
+
+def test_detection_is_counted_from_the_first_bad_sample():
+    latencies = [20, 20, 300, 300, 300, 20, 20, 20, 20, 20, 20, 20]
+    trace = one_node(latencies, [latency == 300 for latency in latencies])
+    plain, steady = replay(trace, Policy()), replay(trace, STEADY)
+    assert (plain.detection_ms_max, plain.detection_samples_max, plain.unseen_bad_s) == (0.0, 1, 0.0)
+    assert (steady.detection_ms_max, steady.detection_samples_max, steady.unseen_bad_s) == (1000.0, 2, 1.0)
+    assert (steady.episodes, steady.detected, steady.false_ejections) == (1, 1, 0)
+    assert (plain.out_s, plain.false_out_s) == (3.0, 0.0)
+    assert (steady.out_s, steady.false_out_s) == (5.0, 3.0)  # held until 8 s
+    assert steady.flaps == 0
+
+
+def test_an_episode_too_short_to_notice():
+    trace = one_node([20, 300, 20, 20, 20], [False, True, False, False, False])
+    steady = replay(trace, STEADY)
+    assert (steady.episodes, steady.detected, steady.detection_ms_median, steady.ejections) == (1, 0, None, 0)
+    assert steady.unseen_bad_s == 1.0
+
+
+def test_a_second_outage_is_no_flap_but_a_second_false_alarm_is():
+    twice = [20, 300, 20, 300, 20]
+    assert replay(one_node(twice, [latency == 300 for latency in twice]), Policy()).flaps == 0
+    false = replay(one_node(twice, [False] * 5), Policy())
+    assert (false.flaps, false.false_ejections, false.false_out_s) == (1, 2, 2.0)
+
+
+def test_samples_of_one_tick_are_decided_about_together():
+    trace = one_node([300, 20, 300, 20], every_ms=10)
+    assert replay(trace, Policy(), tick_ms=1).ejections == 2
+    assert replay(trace, Policy(), tick_ms=100).ejections == 0
+    for wrong in (0, True, 1.5):
+        with pytest.raises(InputError, match="tick_ms"):
+            replay(trace, Policy(), tick_ms=wrong)
+
+
+def test_nothing_recorded():
+    report = replay(Trace.of(["a"], [], [], []), Policy())
+    assert (report.samples, report.ejections, report.out_s, report.peak_out) == (0, 0, 0.0, 0.0)
+
+
+def test_the_table_shows_what_is_known():
+    text = table(compare(one_node([99.0, 101.0] * 10), {"plain": Policy(), "steady": STEADY}))
+    lines = text.splitlines()
+    assert lines[0].split("|")[2:4] == [" plain ", " steady "]
+    assert "| flaps        |     9 |      0 |" in lines
+    assert not any("detection" in line for line in lines)
+    assert len({len(line) for line in lines}) == 1
+
+
+def random_trace(seed, nodes, samples):
+    dice = np.random.default_rng(seed)
+    return Trace.of(
+        [f"n{index}" for index in range(nodes)],
+        np.cumsum(dice.integers(0, 900, samples)),
+        dice.integers(0, nodes, samples),
+        dice.choice([10.0, 90.0, 110.0, np.nan], samples),
+        bad=dice.random(samples) < 0.4,
+        regions=dice.choice(["u", "v"], nodes).tolist(),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 5),
+    st.integers(1, 60),
+    st.sampled_from([Policy(), STEADY, Policy(eject_max=0.5, ttl_s=2.0)]),
+)
+def test_counts_equal_those_of_single_events(seed, nodes, samples, policy):
+    trace = random_trace(seed, nodes, samples)
+    run = Replay(policy, trace.cells)
+    expected = dict.fromkeys(("ejections", "readmissions", "flaps", "false", "out", "false_out", "unseen"), 0)
+    state, bad = [State.UNKNOWN] * nodes, [False] * nodes
+    history, episodes, peak, before_ms = [""] * nodes, [], {}, 0
+    open_episode = [None] * nodes
+    for index in range(samples):
+        at, node = int(trace.at_ms[index]), int(trace.nodes[index])
+        for n in range(nodes if index else 0):
+            out = state[n] in {State.EJECTED, State.PROBATION}
+            expected["out"] += (at - before_ms) * out
+            expected["false_out"] += (at - before_ms) * (out and not bad[n])
+            expected["unseen"] += (at - before_ms) * (bad[n] and state[n] in {State.HEALTHY, State.SUSPECT})
+        before_ms, one = at, slice(index, index + 1)
+        if bool(trace.bad[index]) != bad[node]:
+            bad[node], history[node] = not bad[node], ""
+            open_episode[node] = [at, 0, None] if bad[node] else None
+            if bad[node]:
+                episodes.append(open_episode[node])
+        if bad[node]:
+            open_episode[node][1] += 1
+        changes = run.feed(trace.at_ms[one], trace.nodes[one], trace.latency_ms[one], trace.ok[one], trace.bad[one])
+        for n, before, after in zip(changes.handles, changes.before, changes.after, strict=True):
+            if after in {State.EJECTED, State.PROBATION} and before not in {State.EJECTED, State.PROBATION}:
+                expected["ejections"] += 1
+                expected["false"] += not bad[n]
+                expected["flaps"] += history[n].endswith("left back")
+                history[n] = "left"
+            elif after in {State.HEALTHY, State.SUSPECT} and before in {State.EJECTED, State.PROBATION}:
+                expected["readmissions"] += 1
+                history[n] += " back"
+            state[n] = State(after)
+        for n in range(nodes):
+            if bad[n] and open_episode[n][2] is None and state[n] not in {State.HEALTHY, State.SUSPECT}:
+                open_episode[n][2] = (at - open_episode[n][0], open_episode[n][1])
+        for region in set(trace.regions):
+            members = [n for n in range(nodes) if trace.regions[n] == region]
+            out = sum(state[n] in {State.EJECTED, State.PROBATION} for n in members)
+            peak[region] = max(peak.get(region, 0), out / len(members))
+    report = run.report()
+    assert (report.ejections, report.readmissions, report.false_ejections) == (
+        expected["ejections"],
+        expected["readmissions"],
+        expected["false"],
+    )
+    assert report.flaps == expected["flaps"]
+    assert (report.out_s, report.false_out_s, report.unseen_bad_s) == (
+        expected["out"] / 1000,
+        expected["false_out"] / 1000,
+        expected["unseen"] / 1000,
+    )
+    assert report.episodes == len(episodes)
+    found = [episode[2] for episode in episodes if episode[2] is not None]
+    assert report.detected == len(found)
+    assert report.detection_ms_max == (max(delay for delay, _ in found) if found else None)
+    assert report.detection_samples_max == (max(count for _, count in found) if found else None)
+    assert report.peak_out == max(peak.values())

@@ -175,6 +175,7 @@ class LocalCluster:
         # Ray notes a cluster's address where the next ray.init() looks for it, in a directory that it does not make
         (self._temp_dir / "ray").mkdir()
         os.environ["RAY_TMPDIR"] = str(self._temp_dir)
+        os.environ["FAULTSET_STATE_DIR"] = str(self._temp_dir / "state")  # named systems end with the cluster
         os.environ.pop("RAY_AUTH_TOKEN", None)
         os.environ.pop("RAY_ADDRESS", None)
         if store_dir is None:

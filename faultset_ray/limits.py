@@ -68,6 +68,22 @@ JOURNAL_EVENTS_MAX: Final = 1 << 18
 """Changes that a range keeps for those who watch, at least."""
 DECIDE_MS: Final = 100
 """While observations stream in, a range decides no more often than this; and always before it answers."""
+LOG_BATCHES_MAX: Final = 1024
+"""Batches of a fleet that a coordinator reads one by one when it starts; more are made into one."""
+LOG_ROWS_SPARE: Final = 100_000
+"""Nodes by which a fleet's log may be longer than twice the fleet, before it is made into one batch."""
+REQUESTS_KEPT: Final = 4096
+"""Requests that a coordinator remembers, so that a repeated one changes nothing."""
+RETIRED_RANGES_MAX: Final = 64
+"""Ranges of a fleet, split or merged since, whose last changes are kept for those who watch."""
+START_SECONDS: Final = 5.0
+"""How long a driver that connects waits for a system's state, while a coordinator that ended may still hold it."""
+RESTART_SECONDS: Final = 30.0
+"""How long a driver tries to start a lost coordinator again."""
+FREEZE_WINDOW_SECONDS: Final = 300.0
+"""Ranges that degraded within this time did so at once; an outage that lasts longer is believed."""
+FREEZE_SECONDS: Final = 30.0
+"""How long ejections stay frozen after each census that finds most ranges degraded."""
 SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
 INFLIGHT_BYTES_MAX: Final = 96 * MIB

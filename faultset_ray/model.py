@@ -106,6 +106,16 @@ class Fleet:
         """Check the values of a table whose shape is checked, and make a fleet of them."""
         return _fill(Fleet.__new__(Fleet), _checked(table, on_duplicate), name, None)
 
+    @staticmethod
+    def of_checked(
+        ids: columns.Strings, lat: columns.Floats, lon: columns.Floats, latency_ms: columns.Floats, *, name: str
+    ) -> Fleet:
+        """Make a fleet of columns that other fleets were made of; arrays that no one else has become read-only."""
+        for column in (ids, lat, lon, latency_ms):
+            if column.base is None:
+                column.flags.writeable = False
+        return _fill(Fleet.__new__(Fleet), (ids, lat, lon, latency_ms), name, None)
+
     def with_handles(self, handles: ArrayLike) -> Fleet:
         """Return this fleet with a coordinator's handles (uint32[n]); the other columns are shared."""
         column = np.asarray(handles, np.uint32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.model import Fleet
 
@@ -31,7 +32,7 @@ class Directory:
     """One fleet as its coordinator knows it."""
 
     fleet: Fleet
-    """Every node registered; the node of handle h stands at position h."""
+    """Every node ever registered; the node of handle h stands at position h."""
     cells: NDArray[np.uint64]
     """uint64[n]: the cell of each handle."""
     precision: int
@@ -41,6 +42,14 @@ class Directory:
     """Grows with every change."""
     registered_ms: NDArray[np.int64]
     """int64[n]: when each node was last registered."""
+    living: NDArray[np.bool_]
+    """bool[n]: False for a handle whose node was removed. The handle is never given again."""
+    marks: NDArray[np.uint8]
+    """uint8[n]: 0 none, 1 drain, 2 pin (:class:`~faultset_ray.control.states.Mark`)."""
+    policy: Policy
+    """What decides who survives where no threshold is given."""
+    policy_version: int
+    """The version at which the policy was last set."""
 
     @property
     def bounds(self) -> NDArray[np.uint64]:
@@ -56,9 +65,9 @@ class Directory:
         return next((info for info in self.ranges if info.id == range_id), None)
 
     def members(self, range_id: int) -> NDArray[np.intp]:
-        """The handles of one range, ascending."""
+        """The handles of one range, ascending; without nodes that were removed."""
         position = [info.id for info in self.ranges].index(range_id)
-        return np.flatnonzero(range_of(self.bounds, self.cells) == position)
+        return np.flatnonzero((range_of(self.bounds, self.cells) == position) & self.living)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,3 +79,33 @@ class Registered:
     touched: tuple[int, ...]
     """Ids of the ranges that these nodes are in, or were in before."""
     directory: Directory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed:
+    """The answer to a removal or a mark."""
+
+    handles: NDArray[np.uint32]
+    """uint32[k]: the nodes that were removed or marked."""
+    touched: tuple[int, ...]
+    """Ids of the ranges that they are or were in; their rosters are newer now."""
+    directory: Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may steward the system's ranges, until when. It saves work; what is safe hangs on epochs alone."""
+
+    holder: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a coordinator says of itself."""
+
+    system: str
+    epoch: int
+    """Grows each time that one starts from the system's state."""
+    state_root: str | None
+    """The directory that the system's own is in; None when its state is in memory and dies with it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,6 +57,21 @@ def check_region_actors(number: int | None) -> None:
         raise InputError(f"region_actors is {number!r}; expected an integer of at least 1")
 
 
+def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[str] | None) -> bool:
+    """Whether a system's coordinator keeps its state in a directory.
+
+    Raises
+    ------
+    InputError
+        A directory is given for a private system.
+    """
+    if system.startswith(_PRIVATE):
+        if state_dir is not None:
+            raise InputError(f"state_dir is {state_dir!r}; a private system dies with its driver: name a system")
+        return False
+    return backend == "ray" or state_dir is not None
+
+
 def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
     """Make the backend of a system; blocks while Ray connects."""
     lasting = not system.startswith(_PRIVATE)
@@ -67,6 +84,7 @@ async def connect_async(
     system: str | None = None,
     backend: str | Backend = "ray",
     region_actors: int | None = None,
+    state_dir: str | PathLike[str] | None = None,
 ) -> AsyncDriver:
     """Connect to a cluster and to a system on it.
 
@@ -82,6 +100,10 @@ async def connect_async(
         ``"ray"``; ``"local"`` for everything in this process; or a backend object.
     region_actors
         At most so many region actors for a fleet; by default twice the cluster's CPUs, at least 4.
+    state_dir
+        Of a named system: the directory, on the head node, under which its coordinator keeps what was
+        registered, in a directory of the system's name. By default ``FAULTSET_STATE_DIR`` of the head
+        node, else ``~/.local/state/faultset-ray``.
 
     Raises
     ------
@@ -91,13 +113,16 @@ async def connect_async(
         Nothing answers at the address.
     VersionSkew
         The system runs another version of faultset-ray.
+    StateInUse, UnsupportedState, StateFailure
+        The coordinator can't serve what is in its directory.
     InputError
         An argument is not valid.
     """
     check_region_actors(region_actors)
     name = system_name(system)
+    durable = keeps_state(backend, name, state_dir)
     opened = await asyncio.to_thread(open_backend, backend, name, address)
-    driver = await AsyncDriver.start(opened, name, region_actors)
+    driver = await AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir)
     attach_driver(name, driver.free)
     return driver
 
@@ -108,20 +133,31 @@ class AsyncDriver:
     Methods may run at the same time on one event loop.
     """
 
-    def __init__(self, backend: Backend, system: str, region_actors: int | None) -> None:
+    def __init__(
+        self, backend: Backend, system: str, region_actors: int | None, *, durable: bool, state_dir: str | None
+    ) -> None:
         self.system = system
         """The name of the system."""
         self._backend = backend
-        self._authority = Authority(backend, system)
+        self._authority = Authority(backend, system, durable=durable, state_dir=state_dir)
         self._fleets = Fleets(backend, self._authority, region_actors)
         self._places = Places(backend, self.survivors)
         self._shards = Shards(backend, system, self._places)
         self._probings: list[Probing] = []
 
     @classmethod
-    async def start(cls, backend: Backend, system: str, region_actors: int | None = None) -> Self:
+    async def start(
+        cls,
+        backend: Backend,
+        system: str,
+        region_actors: int | None = None,
+        *,
+        durable: bool = False,
+        state_dir: str | PathLike[str] | None = None,
+    ) -> Self:
         """Attach to the system's coordinator, or create it; the backend is closed if that fails."""
-        driver = cls(backend, system, region_actors)
+        directory = None if state_dir is None else os.fspath(state_dir)
+        driver = cls(backend, system, region_actors, durable=durable, state_dir=directory)
         try:
             await driver._authority.start()
         except BaseException:
@@ -350,6 +386,7 @@ class AsyncDriver:
         detach_driver(self.system, self.free)
         await self._stop_probing()
         await self._fleets.close()
+        await self._authority.close()
         await self._backend.close()
 
     async def shutdown(self) -> None:

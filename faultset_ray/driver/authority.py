@@ -1,35 +1,72 @@
-"""A driver's way to its system's coordinator."""
+"""A driver's way to its system's coordinator, which it starts again where that is gone."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.coordinator.directory import About
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.errors import CallTimeout, CoordinatorUnavailable, PlaceUnreachable
-from faultset_ray.limits import CALL_SECONDS
+from faultset_ray.errors import (
+    CallTimeout,
+    CoordinatorUnavailable,
+    PlaceUnreachable,
+    StateFailure,
+    StateInUse,
+    UnsupportedState,
+)
+from faultset_ray.limits import CALL_SECONDS, RESTART_SECONDS, SPAWN_SECONDS, START_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_LOG = logging.getLogger(__name__)
 _NAME = "coordinator"
+_AGAIN_SECONDS = 0.1
 
 
 class Authority:
-    """Calls to the coordinator of one system; start it with :meth:`start`."""
+    """Calls to the coordinator of one system; start it with :meth:`start`.
 
-    def __init__(self, backend: Backend, system: str) -> None:
+    Parameters
+    ----------
+    durable
+        Whether the coordinator keeps its state in a directory. If so, one that is gone is started again
+        from there; if not, its state has died with it.
+    state_dir
+        That directory's parent; by default the coordinator's place has one.
+    """
+
+    def __init__(self, backend: Backend, system: str, *, durable: bool = False, state_dir: str | None = None) -> None:
         self._backend = backend
         self._system = system
+        self._durable = durable
+        self._state_dir = state_dir
         self._addr: Addr[Coordinator] = Addr(_NAME)
+        self._restarting: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Find the system's coordinator, or create it where the backend lasts longest."""
-        self._addr = await self._backend.spawn(Coordinator, _NAME, self._system, at=At(place=self._backend.home))
+    async def start(self) -> About:
+        """Find the system's coordinator, or create it where the backend lasts longest.
+
+        Raises
+        ------
+        StateInUse, UnsupportedState, StateFailure
+            It can't serve what is in its directory.
+        InputError
+            It keeps its state elsewhere.
+        """
+        try:
+            about = await self._started(START_SECONDS)
+        except (PlaceUnreachable, CallTimeout) as error:
+            raise CoordinatorUnavailable(self._system, str(error)) from error
+        self._durable, self._state_dir = about.state_root is not None, about.state_root
+        return about
 
     async def stop(self) -> None:
-        """End the coordinator."""
+        """End the coordinator; its state stays in its directory."""
         await self._backend.stop(self._addr)
 
     async def ask(
@@ -50,14 +87,66 @@ class Authority:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Call the coordinator.
+        """Call the coordinator; where it is gone, start it again from its directory and call once more.
+
+        So a method may run twice: one that changes something is given a request id.
 
         Raises
         ------
         CoordinatorUnavailable
-            It is gone, or did not answer in time.
+            It is gone for good, or did not answer in time.
         """
+        ends_ms = self._backend.now_ms() + seconds * 1000
+        net = self._backend.within(seconds)
         try:
-            return await self._backend.within(seconds).call(self._addr, method, *args, **kwargs)
-        except (PlaceUnreachable, CallTimeout) as error:
+            try:
+                return await net.call(self._addr, method, *args, **kwargs)
+            except PlaceUnreachable as error:
+                if not self._durable:
+                    reason = f"{error}. Its state was in memory and died with it: connect again, and register anew"
+                    raise CoordinatorUnavailable(self._system, reason) from error
+                _LOG.warning("coordinator of %r is gone, and is started again: %s", self._system, error)
+            left_s = max((ends_ms - self._backend.now_ms()) / 1000, 0.0)
+            await asyncio.wait_for(asyncio.shield(self._restarted()), left_s)
+            left_s = max((ends_ms - self._backend.now_ms()) / 1000, 0.0)
+            return await self._backend.within(left_s).call(self._addr, method, *args, **kwargs)
+        except (PlaceUnreachable, CallTimeout, StateInUse, UnsupportedState, StateFailure) as error:
             raise CoordinatorUnavailable(self._system, str(error)) from error
+        except TimeoutError:
+            raise CoordinatorUnavailable(self._system, "it is being started again; ask once more") from None
+
+    async def close(self) -> None:
+        """Give up a restart under way."""
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.gather(self._restarting, return_exceptions=True)
+
+    def _restarted(self) -> asyncio.Task[None]:
+        """One restart at a time, whoever waits for it."""
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.ensure_future(self._restart())
+        return self._restarting
+
+    async def _restart(self) -> None:
+        about = await self._started(RESTART_SECONDS)
+        _LOG.warning("coordinator of %r serves again, epoch %d", self._system, about.epoch)
+
+    async def _started(self, seconds: float) -> About:
+        """Bring the coordinator up; for so long, wait for the one before to let go of the state."""
+        ends_ms = self._backend.now_ms() + seconds * 1000
+        while True:
+            try:
+                return await self._spawned()
+            except (StateInUse, PlaceUnreachable):
+                if self._backend.now_ms() > ends_ms:
+                    raise
+                await self._backend.sleep(_AGAIN_SECONDS)
+
+    async def _spawned(self) -> About:
+        args = (self._system, self._durable, self._state_dir)
+        self._addr = await self._backend.spawn(Coordinator, _NAME, *args, at=At(place=self._backend.home))
+        try:
+            return await self._backend.within(SPAWN_SECONDS).call(self._addr, Coordinator.about, self._state_dir)
+        except (StateInUse, UnsupportedState, StateFailure):
+            await self.stop()  # it serves nothing
+            raise

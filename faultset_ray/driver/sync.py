@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
-from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, open_backend, system_name
+from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, keeps_state, open_backend, system_name
 from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shards import bind
 from faultset_ray.errors import BackendClosed
@@ -86,6 +87,7 @@ def connect(
     system: str | None = None,
     backend: str | Backend = "ray",
     region_actors: int | None = None,
+    state_dir: str | PathLike[str] | None = None,
 ) -> Driver:
     """Connect to a cluster and to a system on it.
 
@@ -99,10 +101,12 @@ def connect(
     """
     check_region_actors(region_actors)
     name = system_name(system)
+    durable = keeps_state(backend, name, state_dir)
     opened = open_backend(backend, name, address)
     loop = _Loop()
     try:
-        driver = Driver(loop.run(AsyncDriver.start(opened, name, region_actors)), loop)
+        core = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir)
+        driver = Driver(loop.run(core), loop)
     except BaseException:
         loop.close()
         raise

@@ -40,6 +40,9 @@
         ├── StaleEpoch
         ├── HistoryLost
         ├── CoordinatorUnavailable
+        ├── StateInUse
+        ├── UnsupportedState
+        ├── StateFailure
         ├── BackendClosed
         └── RemoteFailure
 
@@ -62,8 +65,11 @@ from faultset_ray.errors.cluster import (
     RegionTimeout,
     RemoteFailure,
     StaleEpoch,
+    StateFailure,
+    StateInUse,
     StoreFailure,
     StoresLost,
+    UnsupportedState,
     VersionSkew,
 )
 from faultset_ray.errors.coding import (
@@ -132,6 +138,8 @@ __all__ = [
     "ShardNotFound",
     "ShardSizeError",
     "StaleEpoch",
+    "StateFailure",
+    "StateInUse",
     "StoreFailure",
     "StoresLost",
     "UnknownFleet",
@@ -139,5 +147,6 @@ __all__ = [
     "UnknownPolicyField",
     "UnsupportedFormat",
     "UnsupportedOperation",
+    "UnsupportedState",
     "VersionSkew",
 ]

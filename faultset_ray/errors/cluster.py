@@ -201,6 +201,52 @@ class CoordinatorUnavailable(ClusterError):
         return f"the coordinator of system {self.system!r} is unavailable: {self.reason}"
 
 
+class StateInUse(ClusterError):
+    """Raised when the state of a system is served by another process."""
+
+    code = "state_in_use"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} is served by another process; a system has one coordinator"
+
+
+class UnsupportedState(ClusterError):
+    """Raised when a later version of faultset-ray wrote the state of a system."""
+
+    code = "unsupported_state"
+
+    def __init__(self, path: str, theirs: int, ours: int) -> None:
+        super().__init__(path, theirs, ours)
+        self.path = path
+        self.theirs = theirs
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has schema {self.theirs}, this version of faultset-ray reads up to {self.ours}; it was not "
+            "touched: run the version that wrote it, or a later one"
+        )
+
+
+class StateFailure(ClusterError):
+    """Raised when the state of a system can't be read or written; nothing was acknowledged."""
+
+    code = "state_failure"
+
+    def __init__(self, path: str, operation: str, reason: str) -> None:
+        super().__init__(path, operation, reason)
+        self.path = path
+        self.operation = operation
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} could not {self.operation}: {self.reason}"
+
+
 class BackendClosed(ClusterError):
     """Raised when a closed driver or backend is used."""
 

@@ -133,6 +133,7 @@ class RayHead:
         self.dashboard = f"http://127.0.0.1:{dashboard}"
         self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self._log = (self._temp_dir / "start.log").open("w+")
+        environ = {"FAULTSET_STATE_DIR": str(self._temp_dir / "state")} | environ
         options = {
             "node-ip-address": "127.0.0.1",
             "port": port,

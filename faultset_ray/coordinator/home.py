@@ -1,0 +1,99 @@
+"""The directory in which a coordinator keeps its state, served by one process at a time.
+
+::
+
+    ROOT/SYSTEM/          0700
+      lock                flock held for as long as the state is served
+      coordinator.db      SQLite, with coordinator.db-wal beside it
+      checkpoints/        one file for each range
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import stat
+from pathlib import Path
+
+from faultset_ray.errors import StateFailure, StateInUse
+from faultset_ray.shards.writer import fsync_directory
+
+ENVIRONMENT = "FAULTSET_STATE_DIR"
+
+
+def state_root(given: str | None) -> Path:
+    """Where systems keep their state at this place: as given, else ``FAULTSET_STATE_DIR``, else the user's own."""
+    named = given or os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(os.path.realpath(named))
+    of_user = os.environ.get("XDG_STATE_HOME")
+    try:
+        base = Path(of_user) if of_user else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise StateFailure("~", "be found", f"{error}; set {ENVIRONMENT}") from error
+    return Path(os.path.realpath(base / "faultset-ray"))
+
+
+class StateHome:
+    """One system's directory, locked until this object is closed or gone."""
+
+    def __init__(self, root: Path, system: str) -> None:
+        self.root = root
+        self.path = root / system
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = not self.path.exists()
+            for path in (self.path, self.checkpoints):
+                path.mkdir(mode=0o700, exist_ok=True)
+                _check_own(path)
+            self._lock = _open_private(self.path / "lock")
+            _open_private(self.database).close()  # SQLite gives its other files the mode of this one
+            if fresh:
+                fsync_directory(self.path)
+                fsync_directory(root)
+        except OSError as error:
+            raise StateFailure(str(self.path), "be opened", error.strerror or str(error)) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise StateInUse(str(self.path)) from None
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / "coordinator.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of checkpoints."""
+        return self.path / "checkpoints"
+
+    def close(self) -> None:
+        """Unlock it."""
+        self._lock.close()
+
+
+def write_whole(path: Path, body: memoryview) -> None:
+    """Put a file there that is wholly on the disk, or leave what was there."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with io.FileIO(fd, "w") as file:
+        written = 0
+        while written < len(body):
+            written += file.write(body[written:]) or 0
+        os.fsync(fd)
+    fresh.rename(path)
+    fsync_directory(path.parent)
+
+
+def _check_own(path: Path) -> None:
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StateFailure(str(path), "be used", "it is not a directory of this user's")
+    path.chmod(0o700)
+
+
+def _open_private(path: Path) -> io.FileIO:
+    return io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+")

@@ -76,6 +76,20 @@ REQUESTS_KEPT: Final = 4096
 """Requests that a coordinator remembers, so that a repeated one changes nothing."""
 RETIRED_RANGES_MAX: Final = 64
 """Ranges of a fleet, split or merged since, whose last changes are kept for those who watch."""
+RANGE_NODES_MAX: Final = 500_000
+"""Nodes past which a range is split."""
+RANGE_SAMPLES_MAX: Final = 1_000_000.0
+"""Observations a second past which a range is split: about a tenth of what one actor absorbs."""
+SPLIT_FILL: Final = 0.75
+"""How full the parts of a split range are about, 1 being full."""
+SPLIT_SECONDS: Final = 10.0
+"""How long a range is past its bound before it is split."""
+MERGE_FILL_MAX: Final = 0.4
+"""How full a range may become by a merge."""
+MERGE_SECONDS: Final = 60.0
+"""How long ranges are small before they are merged."""
+PACK_FILL_MAX: Final = 0.75
+"""How full the other places may become when one is emptied."""
 START_SECONDS: Final = 5.0
 """How long a driver that connects waits for a system's state, while a coordinator that ended may still hold it."""
 RESTART_SECONDS: Final = 30.0

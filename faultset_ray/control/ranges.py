@@ -6,8 +6,22 @@ and a million nodes still sit on a handful of actors.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from faultset_ray.limits import (
+    MERGE_FILL_MAX,
+    MERGE_SECONDS,
+    PACK_FILL_MAX,
+    RANGE_NODES_MAX,
+    RANGE_SAMPLES_MAX,
+    SPLIT_FILL,
+    SPLIT_SECONDS,
+)
 
 Cells = NDArray[np.uint64]
 
@@ -44,3 +58,132 @@ def plan_bounds(cells: Cells, ranges_max: int) -> Cells:
 def range_of(bounds: Cells, cells: Cells) -> NDArray[np.intp]:
     """Which range each cell belongs to: intp[n]."""
     return np.searchsorted(bounds, cells, side="right") - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RangeLoad:
+    """How much one range has to do."""
+
+    id: int
+    lower: int
+    """Its lowest cell."""
+    nodes: int
+    samples_s: float
+    """Observations a second, lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What one range may hold, and how few ranges a fleet may have."""
+
+    nodes_max: int = RANGE_NODES_MAX
+    samples_max: float = RANGE_SAMPLES_MAX
+    ranges_min: int = 1
+
+    def fill(self, loads: Sequence[RangeLoad]) -> float:
+        """How full one range would be that did the work of all these; 1 is full."""
+        nodes = sum(load.nodes for load in loads)
+        samples_s = sum(load.samples_s for load in loads)
+        return max(nodes / self.nodes_max, samples_s / self.samples_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """A move to make: these neighbouring ranges give way to new ones with these lower bounds."""
+
+    range_ids: tuple[int, ...]
+    bounds: tuple[int, ...]
+
+
+class Shaper:
+    """Decides, census after census, when the ranges of one fleet are split or merged.
+
+    It does not swing. A range is split when it was past its bound for ``SPLIT_SECONDS``, and into parts that are
+    at most about ``SPLIT_FILL`` full. Neighbours are merged when they were small for ``MERGE_SECONDS``, and only
+    into a range at most ``MERGE_FILL_MAX`` full: less than two parts of a split have together, and so far from
+    the bound that it takes another load to split it again. A fleet within its bounds is left as it is.
+    """
+
+    def __init__(self, sizing: Sizing) -> None:
+        self._sizing = sizing
+        self._over_ms: dict[int, int] = {}
+        """Since when each range was past its bound."""
+        self._small_ms: dict[int, int] = {}
+        """Since when each range was small enough to be merged."""
+
+    def step(self, loads: Sequence[RangeLoad], cells: Cells, now_ms: int) -> Reshape | None:
+        """Take a census; the most urgent move, if there is one. Nothing is remembered of ranges that left.
+
+        Parameters
+        ----------
+        loads
+            Every range of the fleet, ascending by cells.
+        cells : uint64[n]
+            The cell of every node, in any order.
+        """
+        fills = {load.id: self._sizing.fill([load]) for load in loads}
+        self._over_ms = _since(self._over_ms, (each for each in fills if fills[each] > 1), now_ms)
+        self._small_ms = _since(self._small_ms, (each for each in fills if fills[each] <= MERGE_FILL_MAX / 2), now_ms)
+        ripe_ms = now_ms - round(SPLIT_SECONDS * 1000)
+        ripe = {range_id for range_id, since_ms in self._over_ms.items() if since_ms <= ripe_ms}
+        return _split(loads, fills, cells, ripe) or self._merge(loads, now_ms)
+
+    def _merge(self, loads: Sequence[RangeLoad], now_ms: int) -> Reshape | None:
+        """The longest run of small neighbours that one range can hold, down to the fewest ranges allowed."""
+        ripe_ms = now_ms - round(MERGE_SECONDS * 1000)
+        spare = len(loads) - self._sizing.ranges_min
+        best: Sequence[RangeLoad] = ()
+        begin = 0
+        for end, load in enumerate(loads, 1):
+            if self._small_ms.get(load.id, now_ms) > ripe_ms:
+                begin = end
+            while self._sizing.fill(loads[begin:end]) > MERGE_FILL_MAX or end - begin > spare + 1:
+                begin += 1
+            if end - begin > max(len(best), 1):
+                best = loads[begin:end]
+        return Reshape(tuple(load.id for load in best), (best[0].lower,)) if best else None
+
+
+def emptied(hosted: Mapping[str, Sequence[int]], room: Mapping[str, int], kept: Collection[str]) -> str | None:
+    """Which place to take all ranges away from, so that it may leave; None if no place should.
+
+    Parameters
+    ----------
+    hosted
+        The ranges at each place, those of all fleets.
+    room
+        How many ranges each place can host.
+    kept
+        Places that stay whatever they host: the head, those with stores.
+
+    Returns
+    -------
+    str, optional
+        The place with the fewest ranges, if the others then are at most ``PACK_FILL_MAX`` full.
+    """
+    candidates = [place for place in hosted if hosted[place] and place not in kept]
+    if not candidates:
+        return None
+    fewest = min(candidates, key=lambda place: (len(hosted[place]), place))
+    others = sum(room.get(place, 0) for place in hosted if place != fewest and (hosted[place] or place in kept))
+    count = sum(map(len, hosted.values()))
+    return fewest if count <= others * PACK_FILL_MAX else None
+
+
+def _since(before: Mapping[int, int], now_so: Iterable[int], now_ms: int) -> dict[int, int]:
+    return {range_id: before.get(range_id, now_ms) for range_id in now_so}
+
+
+def _split(
+    loads: Sequence[RangeLoad], fills: Mapping[int, float], cells: Cells, ripe: Collection[int]
+) -> Reshape | None:
+    """The fullest of the ripe ranges that has more than one cell, cut into parts of about equal numbers of nodes."""
+    positions = range_of(np.array([load.lower for load in loads], np.uint64), cells)
+    for position in sorted(range(len(loads)), key=lambda position: -fills[loads[position].id]):
+        load = loads[position]
+        if load.id in ripe:
+            within = cells[positions == position]
+            bounds = plan_bounds(within, max(2, math.ceil(fills[load.id] / SPLIT_FILL))) if len(within) else within
+            if len(bounds) > 1:
+                return Reshape((load.id,), (load.lower, *bounds[1:].tolist()))
+    return None

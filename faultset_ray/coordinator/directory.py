@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class Directory:
     def find(self, range_id: int) -> RangeInfo | None:
         """The range of that id; None when it is no longer one of the fleet's."""
         return next((info for info in self.ranges if info.id == range_id), None)
+
+    def with_ranges(self, ranges: tuple[RangeInfo, ...]) -> Directory:
+        """The same nodes cut into other ranges."""
+        return replace(self, ranges=ranges)
 
     def members(self, range_id: int) -> NDArray[np.intp]:
         """The handles of one range, ascending; without nodes that were removed."""

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import ray
 from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
+from ray.core.generated.gcs_pb2 import ActorTableData
 from ray.exceptions import ActorAlreadyExistsError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -19,7 +21,8 @@ from actors.attach import attach
 from actors.faults import ray_faults
 from actors.net import RayNet, fetch
 from faultset_ray.backend.guard import check_version
-from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
+from faultset_ray.backend.spread import to_pack_onto
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import SPAWN_SECONDS, TASK_SECONDS
 
@@ -42,6 +45,12 @@ def _run_task(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *a
 
 
 _remote_task: Any = ray.remote(max_retries=0)(_run_task)
+
+
+def living_actors() -> list[Any]:
+    """``ActorTableData`` of every actor that is alive, whoever's it is; Ray's own face leaves the namespace out."""
+    accessor = ray_state._connect_and_get_accessor()  # noqa: SLF001
+    return [ActorTableData.FromString(raw) for raw in accessor.get_actor_table(None, "ALIVE")]
 
 
 class RayBackend(RayNet):
@@ -101,8 +110,28 @@ class RayBackend(RayNet):
         ]
         return sorted(places, key=lambda place: place.id)
 
+    async def loads(self) -> Sequence[Load]:
+        """From the control service's tables: some 100 ms behind, and without actors that still wait for a place."""
+        places = await self.places()
+        free = await asyncio.to_thread(ray_state.available_resources_per_node)
+        servants: dict[str, set[str]] = {place.id: set() for place in places}
+        others = dict.fromkeys(servants, 0)
+        for actor in await asyncio.to_thread(living_actors):
+            node = actor.address.node_id.hex()
+            if node not in servants:
+                continue
+            if actor.ray_namespace == self.namespace and actor.name:
+                servants[node].add(actor.name)
+            else:
+                others[node] += 1
+        return [
+            Load(place, float(free.get(place.id, {}).get("CPU", 0.0)), frozenset(servants[place.id]), others[place.id])
+            for place in places
+        ]
+
     async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
         """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
+        at = await self._packed(at)
         found = await self.find(role, name)
         if found is not None:
             return found
@@ -158,6 +187,7 @@ class RayBackend(RayNet):
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
         self._check_open()
+        at = await self._packed(at)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
             remote = _remote_task.options(name=target, **self._placed(at))
@@ -206,10 +236,20 @@ class RayBackend(RayNet):
         self._kept[name] = self._handles[name] = handle
         return True
 
+    async def _packed(self, at: At) -> At:
+        """Name the place to pack onto; where none has room, leave it to Ray, which lets the autoscaler know."""
+        if not at.pack or at.place is not None:
+            return at
+        found = to_pack_onto(await self.loads(), at.cpus)
+        return at if found is None else replace(at, place=found.place.id, soft=True)
+
     def _placed(self, at: At) -> dict[str, Any]:
-        options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "SPREAD"}
+        options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "DEFAULT" if at.pack else "SPREAD"}
         if at.place is not None:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(at.place, soft=at.soft)
+            # a soft affinity alone waits for its node until that has room
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                at.place, soft=at.soft, _spill_on_unavailable=at.soft
+            )
         if self._runtime_env is not None:
             options["runtime_env"] = self._runtime_env
         return options

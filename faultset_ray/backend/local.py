@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
-from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
-from faultset_ray.backend.spread import choose_place
+from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
 
@@ -30,9 +30,10 @@ S = TypeVar("S", bound=Servant)
 class _Hosted(Generic[S]):
     """A servant at its place, with room for as many calls at once as its role allows."""
 
-    def __init__(self, servant: S, place: str) -> None:
+    def __init__(self, servant: S, place: str, cpus: float) -> None:
         self.servant = servant
         self.place = place
+        self.cpus = cpus
         self.room = asyncio.Semaphore(servant.concurrency)
 
 
@@ -54,8 +55,8 @@ class LocalBackend(RealWorld):
         self.home = next(iter(self._places))
         self._hosted: dict[str, _Hosted[Any]] = {}
         self._spawning: dict[str, asyncio.Lock] = {}
-        self._starting: dict[str, str] = {}
-        """The place of each servant whose constructor runs: it counts when the next one is placed."""
+        self._starting: dict[str, tuple[str, float]] = {}
+        """Place and CPUs of each servant whose constructor runs: it counts when the next one is placed."""
         self._pool = ThreadPoolExecutor(max_workers=int(self.cpus) + 8, thread_name_prefix="faultset-local")
         self._closed = threading.Event()
 
@@ -98,12 +99,18 @@ class LocalBackend(RealWorld):
         self._check_open()
         return list(self._places.values())
 
+    async def loads(self) -> Sequence[Load]:
+        """Servants and what they asked for; tasks are not counted."""
+        self._check_open()
+        return self._loads()
+
     async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
         """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
         self._check_open()
         async with self._spawning.setdefault(name, asyncio.Lock()):
             if name not in self._hosted:
-                place = self._starting[name] = self._choose(name, at)
+                place = choose_place(name, at, self._loads())
+                self._starting[name] = place, at.cpus
                 try:
                     with typed_errors(name):
                         servant = await self.compute(role, *args)
@@ -111,7 +118,7 @@ class LocalBackend(RealWorld):
                     del self._starting[name]
                 if place not in self._places:
                     raise PlaceUnreachable(name, f"its place {place} was lost while it started")
-                self._hosted[name] = _Hosted(servant, place)
+                self._hosted[name] = _Hosted(servant, place, at.cpus)
             check_version(name, self._hosted[name].servant.version())
         return Addr(name)
 
@@ -137,7 +144,7 @@ class LocalBackend(RealWorld):
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
         self._check_open()
         name = getattr(task, "__name__", "task")
-        place = self._choose(name, at)
+        place = choose_place(name, at, self._loads())
         try:
             async with asyncio.timeout(TASK_SECONDS):
                 with typed_errors(name):
@@ -187,6 +194,6 @@ class LocalBackend(RealWorld):
             raise PlaceUnreachable(name, "there is no such servant, or its place is gone")
         return hosted
 
-    def _choose(self, name: str, at: At) -> str:
-        hosting = [*self._starting.values(), *(hosted.place for hosted in self._hosted.values())]
-        return choose_place(name, at, self._places, [place for place in hosting if place in self._places])
+    def _loads(self) -> list[Load]:
+        hosting = {name: (hosted.place, hosted.cpus) for name, hosted in self._hosted.items()} | self._starting
+        return list_loads(self._places.values(), hosting)

@@ -76,16 +76,31 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What a place carries now: a look that may be out of date when it is read."""
+
+    place: Place
+    free_cpus: float
+    """CPUs that nothing has asked for."""
+    servants: frozenset[str]
+    """Names of this system's servants there."""
+    others: int = 0
+    """How many servants of other systems, or of no system, are there: they too keep the place in use."""
+
+
+@dataclass(frozen=True, slots=True)
 class At:
     """Where something is to run, and what it asks for.
 
-    With ``place`` it runs there or fails, or with ``soft`` there if it can. Without, the backend
-    spreads over all places.
+    With ``place`` it runs there or fails; with ``soft`` there if there is room now, else elsewhere.
+    Without, the backend spreads over all places; with ``pack`` it fills those that are in use already,
+    so that others stay or become empty and an autoscaler can take them away. What fits nowhere waits.
     """
 
     place: str | None = None
     soft: bool = False
     cpus: float = 0.0
+    pack: bool = False
 
 
 ANYWHERE = At()
@@ -151,6 +166,10 @@ class Backend(Net, Protocol):
 
     async def places(self) -> Sequence[Place]:
         """The living places, in a stable order."""
+        ...
+
+    async def loads(self) -> Sequence[Load]:
+        """What each living place carries now, in the order of :meth:`places`."""
         ...
 
     async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:

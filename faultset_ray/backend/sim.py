@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
-from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Net, Place, Servant
-from faultset_ray.backend.spread import choose_place
+from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
+from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, SPAWN_SECONDS, TASK_SECONDS
 
@@ -75,6 +75,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 class _Hosted:
     servant: Servant
     place: str
+    cpus: float
 
 
 class _World:
@@ -225,7 +226,12 @@ class SimBackend:
     async def places(self) -> Sequence[Place]:
         """The places that are up."""
         self._check_open()
-        return [place for place in self._world.all_places.values() if place.id in self._world.alive]
+        return self._up()
+
+    async def loads(self) -> Sequence[Load]:
+        """Servants and what they asked for; tasks are not counted."""
+        self._check_open()
+        return self._loads()
 
     async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
         """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
@@ -234,10 +240,10 @@ class SimBackend:
             async with asyncio.timeout(SPAWN_SECONDS):
                 await self._carry(f"-> spawn {name}")
                 if name not in self._world.hosted:
-                    place = self._choose(name, at)
+                    place = choose_place(name, at, self._loads())
                     await self._cross(place)
                     with typed_errors(name):
-                        self._world.hosted[name] = _Hosted(role(*args), place)
+                        self._world.hosted[name] = _Hosted(role(*args), place, at.cpus)
                     self._world.log(f"spawned {name} at {place}")
                 check_version(name, self._world.hosted[name].servant.version())
                 await self._cross(self._world.hosted[name].place)
@@ -269,7 +275,7 @@ class SimBackend:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
         self._check_open()
         name = getattr(task, "__name__", "task")
-        place = self._choose(name, at)
+        place = choose_place(name, at, self._loads())
         incarnation = self._world.alive[place]
         try:
             async with asyncio.timeout(TASK_SECONDS):
@@ -324,5 +330,9 @@ class SimBackend:
             self._world.log(f"lost at {place}")
             await self._world.loop.create_future()
 
-    def _choose(self, name: str, at: At) -> str:
-        return choose_place(name, at, self._world.alive, (hosted.place for hosted in self._world.hosted.values()))
+    def _up(self) -> list[Place]:
+        return [place for place in self._world.all_places.values() if place.id in self._world.alive]
+
+    def _loads(self) -> list[Load]:
+        hosting = {name: (hosted.place, hosted.cpus) for name, hosted in self._world.hosted.items()}
+        return list_loads(self._up(), hosting)

@@ -20,7 +20,7 @@ from contract.backend_servants import (
     sum_here,
 )
 from faultset_ray.backend.local import LocalBackend
-from faultset_ray.backend.protocol import At, Place
+from faultset_ray.backend.protocol import Addr, At, Place
 from faultset_ray.backend.sim import SimBackend
 from faultset_ray.errors import (
     BackendClosed,
@@ -130,6 +130,29 @@ def test_spawn_gets_the_one_that_exists(harness, backend):
     harness.run(scenario())
 
 
+def test_packed_servants_share_a_place_until_it_is_full(harness, backend):
+    async def host(name):
+        return next(load.place.id for load in await backend.loads() if name in load.servants)
+
+    async def scenario():
+        tenth = At(cpus=0.1, pack=True)
+        names = ["packed-0", "packed-1", "packed-2"]
+        for name in names:
+            await backend.spawn(Counter, name, at=tenth)
+        [place] = {await host(name) for name in names}
+        await backend.spawn(Counter, "filler", at=At(place=place, cpus=0.7))
+        while not all(load.free_cpus < 0.1 for load in await backend.loads() if load.place.id == place):
+            await backend.sleep(0.02)
+        await backend.spawn(Counter, "packed-3", at=tenth)
+        assert await host("packed-3") != place
+        assert [load.place for load in await backend.loads()] == await backend.places()
+        for name in (*names, "packed-3", "filler"):
+            await backend.stop(Addr(name))
+            assert not any(name in load.servants for load in await backend.loads())
+
+    harness.run(scenario())
+
+
 def test_concurrent_spawns_make_one_servant(harness, backend):
     async def scenario():
         addrs = await asyncio.gather(*(backend.spawn(Counter, "raced") for _ in range(4)))
@@ -224,8 +247,6 @@ def test_calls_run_at_once_up_to_the_roles_concurrency(harness, backend):
 
 
 def test_unknown_servants_are_unreachable(harness, backend):
-    from faultset_ray.backend.protocol import Addr
-
     async def scenario():
         with pytest.raises(PlaceUnreachable):
             await backend.call(Addr("nobody"), Counter.add, 1)

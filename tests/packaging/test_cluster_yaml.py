@@ -74,7 +74,7 @@ def test_stores_keep_their_disks_and_compute_comes_and_goes(workers):
     for name, kind in workers.items():
         disk = kind["node_config"]["BlockDeviceMappings"][0]["Ebs"]
         if name in stores(workers):
-            assert kind["min_workers"] >= 1
+            assert kind["min_workers"] == kind["max_workers"] >= 1, "a store that load brought could never leave"
             assert disk["DeleteOnTermination"] is False
             assert "InstanceMarketOptions" not in kind["node_config"]
         else:

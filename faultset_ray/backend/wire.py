@@ -220,22 +220,23 @@ def reach(targets: Mapping[str, Target], timeout_s: float, concurrent: int) -> d
 async def _reach(targets: Mapping[str, Target], timeout_s: float, concurrent: int) -> dict[str, float]:
     room = asyncio.Semaphore(concurrent)
     trips: dict[str, float] = {}
+    secure = ssl.create_default_context() if any(target.scheme == "https" for target in targets.values()) else None
 
     async def one(name: str, target: Target) -> None:
         async with room:
             begun = time.perf_counter()
             with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(timeout_s):
-                    took = await _answer_s(target, begun)
+                    took = await _answer_s(target, begun, secure)
                 trips[name] = took * 1000
 
     await asyncio.gather(*(one(name, target) for name, target in targets.items()))
     return trips
 
 
-async def _answer_s(target: Target, begun: float) -> float:
-    secure = ssl.create_default_context() if target.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=secure)
+async def _answer_s(target: Target, begun: float, secure: ssl.SSLContext | None) -> float:
+    context = secure if target.scheme == "https" else None
+    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=context)
     try:
         if target.scheme == "tcp":
             return time.perf_counter() - begun

@@ -9,19 +9,28 @@ driver's own way is not the place's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import ClassVar, Final, NamedTuple
 from zlib import crc32
 
-from faultset_ray.backend.protocol import Addr, Net, Servant
+from faultset_ray.backend.protocol import Addr, Net, Place, Servant
 from faultset_ray.backend.wire import Echo, EchoAddress, Target, reach, round_trips
-from faultset_ray.errors import ClusterError
+from faultset_ray.errors import ClusterError, InputError
+from faultset_ray.geohash import centers, strings_to_cells
+from faultset_ray.model import Node
+
+_LOG = logging.getLogger(__name__)
 
 PLACES: Final = "places"
 """The fleet of a system's own places; ids are place ids."""
 HERE: Final = ""
 """The driver, among those that measure."""
+
+
+NOWHERE: Final = (0.0, 0.0)
+"""Latitude and longitude of a place without a cell label."""
 
 
 class Prober(Servant):
@@ -189,3 +198,17 @@ def observers_of(target: str, places: Sequence[str], most: int) -> list[str]:
 def stretched(every_s: float, rate: float, demand: float) -> float:
     """The time between two rounds: longer where it would make for ``demand`` probes a second, above ``rate``."""
     return every_s * max(1.0, demand / rate)
+
+
+def nodes_of(places: Iterable[Place]) -> list[Node]:
+    """Places as nodes of the fleet ``"places"``: where their cell label says, else at :data:`NOWHERE`; not measured."""
+    nodes = []
+    for place in places:
+        lat, lon = NOWHERE
+        if place.cell:
+            try:
+                [lat], [lon] = centers(strings_to_cells([place.cell]))
+            except InputError as error:
+                _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
+        nodes.append(Node(place.id, float(lat), float(lon), float("nan")))
+    return nodes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 
 from faultset_ray import columns
 from faultset_ray.backend.protocol import At, Backend, Place
-from faultset_ray.backend.wire import EchoAddress, Target
+from faultset_ray.backend.wire import EchoAddress
 from faultset_ray.control.prober import (
     HERE,
     PLACES,
@@ -24,16 +23,17 @@ from faultset_ray.control.prober import (
     Trip,
     Verdict,
     Votes,
+    nodes_of,
     observers_of,
     peers_of,
     prober_of,
     stretched,
     survey_by_calls,
 )
+from faultset_ray.driver.targets import Targets
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
-from faultset_ray.geohash import centers, strings_to_cells
 from faultset_ray.limits import PLACES_PRECISION
-from faultset_ray.model import Fleet, Node
+from faultset_ray.model import Fleet
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROUNDS = 4
@@ -46,8 +46,6 @@ _RESPAWN_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
 """What a call may take beyond the time that its method was given."""
 _MEMORY_SECONDS = 60.0
-NOWHERE = (0.0, 0.0)
-"""Latitude and longitude of a place without a cell label."""
 
 
 class Verbs(Protocol):
@@ -124,9 +122,7 @@ class Probing:
         self._pace = pace
         self._labels = dict(labels)
         self._role = role
-        self._fleet = fleet
-        self._targets = {node: Target.parse(url) for node, url in (targets or {}).items()}
-        self._handle_of_target = _handles(fleet, self._targets)
+        self._targets = Targets(backend, fleet, targets or {}, pace.timeout_s, pace.concurrent)
         self._watched: dict[str, _Watched] = {}
         self._handle_of: dict[str, int] = {}
         self._verdicts: dict[str, Verdict] = {}
@@ -178,7 +174,7 @@ class Probing:
         """Begin with the places that are there now."""
         await self._refresh()
         self._tasks = [self._task(self._again(lambda: _REFRESH_SECONDS, self._refresh)), self._task(self._tell())]
-        if self._targets:
+        if len(self._targets):
             self._tasks.append(self._task(self._again(self._survey_period, self._measure_targets)))
         return self
 
@@ -213,7 +209,7 @@ class Probing:
         found = {
             place.id: place for place in await self._backend.places() if self._labels.items() <= place.labels.items()
         }
-        for gone in self._watched.keys() - found.keys():
+        for gone in sorted(self._watched.keys() - found.keys()):
             await self._forget(gone)
         new = [place for place in found.values() if place.id not in self._watched]
         if not new:
@@ -332,6 +328,11 @@ class Probing:
             if name in self._watched:
                 self._votes.add(source.place.id, name, Trip(begun_s, trips.get(name)))
 
+    async def _measure_targets(self) -> None:
+        found = await self._targets.measure([place for place, watched in self._watched.items() if watched.reached])
+        if found is not None:
+            await self._verbs.observe(found.handles, found.latency_ms, ok=found.reached, fleet=found.fleet)
+
     def _judge(self, watched: _Watched) -> None:
         place = watched.place.id
         verdict = self._votes.judge(place, watched.since_s, self._backend.uptime_s())
@@ -366,47 +367,6 @@ class Probing:
                 return
             except ClusterError as error:
                 _LOG.warning("what was found of %d places could not be told: %s", len(told), error)
-
-    # -- Targets
-
-    async def _measure_targets(self) -> None:
-        """Measure the targets from the places; one that did not answer to one place is tried from another."""
-        found: dict[str, float] = {}
-        asked: set[str] = set()
-        left = list(self._targets)
-        for turn in range(2):
-            places = [place for place, watched in self._watched.items() if watched.reached]
-            by_place: defaultdict[str, list[str]] = defaultdict(list)
-            for target in left:
-                observers = observers_of(target, places, turn + 1)
-                if len(observers) > turn:
-                    by_place[observers[turn]].append(target)
-            answers = await asyncio.gather(*(self._reach_from(place, names) for place, names in by_place.items()))
-            for names, answer in zip(by_place.values(), answers, strict=True):
-                if answer is not None:
-                    asked.update(names)
-                    found.update(answer)
-            left = [target for target in left if target not in found]
-        if asked and self._fleet is not None:
-            told = sorted(asked)
-            await self._verbs.observe(
-                np.array([self._handle_of_target[target] for target in told], np.uint32),
-                np.array([found.get(target, np.nan) for target in told]),
-                ok=np.array([target in found for target in told]),
-                fleet=self._fleet.name,
-            )
-
-    async def _reach_from(self, place: str, names: Sequence[str]) -> dict[str, float] | None:
-        pace = self._pace
-        targets = {name: self._targets[name] for name in names}
-        rounds = -(-len(names) // pace.concurrent)
-        net = self._backend.within(pace.timeout_s * rounds + _GRACE_SECONDS)
-        try:
-            return await net.call(prober_of(place), Prober.reach, targets, pace.timeout_s, pace.concurrent)
-        except BackendClosed:
-            raise
-        except ClusterError:
-            return None
 
     def _check_running(self) -> None:
         if any(task.done() for task in self._tasks):
@@ -451,33 +411,6 @@ class SyncProbing:
 async def stop_probers(backend: Backend) -> None:
     """End the prober of every place."""
     await asyncio.gather(*(backend.stop(prober_of(place.id)) for place in await backend.places()))
-
-
-def nodes_of(places: Iterable[Place]) -> list[Node]:
-    """Places as nodes of the fleet ``"places"``: where their cell label says, else at :data:`NOWHERE`; not measured."""
-    nodes = []
-    for place in places:
-        lat, lon = NOWHERE
-        if place.cell:
-            try:
-                [lat], [lon] = centers(strings_to_cells([place.cell]))
-            except InputError as error:
-                _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
-        nodes.append(Node(place.id, float(lat), float(lon), float("nan")))
-    return nodes
-
-
-def _handles(fleet: Fleet | None, targets: Mapping[str, Target]) -> dict[str, int]:
-    """The handle of each node that is a target."""
-    if not targets:
-        return {}
-    if fleet is None or fleet.handles is None:
-        raise InputError("targets need the fleet that register() returned, which they are nodes of")
-    known = dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
-    unknown = next((node for node in targets if node not in known), None)
-    if unknown is not None:
-        raise InputError(f"target {unknown!r} is no node of fleet {fleet.name!r}")
-    return {node: known[node] for node in targets}
 
 
 def _tasks_of(watched: _Watched) -> Iterable[asyncio.Task[None]]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from heapq import nsmallest
 from statistics import median
 from typing import ClassVar, Final, NamedTuple
-from zlib import crc32
 
 from faultset_ray.backend.protocol import Addr, Net, Place, Servant
 from faultset_ray.backend.wire import Echo, EchoAddress, Target, reach, round_trips
@@ -192,7 +193,7 @@ def peers_of(place: str, places: Sequence[str], turn: int, most: int) -> list[st
 
 def observers_of(target: str, places: Sequence[str], most: int) -> list[str]:
     """The places that measure a target: the same ones as long as they are there (rendezvous hashing)."""
-    return sorted(places, key=lambda place: (crc32(f"{place}/{target}".encode()), place))[:most]
+    return nsmallest(most, places, key=lambda place: blake2b(f"{place}/{target}".encode(), digest_size=8).digest())
 
 
 def stretched(every_s: float, rate: float, demand: float) -> float:

@@ -197,3 +197,33 @@ def test_what_is_no_shards_fault_is_raised(error):
     with pytest.raises(type(error)) as caught:
         Stripe(2, 2, {1: error}).gather()
     assert caught.value is error
+
+
+def gather_at(stripe, cost, unusable=None):
+    return asyncio.run(
+        gather_rows(
+            stripe.code, stripe.header, STRIPE, LENGTH, stripe.fetch, {} if unusable is None else unusable, cost=cost
+        )
+    )
+
+
+def test_shards_of_infinite_cost_are_left_alone_where_others_suffice():
+    stripe = Stripe(4, 3)
+    rows = gather_at(stripe, {0: 5.0, 1: np.inf, 2: 1.0, 3: 2.0, 4: 9.0, 5: 3.0})  # 6 is not named at all
+    assert sorted(stripe.asked) == sorted(rows) == [0, 2, 3, 5], "data that is there, and the nearest parity"
+
+
+def test_no_more_is_read_because_something_is_near():
+    stripe = Stripe(4, 3)
+    gather_at(stripe, {0: np.inf, 1: 90.0, 2: 91.0, 3: 92.0, 4: 1.0, 5: 2.0, 6: 3.0})
+    assert sorted(stripe.asked) == [1, 2, 3, 4]
+
+
+def test_shards_of_infinite_cost_are_asked_when_nothing_else_is_left():
+    stripe = Stripe(4, 3, {4: FAULTS["late"], 5: FAULTS["unreachable"]})
+    unusable = {}
+    rows = gather_at(stripe, dict.fromkeys(range(7), 1.0) | {0: np.inf, 1: np.inf}, unusable)
+    assert unusable == {4: "late", 5: "unreachable"}
+    assert len(rows) == 4
+    assert {0, 1}.isdisjoint(stripe.asked[:4]), "the others were asked first"
+    assert {0, 1} & set(rows)

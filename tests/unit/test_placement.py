@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultset_ray.errors import NotEnoughPlaces
-from faultset_ray.objects.placement import place_shards, survivable
+from faultset_ray.objects.placement import place, place_shards, read_order, survivable
 from faultset_ray.objects.store import StoreInfo
 
 region_sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
@@ -73,3 +73,49 @@ def test_survivable_against_every_loss(stores, k):
 
     bearable = [losses for losses in range(len(set(stores)) + 1) if bears(losses)]
     assert survivable(stores, len(stores) - k) == (max(bearable) if bearable else -1)
+
+
+class Answer:
+    """Survivors by region, the nearest first: what placement looks at."""
+
+    def __init__(self, **by_region):
+        self.by_region = by_region
+        self.ids = [place for ids in by_region.values() for place in ids]
+
+
+@given(region_sizes, st.integers(1, 30), turns, st.data())
+def test_only_places_that_survive_get_shards_unless_none_does(sizes, n, turn, data):
+    stores = stores_of(sizes)
+    alive = data.draw(st.sets(st.sampled_from([store.place for store in stores])))
+    placed = place(n, stores, Answer(u33d=sorted(alive), gcpv=["elsewhere"]), turn)
+    good = [store for store in stores if store.place in alive] or stores
+    assert placed == place_shards(n, good, turn)
+    assert place(n, stores, None, turn) == place_shards(n, stores, turn)
+
+
+BERLIN, PARIS, LONDON, SYDNEY = "u33d", "u09t", "gcpv", "r3gx"
+
+
+def test_a_reader_asks_its_own_place_then_its_region_then_by_distance():
+    answer = Answer(**{SYDNEY: ["s"], LONDON: ["l1", "l2"], BERLIN: ["b1", "b2", "b3"], PARIS: ["p"]})
+    shards = dict(enumerate(["s", "l2", "l1", "b3", "b2", "b1", "p", "gone", "b2"]))
+
+    def order(reader):
+        cost = read_order(shards, answer, reader)
+        assert cost.keys() == shards.keys()
+        assert cost.pop(7) == math.inf
+        assert cost[4] == cost[8], "two shards of one place"
+        assert min(cost.values()) > 0
+        return list(dict.fromkeys(shards[index] for index in sorted(cost, key=lambda index: cost[index])))
+
+    assert order("b2") == ["b2", "b1", "b3", "p", "l1", "l2", "s"]
+    assert order("l1") == ["l1", "l2", "p", "b1", "b2", "b3", "s"]
+    assert order("gone") == order(None) == ["s", "l1", "l2", "b1", "b2", "b3", "p"], "as the answer has it"
+    assert len(set(read_order(shards, None, "b2").values())) == 1
+
+
+def test_distance_goes_over_the_antimeridian_and_the_poles():
+    fiji, samoa, nairobi = "ruy8", "2jtc", "kzf0"
+    answer = Answer(**{fiji: ["fiji"], nairobi: ["nairobi"], samoa: ["samoa"]})
+    cost = read_order({0: "nairobi", 1: "samoa", 2: "fiji"}, answer, "fiji")
+    assert cost[2] < cost[1] < cost[0]

@@ -13,7 +13,8 @@ from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
 from faultset_ray.control.policy import Policy
-from faultset_ray.geohash import cells_to_strings
+from faultset_ray.errors import InvalidGeohashError
+from faultset_ray.geohash import cells_to_strings, strings_to_cells
 
 Strings = NDArray[np.object_]
 Tiers = NDArray[np.uint8]
@@ -207,6 +208,14 @@ class Survivors:
             own[self._shortage.groups] = self._shortage.own
         return own
 
+    def _own_if_flagged(self, group: int) -> int | None:
+        """Survivors of a region if it is flagged, else None."""
+        if self._shortage is None:
+            return None
+        place = np.searchsorted(self._shortage.groups, group)
+        flagged = place < len(self._shortage.groups) and self._shortage.groups[place] == group
+        return int(self._shortage.own[place]) if flagged else None
+
     @cached_property
     def _ladder(self) -> Ladder:
         assert self.policy is not None
@@ -242,38 +251,59 @@ def _reason(policy: Policy, own: int, found: int) -> str:
 
 
 class _ByRegion(Mapping[str, Strings]):
+    """A region is looked up by its cell; names of all are made for who lists them."""
+
     def __init__(self, survivors: Survivors) -> None:
         self._survivors = survivors
-        self._borrowing: dict[int, int] = {}
-        """Own survivors of each flagged group."""
-        some = np.diff(survivors._starts) > 0  # noqa: SLF001 - one value in two classes
-        if (shortage := survivors._shortage) is not None:  # noqa: SLF001
-            found = survivors._ladder.found(survivors._cells[shortage.groups], shortage.own)  # noqa: SLF001
-            some[shortage.groups] |= found > 0
-            self._borrowing = dict(zip(shortage.groups.tolist(), shortage.own.tolist(), strict=True))
-        occupied = np.flatnonzero(some)
-        names = cells_to_strings(survivors._cells[occupied])  # noqa: SLF001
-        self._groups = {str(name): int(group) for name, group in zip(names, occupied, strict=True)}
-        self._resolved: dict[str, tuple[Strings, Tiers]] = {}
+        self._by_cell = np.argsort(survivors._cells)  # noqa: SLF001 - one value in two classes
+        self._resolved: dict[int, tuple[Strings, Tiers]] = {}
 
     def __getitem__(self, region: str) -> Strings:
         return self.resolve(region)[0]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._groups)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        answer = self._survivors
+        some = np.diff(answer._starts) > 0  # noqa: SLF001
+        if (shortage := answer._shortage) is not None:  # noqa: SLF001
+            some[shortage.groups] |= answer._ladder.finds_some(answer._cells[shortage.groups], shortage.own)  # noqa: SLF001
+        names: list[str] = cells_to_strings(answer._cells[some]).tolist()  # noqa: SLF001
+        return names
+
+    def _group_of(self, region: str) -> int:
+        """Which group a region is."""
+        cells = self._survivors._cells  # noqa: SLF001
+        try:
+            cell = strings_to_cells([region])[0]
+        except InvalidGeohashError:
+            raise KeyError(region) from None
+        at = int(np.searchsorted(cells, cell, sorter=self._by_cell))
+        if at == len(cells) or cells[self._by_cell[at]] != cell or region != region.lower():
+            raise KeyError(region)
+        return int(self._by_cell[at])
 
     def resolve(self, region: str) -> tuple[Strings, Tiers]:
         """Ids of a region, and their tiers."""
-        if (known := self._resolved.get(region)) is not None:
-            return known
-        answer, group = self._survivors, self._groups[region]
+        group = self._group_of(region)
+        found = self._resolved.get(group)
+        if found is None:
+            found = self._resolved[group] = self._resolve(group)
+        if len(found[0]) == 0:
+            raise KeyError(region)
+        return found
+
+    def _resolve(self, group: int) -> tuple[Strings, Tiers]:
+        answer = self._survivors
         begin, end = answer._starts[group : group + 2].tolist()  # noqa: SLF001
-        if group not in self._borrowing:
+        own = answer._own_if_flagged(group)  # noqa: SLF001
+        if own is None:
             return answer.ids[begin:end], answer.tiers[begin:end]
-        own = self._borrowing[group]
         loan = answer._ladder.borrow(answer._cells[group], own)  # noqa: SLF001
         firsts = answer._starts[loan.groups]  # noqa: SLF001
         lent = [answer.ids[first : first + count] for first, count in zip(firsts, loan.counts, strict=True)]
@@ -282,5 +312,4 @@ class _ByRegion(Mapping[str, Strings]):
             np.array([Tier.OWN, *loan.tiers, Tier.PANIC], np.uint8), [own, *loan.counts, end - begin - own]
         )
         ids.flags.writeable = tiers.flags.writeable = False
-        self._resolved[region] = ids, tiers
         return ids, tiers

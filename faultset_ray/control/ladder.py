@@ -155,10 +155,24 @@ class Ladder:
 
     def found(self, cells: Cells, own: Counts) -> Counts:
         """Return how many survivors each of these flagged regions borrows, int64[f], without saying whose."""
-        lack = lacking(own, self._need)
         if self._reach in (Tier.OWN, Tier.EVERYWHERE):
             elsewhere = self._own.sum() - own
-            return np.minimum(lack, elsewhere) if self._reach else np.zeros_like(own)
+            return np.minimum(lacking(own, self._need), elsewhere) if self._reach else np.zeros_like(own)
+        order = np.argsort(cells)  # neighbours of neighbours are looked for close to each other: it takes half the time
+        found = np.empty_like(own)
+        found[order] = self._found(cells[order], own[order])
+        return found
+
+    def finds_some(self, cells: Cells, own: Counts) -> Flags:
+        """Return which of these flagged regions borrow at least one survivor, bool[f]."""
+        found = self._own.sum() - own if self._reach >= Tier.NEAREST else self.found(cells, own)
+        some: Flags = found > 0
+        return some
+
+    # -- Inside. Lenders are counted in Z-order.
+
+    def _found(self, cells: Cells, own: Counts) -> Counts:
+        lack = lacking(own, self._need)
         around = neighbours(cells)
         position, there = self._find(around)
         lent = np.where(there, self._own[position], 0) if len(self._own) else np.zeros(around.shape, np.int64)
@@ -177,8 +191,6 @@ class Ladder:
             total[short] += np.where(lender >= 0, self._own[lender], 0)
         found: Counts = np.minimum(total, lack)
         return found
-
-    # -- Inside. Lenders are counted in Z-order.
 
     @cached_property
     def _points(self) -> NDArray[np.int64]:

@@ -188,6 +188,7 @@ class Health:
         if len(enrolled.sketch):
             enrolled.sketch[forgotten] = 0
         enrolled.last_ms[forgotten] = at_ms[forgotten]
+        enrolled.rule[forgotten[enrolled.state[forgotten] == State.UNKNOWN]] = Rule.NEVER_MEASURED
         measured = np.flatnonzero(newer & ~np.isnan(latency_ms))
         absorb(enrolled, measured, latency_ms[measured], None, at_ms[measured], rules)
         return enrolled

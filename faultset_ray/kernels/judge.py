@@ -31,8 +31,9 @@ def active(
         slots = np.empty(len(state) + 1, np.int64)  # one more: see _find_active
         found = _find_active(state, window, last_ms, measured_ms, failures, window_mask, stale_before, slots)
         return slots[:found].copy()
-    well = (state == HEALTHY) & (window & np.uint32(window_mask) == 0) & (last_ms >= stale_before)
-    unseen = (state == UNKNOWN) & (measured_ms == NEVER) & (failures == 0)
+    measured = measured_ms != NEVER
+    well = (state == HEALTHY) & measured & (window & np.uint32(window_mask) == 0) & (last_ms >= stale_before)
+    unseen = (state == UNKNOWN) & ~measured & (failures == 0)
     return np.flatnonzero(~(well | unseen))
 
 
@@ -51,9 +52,11 @@ def _find_active(
     found = 0
     for s in range(len(state)):
         slots[found] = s
-        well = (state[s] == HEALTHY) & (np.int64(window[s]) & window_mask == 0) & (last_ms[s] >= stale_before)
-        if not well:
-            found += not (state[s] == UNKNOWN and measured_ms[s] == NEVER and failures[s] == 0)
+        measured = measured_ms[s] != NEVER
+        clean = np.int64(window[s]) & window_mask == 0
+        well = (state[s] == HEALTHY) & measured & clean & (last_ms[s] >= stale_before)
+        unseen = (state[s] == UNKNOWN) & (not measured) & (failures[s] == 0)
+        found += not (well | unseen)
     return found
 
 
@@ -113,6 +116,7 @@ def judge(
         answered = measured_ms[s] != NEVER and (ttl_ms < 0 or now_ms - measured_ms[s] <= ttl_ms)
         seen = measured_ms[s] != NEVER or failures[s] > 0
         fresh = seen and (ttl_ms < 0 or now_ms - last_ms[s] <= ttl_ms)
+        absent = STALE if seen else NEVER_MEASURED
         if was >= EJECTED:  # or on probation: out
             if was == EJECTED and freezes and since_ms[s] >= frozen_since_ms and rule[s] != RELAPSE:
                 ejections[s] = max(np.int64(ejections[s]) - 1, 0)
@@ -123,7 +127,7 @@ def judge(
             elif not fresh:
                 window[s] = 0
                 good[s] = 0
-                _enter(s, UNKNOWN, STALE, NOTHING, now_ms, state, rule, blocked, since_ms)
+                _enter(s, UNKNOWN, absent, NOTHING, now_ms, state, rule, blocked, since_ms)
             elif was == PROBATION and bad > 0:
                 if freezes:
                     blocked[s] = FREEZE
@@ -147,8 +151,7 @@ def judge(
         if not fresh:
             window[s] = 0
             good[s] = 0
-            why = STALE if seen else NEVER_MEASURED
-            _enter(s, UNKNOWN, why, NOTHING, now_ms, state, rule, blocked, since_ms)
+            _enter(s, UNKNOWN, absent, NOTHING, now_ms, state, rule, blocked, since_ms)
         elif bad >= bad_min or (failures[s] > 0 and not answered):
             if freezes:
                 why = FAILURES if failures[s] > 0 else OVER_THRESHOLD

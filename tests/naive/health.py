@@ -1,0 +1,296 @@
+"""The state machine of nodes, one node and one sample at a time; states, rules and marks are plain words.
+
+Only ``decay`` is shared with the real one, since two polynomials would not give the same bits.
+"""
+
+import math
+from collections import defaultdict
+from fractions import Fraction
+from itertools import accumulate
+
+from faultset_ray.kernels.health import decay
+
+OUT = ("ejected", "probation")
+
+
+class Sketch:
+    """Weights of latencies by bucket: each power of two in four equal parts; below 0.25 and above 65,536 as at the ends."""
+
+    EDGES = [2.0 ** (octave - 2) * (1 + part / 4) for octave in range(19) for part in range(4)][:73]
+
+    def __init__(self):
+        self.weights = [0] * 72
+
+    def bucket(self, latency):
+        return max([0, *(bucket for bucket in range(72) if self.EDGES[bucket] <= latency)])
+
+    def add(self, latency, halvings):
+        into = self.bucket(latency)
+        if self.weights[into] // 2 ** min(halvings, 8) + 4 > 255:
+            halvings = min(halvings, 8) + 1
+        self.weights = [weight // 2 ** min(halvings, 9) for weight in self.weights]
+        self.weights[into] += 4
+
+    def p95(self):
+        total = sum(self.weights)
+        bucket = next(bucket for bucket, below in enumerate(accumulate(self.weights)) if 20 * below >= 19 * total)
+        low, high = self.EDGES[bucket : bucket + 2]
+        return 2 * low * high / (low + high)
+
+
+class Node:
+    def __init__(self, handle, cell):
+        self.handle, self.cell = handle, cell
+        self.state, self.rule, self.blocked, self.mark = "unknown", "never_measured", "nothing", "none"
+        self.since_ms = self.until_ms = self.ejections = 0
+        self.last_ms = None
+        self.forget()
+
+    def forget(self):
+        """As if it had never been measured."""
+        self.last = self.ewma = self.peak = math.nan
+        self.weight = 0.0
+        self.measured_ms = None
+        self.bad = []  # newest last, of the last 32 samples
+        self.good = self.failures = 0
+        self.sketch = Sketch()
+
+
+class Fleet:
+    def __init__(self, policy):
+        self.policy = policy
+        self.nodes = {}
+
+    # -- Evidence
+
+    def ms(self, seconds):
+        return round(1000 * seconds)
+
+    def statistic(self, node):
+        if self.policy.statistic == "p95":
+            return math.nan if math.isnan(node.last) else node.sketch.p95()
+        return getattr(node, self.policy.statistic)
+
+    def absorb(self, handle, latency, ok, at_ms):
+        node = self.nodes.get(handle)
+        if node is None or (node.last_ms is not None and at_ms < node.last_ms):
+            return 0
+        node.last_ms = at_ms
+        if not ok or math.isnan(latency):
+            node.failures = min(node.failures + 1, 65535)
+            self.remember(node, bad=True, good=False)
+            return 1
+        node.failures = 0
+        node.last = latency
+        latency = min(latency, 3_600_000.0)
+        half_life = self.ms(self.policy.half_life_s)
+        if node.measured_ms is None:
+            node.ewma = node.peak = latency
+            node.weight = 1.0
+            halvings = 0
+        else:
+            kept = float(decay(at_ms - node.measured_ms, half_life))
+            node.weight = node.weight * kept + 1
+            node.ewma += (latency - node.ewma) / node.weight
+            node.peak = max(latency, node.peak * kept)
+            halvings = at_ms // half_life - node.measured_ms // half_life
+        node.measured_ms = at_ms
+        if self.policy.statistic == "p95":
+            node.sketch.add(node.last, halvings)
+        value = self.statistic(node)
+        recover = self.policy.threshold_ms if self.policy.recover_ms is None else self.policy.recover_ms
+        self.remember(node, bad=value > self.policy.threshold_ms, good=value <= recover)
+        return 1
+
+    def remember(self, node, bad, good):
+        node.bad = [*node.bad, bad][-32:]
+        node.good = min(node.good + 1, 65535) if good else 0
+
+    # -- Roster
+
+    def enroll(self, rows):
+        """rows: (handle, cell, latency, at_ms), the whole roster."""
+        old, self.nodes = self.nodes, {}
+        for handle, cell, latency, at_ms in sorted(rows):
+            node = self.nodes[handle] = old.get(handle) or Node(handle, cell)
+            node.cell = cell
+            if node.last_ms is None or at_ms > node.last_ms:
+                if math.isnan(latency):
+                    node.forget()
+                    node.last_ms = at_ms
+                    if node.state == "unknown":
+                        node.rule = "never_measured"
+                else:
+                    self.absorb(handle, latency, True, at_ms)
+
+    def set_mark(self, handles, mark, now_ms):
+        changes = []
+        for handle in sorted(set(handles)):
+            node = self.nodes.get(handle)
+            if node is None or node.mark == mark:
+                continue
+            before, node.mark = node.state, mark
+            if mark == "none" and node.state in OUT:
+                node.state, node.until_ms, node.since_ms = "suspect", 0, now_ms
+            rule = {"drain": "drained", "pin": "pinned", "none": "unmarked"}[mark]
+            changes.append((handle, before, node.state, rule, math.nan, math.nan))
+        return changes
+
+    # -- Decisions
+
+    def decide(self, now_ms, freeze=None):
+        before = {node.handle: node.state for node in self.nodes.values()}
+        frozen = freeze is not None and now_ms < freeze[1]
+        to_eject = []
+        for node in self.nodes.values():
+            hindered = frozen and node.mark == "none"
+            if node.state in OUT:
+                self.step_out(node, now_ms, freeze[0] if hindered else None)
+            elif self.step_in(node, now_ms):
+                if hindered:
+                    self.enter(node, "suspect", self.reason(node), now_ms, blocked="freeze")
+                else:
+                    to_eject.append(node)
+        self.eject_worst(to_eject, now_ms)
+        changed = [node for node in self.nodes.values() if node.state != before[node.handle]]
+        return [
+            (node.handle, before[node.handle], node.state, node.rule, *self.evidence(node, now_ms)) for node in changed
+        ]
+
+    def age_exceeds_ttl(self, since_ms, now_ms):
+        return self.policy.ttl_s is not None and now_ms - since_ms > self.ms(self.policy.ttl_s)
+
+    def has_fresh_evidence(self, node, now_ms):
+        if node.measured_ms is None and node.failures == 0:
+            return False
+        return not self.age_exceeds_ttl(node.last_ms, now_ms)
+
+    def bad_in_window(self, node):
+        return sum(node.bad[-self.policy.samples[1] :])
+
+    def reason(self, node):
+        return "failures" if node.failures else "over_threshold"
+
+    def enter(self, node, state, rule, now_ms, blocked="nothing"):
+        if node.state != state:
+            node.since_ms = now_ms
+        node.state, node.rule, node.blocked = state, rule, blocked
+
+    def step_out(self, node, now_ms, frozen_since_ms):
+        """One step of a node that is out; ``frozen_since_ms`` is None unless ejections are frozen."""
+        if (
+            frozen_since_ms is not None
+            and node.state == "ejected"
+            and node.since_ms >= frozen_since_ms
+            and node.rule != "relapse"
+        ):
+            node.until_ms = 0
+            node.ejections = max(node.ejections - 1, 0)
+            self.enter(node, "suspect", "reinstated", now_ms, blocked="freeze")
+        elif now_ms < node.until_ms:
+            return
+        elif not self.has_fresh_evidence(node, now_ms):
+            self.become_unknown(node, now_ms)
+        elif node.state == "probation" and self.bad_in_window(node):
+            if frozen_since_ms is None:
+                self.eject(node, "relapse", now_ms)
+            else:
+                node.blocked = "freeze"
+        elif node.good >= self.policy.samples[2]:
+            node.bad, node.good, node.until_ms = [], 0, 0
+            self.enter(node, "healthy", "recovered", now_ms)
+        elif node.state == "ejected" and node.good:
+            node.bad = []
+            self.enter(node, "probation", "proving", now_ms)
+
+    def become_unknown(self, node, now_ms):
+        node.bad, node.good = [], 0
+        never = node.measured_ms is None and node.failures == 0
+        self.enter(node, "unknown", "never_measured" if never else "stale", now_ms)
+
+    def step_in(self, node, now_ms):
+        """One step of a node that is not out; return whether it is to be ejected."""
+        fresh = self.has_fresh_evidence(node, now_ms)
+        bad = self.bad_in_window(node)
+        if node.state == "healthy" and (bad or not fresh):
+            self.forget_ejections(node, now_ms)
+        if not fresh:
+            self.become_unknown(node, now_ms)
+            return False
+        only_failures = node.failures > 0 and (
+            node.measured_ms is None or self.age_exceeds_ttl(node.measured_ms, now_ms)
+        )
+        if bad >= self.policy.samples[0] or only_failures:
+            return True
+        if bad:
+            self.enter(node, "suspect", "some_bad", now_ms)
+        elif node.state != "healthy":
+            self.enter(node, "healthy", "within", now_ms)
+        return False
+
+    def forget_ejections(self, node, now_ms):
+        longest = self.ms(self.policy.hold_s[1])
+        healthy_since = node.since_ms
+        while longest and node.ejections and healthy_since + longest <= now_ms:
+            node.ejections -= 1
+            healthy_since += longest
+
+    def eject_worst(self, to_eject, now_ms):
+        def badness(node):
+            return math.inf if node.failures else self.statistic(node)
+
+        for node in sorted(to_eject, key=lambda node: (-badness(node), node.handle)):
+            members = [other for other in self.nodes.values() if other.cell == node.cell and other.mark == "none"]
+            out_after = sum(other.state in OUT for other in members) + 1
+            share = Fraction(self.policy.eject_max).limit_denominator(1_000_000)
+            if node.mark != "none" or Fraction(out_after) <= share * len(members):
+                self.eject(node, self.reason(node), now_ms)
+            else:
+                self.enter(node, "suspect", self.reason(node), now_ms, blocked="cap")
+
+    def eject(self, node, rule, now_ms):
+        node.ejections = min(node.ejections + 1, 255)
+        shortest, longest = map(self.ms, self.policy.hold_s)
+        node.until_ms = now_ms + min(shortest * 2 ** (node.ejections - 1), longest)
+        node.good = 0
+        self.enter(node, "ejected", rule, now_ms)
+
+    # -- Answers
+
+    def evidence(self, node, now_ms):
+        policy = self.policy
+        recover = policy.threshold_ms if policy.recover_ms is None else policy.recover_ms
+        return {
+            "within": lambda: (self.statistic(node), policy.threshold_ms),
+            "over_threshold": lambda: (self.statistic(node), policy.threshold_ms),
+            "relapse": lambda: (self.statistic(node), policy.threshold_ms),
+            "recovered": lambda: (self.statistic(node), recover),
+            "stale": lambda: (now_ms - node.last_ms, self.ms(policy.ttl_s)),
+            "some_bad": lambda: (self.bad_in_window(node), policy.samples[0]),
+            "failures": lambda: (node.failures, policy.samples[0]),
+            "proving": lambda: (node.good, policy.samples[2]),
+        }.get(node.rule, lambda: (math.nan, math.nan))()
+
+    def live(self):
+        return self.ranked(lambda node: node.state in {"healthy", "suspect"}, self.statistic)
+
+    def plain(self, threshold_ms):
+        return self.ranked(lambda node: not node.failures and node.last <= threshold_ms, lambda node: node.last)
+
+    def ranked(self, survives, latency):
+        """{cell: [handle, …]}, cells in order of their first node."""
+        cells = defaultdict(list)
+        for node in self.nodes.values():
+            cells[node.cell].append(node)
+        answer = {}
+        for cell, members in cells.items():
+            survivors = [
+                node for node in members if node.mark == "pin" or (node.mark != "drain" and survives(node))
+            ]  # fmt: skip
+
+            def rank(node):
+                value = latency(node)
+                return math.inf if node.failures or math.isnan(value) else value
+
+            answer[cell] = [node.handle for node in sorted(survivors, key=rank)]
+        return answer

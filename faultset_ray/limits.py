@@ -18,8 +18,8 @@ SAMPLES_WINDOW_MAX: Final = 32
 """Samples that a node's window can remember: one bit each."""
 LATENCY_MS_MAX: Final = 3_600_000.0
 """What longer latencies count as in ewma and peak, so that an infinite one is forgotten in the end."""
-SKETCH_MS_MIN: Final = 0.5
-SKETCH_MS_MAX: Final = 32_768.0
+SKETCH_MS_MIN: Final = 1.0
+SKETCH_MS_MAX: Final = 16_384.0
 """Thresholds that the sketch behind p95 can tell apart."""
 HOLD_SECONDS_MAX: Final = 31_536_000.0
 """A year: the longest hold-down, TTL and half-life."""

@@ -86,7 +86,7 @@ class Pair:
             assert found.dtype == kind
             assert found.tobytes() == np.array(column, kind).tobytes(), (name, found.tolist(), column)
         if len(real.sketch):
-            assert real.sketch.tolist() == [node.sketch.weights for node in nodes]
+            assert real.sketch.astype("<u8").view(np.uint8).tolist() == [node.sketch.weights for node in nodes]
 
     def same_answer(self, real, expected):
         slots, counts = real

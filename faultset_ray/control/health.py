@@ -19,7 +19,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
 from faultset_ray.kernels.group import Groups, group_cells
-from faultset_ray.kernels.health import NEVER, SKETCH_BUCKETS
+from faultset_ray.kernels.health import NEVER, SKETCH_WORDS
 from faultset_ray.kernels.select import select_grouped
 
 Slots = NDArray[np.int64]
@@ -40,13 +40,32 @@ COLUMNS: Mapping[str, tuple[type[np.generic], float]] = {
     "mark": (np.uint8, Mark.NONE),
     "rule": (np.uint8, Rule.NEVER_MEASURED),
     "blocked": (np.uint8, 0),
+    "ejections": (np.uint8, 0),
     "since_ms": (np.int64, 0),
     "until_ms": (np.int64, 0),
-    "ejections": (np.uint8, 0),
 }
 """Type of each column, and its value for a node of which nothing is known."""
 FORMAT = 1
 """Of :meth:`Health.to_columns`."""
+
+_IN_LINE = {
+    "last": kernels.LAST,
+    "ewma": kernels.EWMA,
+    "peak": kernels.PEAK,
+    "weight": kernels.WEIGHT,
+    "last_ms": kernels.LAST_MS,
+    "measured_ms": kernels.MEASURED_MS,
+    "window": kernels.WINDOW,
+    "good": kernels.GOOD,
+    "failures": kernels.FAILURES,
+    "state": kernels.STATE,
+    "mark": kernels.MARK,
+    "rule": kernels.RULE,
+    "blocked": kernels.BLOCKED,
+    "ejections": kernels.EJECTIONS,
+}
+"""Where a column lies in a node's line, counted in its own type."""
+_MEASUREMENTS = ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures")
 
 
 class Changes(NamedTuple):
@@ -87,8 +106,10 @@ class Health:
         When the state was entered; until when it is held, 0 for no hold-down.
     ejections : uint8[n]
         Those that count for the hold-down.
-    sketch : uint8[n, 72] or uint8[0, 72]
-        Weights of latencies by bucket; without rows unless the policy compares p95.
+    sketch : uint64[n, 8] or uint64[0, 8]
+        Weights of latencies by bucket, a byte each; without rows unless the policy compares p95.
+    floats, times, words, halves, octets : float64[n, 8], int64[n, 8], uint32[n, 16], uint16[n, 32], uint8[n, 64]
+        The lines that all columns but handles, cells, since_ms and until_ms are views of; for kernels.
     """
 
     handles: NDArray[np.uint32]
@@ -106,14 +127,25 @@ class Health:
     mark: NDArray[np.uint8]
     rule: NDArray[np.uint8]
     blocked: NDArray[np.uint8]
+    ejections: NDArray[np.uint8]
     since_ms: NDArray[np.int64]
     until_ms: NDArray[np.int64]
-    ejections: NDArray[np.uint8]
-    sketch: NDArray[np.uint8]
+    sketch: NDArray[np.uint64]
 
     def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        for name in (*COLUMNS, "sketch"):
-            setattr(self, name, columns[name])
+        n = len(columns["handles"])
+        self.octets = _lines(n)
+        self.floats, self.times = self.octets.view(np.float64), self.octets.view(np.int64)
+        self.words, self.halves = self.octets.view(np.uint32), self.octets.view(np.uint16)
+        views = {array.dtype: array for array in (self.octets, self.floats, self.times, self.words, self.halves)}
+        for name, (kind, _) in COLUMNS.items():
+            if name in _IN_LINE:
+                column = views[np.dtype(kind)][:, _IN_LINE[name]]
+                column[:] = columns[name]
+                setattr(self, name, column)
+            else:
+                setattr(self, name, np.array(columns[name], kind))
+        self.sketch = np.array(columns["sketch"], np.uint64)
 
     @classmethod
     def empty(cls, handles: NDArray[np.uint32], cells: NDArray[np.uint64], *, sketch: bool = False) -> Self:
@@ -124,14 +156,12 @@ class Health:
         handles, cells : uint32[n], uint64[n]
             Ascending by handle; copied.
         sketch : bool
-            Whether there is to be one; see :attr:`needs_sketch`.
+            Whether there is to be one; see :func:`needs_sketch`.
         """
         n = len(handles)
-        columns: dict[str, NDArray[Any]] = {name: np.full(n, value, kind) for name, (kind, value) in COLUMNS.items()}
-        columns["handles"][:] = handles
-        columns["cells"][:] = cells
-        columns["sketch"] = np.zeros((n if sketch else 0, SKETCH_BUCKETS), np.uint8)
-        return cls(columns)
+        blank = {name: np.broadcast_to(kind(value), n) for name, (kind, value) in COLUMNS.items()}
+        rows = n if sketch else 0
+        return cls({**blank, "handles": handles, "cells": cells, "sketch": np.zeros((rows, SKETCH_WORDS), np.uint64)})
 
     def __len__(self) -> int:
         return len(self.handles)
@@ -183,7 +213,7 @@ class Health:
             enrolled.sketch[kept] = self.sketch[here[kept]]
         newer = at_ms > enrolled.last_ms
         forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
-        for name in ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures"):
+        for name in _MEASUREMENTS:
             getattr(enrolled, name)[forgotten] = COLUMNS[name][1]
         if len(enrolled.sketch):
             enrolled.sketch[forgotten] = 0
@@ -210,27 +240,23 @@ class Health:
         return Health(columns)
 
     def with_sketch(self, *, wanted: bool) -> Health:
-        """Return the same nodes with or without a sketch, as a change of the policy may ask; columns are shared.
+        """Return these nodes with or without a sketch, as a change of the policy may ask: itself, or a copy.
 
         A new sketch knows the last latency of each node.
         """
         if bool(len(self.sketch)) == wanted:
             return self
-        columns = {name: getattr(self, name) for name in COLUMNS}
-        columns["sketch"] = np.zeros((len(self) if wanted else 0, SKETCH_BUCKETS), np.uint8)
-        if wanted:
-            measured = np.flatnonzero(~np.isnan(self.last))
-            buckets = kernels.bucket_of(self.last[measured])
-            columns["sketch"][measured, buckets] = kernels.SAMPLE_WEIGHT
-        return Health(columns)
+        changed = self.copy()
+        changed.sketch = kernels.sketches_of(np.ascontiguousarray(self.last)) if wanted else changed.sketch[:0].copy()
+        return changed
 
     def copy(self) -> Health:
         """Return columns of its own, for a dry run."""
         return self.take(np.ones(len(self), np.bool_))
 
     def to_columns(self) -> dict[str, NDArray[Any]]:
-        """Return the columns by name, and the version of their format: plain arrays, not copied."""
-        columns = {name: getattr(self, name) for name in (*COLUMNS, "sketch")}
+        """Return the columns by name, and the version of their format: plain arrays, copied."""
+        columns = {name: np.array(getattr(self, name)) for name in (*COLUMNS, "sketch")}
         return {"format": np.array([FORMAT], np.int64), **columns}
 
     @classmethod
@@ -247,10 +273,9 @@ class Health:
             raise InputError(f"health columns have format {found}; this version reads [{FORMAT}]")
         n = len(columns["handles"])
         lengths = {name: len(columns[name]) for name in COLUMNS}
-        if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_BUCKETS), (0, SKETCH_BUCKETS)}:
+        if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_WORDS), (0, SKETCH_WORDS)}:
             raise InputError(f"health columns differ in length: {lengths}, sketch {columns['sketch'].shape}")
-        copied = {name: np.array(columns[name], kind) for name, (kind, _) in COLUMNS.items()}
-        return cls({**copied, "sketch": np.array(columns["sketch"], np.uint8)})
+        return cls(columns)
 
     def set_marks(self, slots: Slots, mark: Mark, now_ms: int) -> Changes:
         """Mark nodes, or with :attr:`Mark.NONE` take their marks away; return those that changed.
@@ -270,6 +295,14 @@ class Health:
         return Changes(
             self.handles[slots], before, self.state[slots], np.full(len(slots), rule, np.uint8), nothing, nothing
         )
+
+
+def _lines(n: int) -> NDArray[np.uint8]:
+    """Make uint8[n, 64], each row a cache line."""
+    line = kernels.LINE_BYTES
+    memory = np.zeros(n * line + line, np.uint8)
+    start = -memory.ctypes.data % line
+    return memory[start : start + n * line].reshape(n, line)
 
 
 def needs_sketch(rules: Rules) -> bool:
@@ -313,15 +346,10 @@ def absorb(
             latency_ms.view(np.uint64),
             np.ones(m, np.bool_) if ok is None else ok,
             np.full(m, at_ms, np.int64) if np.ndim(at_ms) == 0 else at_ms,
-            health.last,
-            health.ewma,
-            health.weight,
-            health.peak,
-            health.last_ms,
-            health.measured_ms,
-            health.window,
-            health.good,
-            health.failures,
+            health.floats,
+            health.times,
+            health.words,
+            health.halves,
             health.sketch,
             rules.statistic,
             rules.threshold_ms,
@@ -352,26 +380,15 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
         Nodes whose state changed.
     """
     frozen = freeze is not None and now_ms < freeze[1]
-    slots = judge.active(
-        health.state, health.window, health.last_ms, health.measured_ms, health.failures,
-        rules.window_mask, rules.ttl_ms, now_ms,
-    )  # fmt: skip
+    lines = health.octets, health.words, health.halves, health.times
+    slots = judge.active(*lines, rules.window_mask, rules.ttl_ms, now_ms)
     before = health.state[slots]
     candidates = np.empty(len(slots), np.int64)
     count = judge.judge(
         slots,
-        health.state,
-        health.mark,
-        health.rule,
-        health.blocked,
-        health.window,
-        health.good,
-        health.failures,
-        health.last_ms,
-        health.measured_ms,
+        *lines,
         health.since_ms,
         health.until_ms,
-        health.ejections,
         now_ms,
         frozen,
         freeze[0] if freeze is not None else 0,
@@ -398,7 +415,7 @@ def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None
         marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
         nodes = np.zeros(len(health.groups.cells), np.int64)
         out = np.zeros(len(nodes), np.int64)
-        judge.tally(health.state, health.mark, health.group_of, nodes, out)
+        judge.tally(health.octets, health.group_of, nodes, out)
         ranked = candidates[marked:]
         badness = np.where(health.failures[ranked] > 0, np.inf, statistic(health, ranked, rules))
         ranked = candidates[marked:] = ranked[np.lexsort((ranked, -badness))]
@@ -410,14 +427,10 @@ def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None
         now_ms,
         rules.hold_min_ms,
         rules.hold_max_ms,
-        health.state,
-        health.rule,
-        health.blocked,
-        health.good,
-        health.failures,
+        health.octets,
+        health.halves,
         health.since_ms,
         health.until_ms,
-        health.ejections,
     )
 
 
@@ -459,7 +472,9 @@ def evidence(
 
 def survives(health: Health) -> NDArray[np.bool_]:
     """Return which nodes survive by state and mark: bool[n]."""
-    return _marked((health.state == State.HEALTHY) | (health.state == State.SUSPECT), health.mark)
+    well = (health.state == State.HEALTHY) | (health.state == State.SUSPECT)
+    surviving: NDArray[np.bool_] = well & (health.mark != Mark.DRAIN) | (health.mark == Mark.PIN)
+    return surviving
 
 
 def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int64]]:
@@ -473,7 +488,7 @@ def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int6
     counts : int64[g]
         Survivors of each group.
     """
-    return _ranked(health, survives(health), statistic(health, np.arange(len(health)), rules))
+    return _ranked(health, rules.statistic, _BY_STATE)
 
 
 def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
@@ -481,18 +496,14 @@ def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray
 
     States are not asked, marks are. The result is as in :func:`live_survivors`, ordered by the last latency.
     """
-    well = (health.last <= threshold_ms) & (health.failures == 0)
-    return _ranked(health, _marked(well, health.mark), health.last)
+    return _ranked(health, kernels.LAST, threshold_ms)
 
 
-def _marked(well: NDArray[np.bool_], mark: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    surviving: NDArray[np.bool_] = well & (mark != Mark.DRAIN) | (mark == Mark.PIN)
-    return surviving
+_BY_STATE = -1.0
 
 
-def _ranked(
-    health: Health, surviving: NDArray[np.bool_], latency: NDArray[np.float64]
-) -> tuple[Slots, NDArray[np.int64]]:
-    rank = np.where((health.failures > 0) | np.isnan(latency), np.inf, latency)
-    rank[~surviving] = np.nan
-    return select_grouped(rank, health.groups.order, health.groups.starts, np.inf)
+def _ranked(health: Health, statistic_number: int, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
+    ranks = judge.ranks(
+        health.octets, health.halves, health.floats, health.sketch, statistic_number, float(threshold_ms)
+    )
+    return select_grouped(ranks, health.groups.order, health.groups.starts, np.inf)

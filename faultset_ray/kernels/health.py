@@ -1,4 +1,7 @@
-"""Samples into the health columns: smoothing by the time that passed, windows of good and bad, a latency sketch.
+"""Samples into health: smoothing by the time that passed, windows of good and bad, a latency sketch.
+
+What belongs to one node lies in one cache line of 64 bytes, since samples come for nodes in any order and each
+line touched costs more than all the arithmetic. Kernels see the lines as four arrays over the same memory.
 
 Nothing here calls a mathematical library or reorders arithmetic, so that a trace gives the same bits
 wherever it is replayed.
@@ -21,23 +24,41 @@ from faultset_ray.limits import LATENCY_MS_MAX
 NEVER = -1
 """A time that has not come: no sample yet."""
 COUNT_MAX = 0xFFFF
-SKETCH_BUCKETS = 72
-"""Four for each power of two from 0.25 ms to 65.5 s."""
+SKETCH_BUCKETS = 64
+"""Four for each power of two from 0.5 ms to 32.8 s, a byte each: a cache line too."""
+SKETCH_WORDS = SKETCH_BUCKETS // 8
 SAMPLE_WEIGHT = 4
 """What a new sample adds to its bucket: it fades in three half-lives."""
 
-LAST, EWMA, PEAK, P95 = range(4)
+LINE_BYTES = 64
+LAST, EWMA, PEAK, WEIGHT = range(4)
+"""Positions in a line's float64; the first three are numbers of statistics too."""
+P95 = 3
+"""Number of the statistic that is no column."""
+LAST_MS, MEASURED_MS = 4, 5
+"""In its int64."""
+WINDOW = 12
+"""In its uint32."""
+GOOD, FAILURES = 26, 27
+"""In its uint16."""
+STATE, MARK, RULE, BLOCKED, EJECTIONS = range(56, 61)
+"""In its uint8."""
 
 _BUCKET_MAX = SKETCH_BUCKETS - 1
 _WEIGHT_MAX = 255
 _FADED_AFTER = 8
 _MANTISSA_SHIFT = np.uint64(50)
-_LOWEST = (1023 - 2) << 2
-"""The leading bits of 0.25."""
+_LOWEST = (1023 - 1) << 2
+"""The leading bits of 0.5."""
+_KEPT = np.array([(0xFF >> shift) * 0x0101010101010101 for shift in range(_FADED_AFTER + 1)], np.uint64)
+"""Bits of a word that are a byte's own after a shift."""
+_BYTE, _EVEN_BYTES, _LOW_HALF = np.uint64(0xFF), np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFFFF)
+_EIGHT, _SIXTEEN, _THIRTY_TWO = np.uint64(8), np.uint64(16), np.uint64(32)
+_SAMPLE = np.uint64(SAMPLE_WEIGHT)
 _WINDOW_BITS = 0xFFFFFFFF
 _HALVINGS_MAX = 64
 _HALVES = np.ldexp(1.0, -np.arange(_HALVINGS_MAX))
-_EDGES = np.ldexp(1.0 + np.arange(SKETCH_BUCKETS + 1) % 4 / 4, np.arange(SKETCH_BUCKETS + 1) // 4 - 2)
+_EDGES = np.ldexp(1.0 + np.arange(SKETCH_BUCKETS + 1) % 4 / 4, np.arange(SKETCH_BUCKETS + 1) // 4 - 1)
 _MIDDLES = 2 * _EDGES[:-1] * _EDGES[1:] / (_EDGES[:-1] + _EDGES[1:])
 """The value of each bucket that is, relatively, equally far from both of its edges: at most 1/9."""
 
@@ -60,41 +81,54 @@ def decay(elapsed_ms: Any, half_life_ms: Any) -> Any:
 
 @kernel()
 def sketch_add(row: Any, bits: Any, halvings: Any) -> None:
-    """Let a node's sketch (uint8[72]) fade by ``halvings``, and add the latency with these bits."""
-    bucket = min(max(np.int64(bits >> _MANTISSA_SHIFT) - _LOWEST, 0), _BUCKET_MAX)
+    """Let a node's sketch fade by ``halvings``, and add the latency with these bits.
+
+    The sketch is uint64[8]: bucket b is byte b % 8 of word b // 8, counted from the lowest.
+    """
+    bucket: Any = min(max(np.int64(bits >> _MANTISSA_SHIFT) - _LOWEST, 0), _BUCKET_MAX)
+    word, at = bucket >> 3, np.uint64((bucket & 7) << 3)
     shift = min(halvings, _FADED_AFTER)
-    if row[bucket] >> shift > _WEIGHT_MAX - SAMPLE_WEIGHT:
-        shift += 1
+    if np.int64((row[word] >> at) & _BYTE) >> shift > _WEIGHT_MAX - SAMPLE_WEIGHT:
+        shift = min(shift + 1, _FADED_AFTER)
     if shift > 0:
-        for b in range(SKETCH_BUCKETS):
-            row[b] = row[b] >> shift
-    row[bucket] += SAMPLE_WEIGHT
+        for w in range(SKETCH_WORDS):
+            row[w] = (row[w] >> np.uint64(shift)) & _KEPT[shift]
+    row[word] += _SAMPLE << at
 
 
 @kernel()
 def sketch_p95(row: Any) -> Any:
     """Return the 95th percentile: of the lowest bucket with at least 19/20 of the weight in or below it."""
     total = np.int64(0)
-    for b in range(SKETCH_BUCKETS):
-        total += np.int64(row[b])
-    above = np.int64(0)
-    bucket = _BUCKET_MAX
-    while bucket > 0 and (above + np.int64(row[bucket])) * 20 <= total:
-        above += np.int64(row[bucket])
-        bucket -= 1
-    return _MIDDLES[bucket]
+    for w in range(SKETCH_WORDS):
+        total += _weight_of(row[w])
+    above, word = np.int64(0), SKETCH_WORDS - 1
+    while word > 0 and (above + _weight_of(row[word])) * 20 <= total:
+        above += _weight_of(row[word])
+        word -= 1
+    byte = 7
+    while byte > 0:
+        above += np.int64((row[word] >> np.uint64(byte << 3)) & _BYTE)
+        if above * 20 > total:
+            break
+        byte -= 1
+    return _MIDDLES[word * 8 + byte]
 
 
 @kernel()
-def statistic_of(statistic: Any, slot: Any, last: Any, ewma: Any, peak: Any, sketch: Any) -> Any:
+def _weight_of(word: Any) -> Any:
+    """Add up the bytes of a word."""
+    pairs = (word & _EVEN_BYTES) + ((word >> _EIGHT) & _EVEN_BYTES)
+    pairs += pairs >> _THIRTY_TWO
+    return np.int64((pairs + (pairs >> _SIXTEEN)) & _LOW_HALF)
+
+
+@kernel()
+def statistic_of(statistic: Any, slot: Any, floats: Any, sketch: Any) -> Any:
     """Return what a policy compares of a node; NaN where it was never measured."""
-    if statistic == EWMA:
-        return ewma[slot]
-    if statistic == PEAK:
-        return peak[slot]
-    if statistic == P95 and not np.isnan(last[slot]):
-        return sketch_p95(sketch[slot])
-    return last[slot]
+    if statistic < P95:
+        return floats[slot, statistic]
+    return np.nan if np.isnan(floats[slot, LAST]) else sketch_p95(sketch[slot])
 
 
 @kernel()
@@ -104,15 +138,10 @@ def absorb_samples(
     bits: Any,
     ok: Any,
     at_ms: Any,
-    last: Any,
-    ewma: Any,
-    weight: Any,
-    peak: Any,
-    last_ms: Any,
-    measured_ms: Any,
-    window: Any,
-    good: Any,
-    failures: Any,
+    floats: Any,
+    times: Any,
+    words: Any,
+    halves: Any,
     sketch: Any,
     statistic: Any,
     threshold_ms: Any,
@@ -124,36 +153,36 @@ def absorb_samples(
     for i in range(len(slots)):
         s = slots[i]
         at = at_ms[i]
-        if s < 0 or at < last_ms[s]:
+        if s < 0 or at < times[s, LAST_MS]:
             continue
         taken += 1
-        last_ms[s] = at
+        times[s, LAST_MS] = at
         value = latency[i]
         if not ok[i] or np.isnan(value):
-            failures[s] = min(np.int64(failures[s]) + 1, COUNT_MAX)
-            window[s] = (np.int64(window[s]) << 1 | 1) & _WINDOW_BITS
-            good[s] = 0
+            halves[s, FAILURES] = min(np.int64(halves[s, FAILURES]) + 1, COUNT_MAX)
+            words[s, WINDOW] = (np.int64(words[s, WINDOW]) << 1 | 1) & _WINDOW_BITS
+            halves[s, GOOD] = 0
             continue
-        failures[s] = 0
-        last[s] = value
+        halves[s, FAILURES] = 0
+        floats[s, LAST] = value
         value = min(value, LATENCY_MS_MAX)
-        before = measured_ms[s]
-        measured_ms[s] = at
+        before = times[s, MEASURED_MS]
+        times[s, MEASURED_MS] = at
         if before == NEVER:
-            weight[s] = 1.0
-            ewma[s] = value
-            peak[s] = value
+            floats[s, WEIGHT] = 1.0
+            floats[s, EWMA] = value
+            floats[s, PEAK] = value
         else:
             kept = decay(at - before, half_life_ms)
-            weight[s] = weight[s] * kept + 1.0
-            ewma[s] += (value - ewma[s]) / weight[s]
-            peak[s] = max(value, peak[s] * kept)
+            floats[s, WEIGHT] = floats[s, WEIGHT] * kept + 1.0
+            floats[s, EWMA] += (value - floats[s, EWMA]) / floats[s, WEIGHT]
+            floats[s, PEAK] = max(value, floats[s, PEAK] * kept)
         if len(sketch) > 0:
             halvings = 0 if before == NEVER else at // half_life_ms - before // half_life_ms
             sketch_add(sketch[s], bits[i], halvings)
-        compared = statistic_of(statistic, s, last, ewma, peak, sketch)
-        window[s] = (np.int64(window[s]) << 1 | np.int64(compared > threshold_ms)) & _WINDOW_BITS
-        good[s] = min(np.int64(good[s]) + 1, COUNT_MAX) if compared <= recover_ms else 0
+        compared = statistic_of(statistic, s, floats, sketch)
+        words[s, WINDOW] = (np.int64(words[s, WINDOW]) << 1 | np.int64(compared > threshold_ms)) & _WINDOW_BITS
+        halves[s, GOOD] = min(np.int64(halves[s, GOOD]) + 1, COUNT_MAX) if compared <= recover_ms else 0
     return taken
 
 
@@ -164,7 +193,15 @@ def sketch_p95s(sketch: Any, slots: Any, places: Any, values: Any) -> None:
         values[places[j]] = sketch_p95(sketch[slots[j]])
 
 
-def bucket_of(latency: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the bucket of each latency: int64[n]."""
-    leading = (latency.view(np.uint64) >> _MANTISSA_SHIFT).astype(np.int64)
-    return np.clip(leading - _LOWEST, 0, _BUCKET_MAX)
+def sketches_of(latency: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return sketches that know one latency each, none where it is NaN: uint64[n, 8]."""
+    rows = np.zeros((len(latency), SKETCH_WORDS), np.uint64)
+    _add_each(rows, latency, latency.view(np.uint64))
+    return rows
+
+
+@kernel()
+def _add_each(rows: Any, latency: Any, bits: Any) -> None:
+    for s in range(len(rows)):
+        if not np.isnan(latency[s]):
+            sketch_add(rows[s], bits[s], 0)

@@ -1,8 +1,8 @@
-"""From the evidence in the health columns to states: one step of every node's state machine.
+"""From the evidence in health to states: one step of every node's state machine.
 
 A pass finds the nodes that could change, which in a fleet that is well are few; a second one moves them,
 except that those to be ejected are only listed. The caller ranks these where a cap limits them, and
-:func:`eject` or :func:`block` ends the step.
+:func:`eject` ends the step. The arrays are the lines of :mod:`faultset_ray.kernels.health`.
 """
 
 from __future__ import annotations
@@ -11,51 +11,58 @@ from typing import Any
 
 import numpy as np
 
-from faultset_ray.kernels.health import NEVER
+from faultset_ray.kernels.health import (
+    BLOCKED,
+    EJECTIONS,
+    FAILURES,
+    GOOD,
+    LAST,
+    LAST_MS,
+    MARK,
+    MEASURED_MS,
+    NEVER,
+    P95,
+    RULE,
+    STATE,
+    WINDOW,
+    statistic_of,
+)
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
 UNKNOWN, HEALTHY, SUSPECT, EJECTED, PROBATION = range(5)
-DRAIN, PIN = 1, 2
-NEVER_MEASURED, STALE, WITHIN, SOME_BAD, OVER_THRESHOLD, FAILURES, RELAPSE, PROVING, RECOVERED, REINSTATED = range(10)
-NOTHING, CAP, FREEZE, HOLD = range(4)
+NO_MARK, DRAIN, PIN = range(3)
+IS_NEVER_MEASURED, IS_STALE, IS_WITHIN, IS_SOME_BAD, IS_OVER, IS_FAILING, IS_RELAPSE, IS_PROVING = range(8)
+IS_RECOVERED, IS_REINSTATED = 8, 9
+BY_NOTHING, BY_CAP, BY_FREEZE = range(3)
 
 _EJECTIONS_MAX = 255
 
 
-def active(
-    state: Any, window: Any, last_ms: Any, measured_ms: Any, failures: Any, window_mask: int, ttl_ms: int, now_ms: int
-) -> Any:
+def active(octets: Any, words: Any, halves: Any, times: Any, window_mask: int, ttl_ms: int, now_ms: int) -> Any:
     """Return the slots, int64[m] ascending, of nodes that are not settled as healthy or as never measured."""
     stale_before = now_ms - ttl_ms if ttl_ms >= 0 else NEVER - 1
     if HAVE_NUMBA:
-        slots = np.empty(len(state) + 1, np.int64)  # one more: see _find_active
-        found = _find_active(state, window, last_ms, measured_ms, failures, window_mask, stale_before, slots)
-        return slots[:found].copy()
-    measured = measured_ms != NEVER
-    well = (state == HEALTHY) & measured & (window & np.uint32(window_mask) == 0) & (last_ms >= stale_before)
-    unseen = (state == UNKNOWN) & ~measured & (failures == 0)
+        slots = np.empty(len(octets) + 1, np.int64)  # one more: see _find_active
+        return slots[: _find_active(octets, words, halves, times, window_mask, stale_before, slots)].copy()
+    measured, state = times[:, MEASURED_MS] != NEVER, octets[:, STATE]
+    clean = words[:, WINDOW] & np.uint32(window_mask) == 0
+    well = (state == HEALTHY) & measured & clean & (times[:, LAST_MS] >= stale_before)
+    unseen = (state == UNKNOWN) & ~measured & (halves[:, FAILURES] == 0)
     return np.flatnonzero(~(well | unseen))
 
 
 @kernel()
 def _find_active(
-    state: Any,
-    window: Any,
-    last_ms: Any,
-    measured_ms: Any,
-    failures: Any,
-    window_mask: Any,
-    stale_before: Any,
-    slots: Any,
+    octets: Any, words: Any, halves: Any, times: Any, window_mask: Any, stale_before: Any, slots: Any
 ) -> Any:
     """Each slot is written until an active node takes it, so one more is needed."""
     found = 0
-    for s in range(len(state)):
+    for s in range(len(octets)):
         slots[found] = s
-        measured = measured_ms[s] != NEVER
-        clean = np.int64(window[s]) & window_mask == 0
-        well = (state[s] == HEALTHY) & measured & clean & (last_ms[s] >= stale_before)
-        unseen = (state[s] == UNKNOWN) & (not measured) & (failures[s] == 0)
+        measured, state = times[s, MEASURED_MS] != NEVER, octets[s, STATE]
+        clean = np.int64(words[s, WINDOW]) & window_mask == 0
+        well = (state == HEALTHY) & measured & clean & (times[s, LAST_MS] >= stale_before)
+        unseen = (state == UNKNOWN) & (not measured) & (halves[s, FAILURES] == 0)
         found += not (well | unseen)
     return found
 
@@ -63,7 +70,7 @@ def _find_active(
 @kernel()
 def popcount(bits: Any) -> Any:
     """Return how many of 32 bits are set."""
-    bits = bits - ((bits >> 1) & 0x55555555)
+    bits -= (bits >> 1) & 0x55555555
     bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
     bits = (bits + (bits >> 4)) & 0x0F0F0F0F
     return ((bits * 0x01010101) & 0xFFFFFFFF) >> 24
@@ -83,18 +90,12 @@ def hold_ms(ejections: Any, hold_min_ms: Any, hold_max_ms: Any) -> Any:
 @kernel()
 def judge(
     slots: Any,
-    state: Any,
-    mark: Any,
-    rule: Any,
-    blocked: Any,
-    window: Any,
-    good: Any,
-    failures: Any,
-    last_ms: Any,
-    measured_ms: Any,
+    octets: Any,
+    words: Any,
+    halves: Any,
+    times: Any,
     since_ms: Any,
     until_ms: Any,
-    ejections: Any,
     now_ms: Any,
     frozen: Any,
     frozen_since_ms: Any,
@@ -110,89 +111,64 @@ def judge(
     count = 0
     for j in range(len(slots)):
         s = slots[j]
-        was = state[s]
-        freezes = frozen and mark[s] == 0
-        bad = popcount(np.int64(window[s]) & window_mask)
-        answered = measured_ms[s] != NEVER and (ttl_ms < 0 or now_ms - measured_ms[s] <= ttl_ms)
-        seen = measured_ms[s] != NEVER or failures[s] > 0
-        fresh = seen and (ttl_ms < 0 or now_ms - last_ms[s] <= ttl_ms)
-        absent = STALE if seen else NEVER_MEASURED
-        if was >= EJECTED:  # or on probation: out
-            if was == EJECTED and freezes and since_ms[s] >= frozen_since_ms and rule[s] != RELAPSE:
-                ejections[s] = max(np.int64(ejections[s]) - 1, 0)
+        state, good = octets[s, STATE], halves[s, GOOD]
+        measured_ms, failing = times[s, MEASURED_MS], halves[s, FAILURES] > 0
+        freezes = frozen and octets[s, MARK] == NO_MARK
+        bad = popcount(np.int64(words[s, WINDOW]) & window_mask)
+        answered = measured_ms != NEVER and (ttl_ms < 0 or now_ms - measured_ms <= ttl_ms)
+        seen = measured_ms != NEVER or failing
+        fresh = seen and (ttl_ms < 0 or now_ms - times[s, LAST_MS] <= ttl_ms)
+        absent = IS_STALE if seen else IS_NEVER_MEASURED
+        if state >= EJECTED:  # or on probation
+            if state == EJECTED and freezes and since_ms[s] >= frozen_since_ms and octets[s, RULE] != IS_RELAPSE:
+                octets[s, EJECTIONS] = max(np.int64(octets[s, EJECTIONS]) - 1, 0)
                 until_ms[s] = 0
-                _enter(s, SUSPECT, REINSTATED, FREEZE, now_ms, state, rule, blocked, since_ms)
+                _enter(s, SUSPECT, IS_REINSTATED, BY_FREEZE, now_ms, octets, since_ms)
             elif now_ms < until_ms[s]:
                 pass
             elif not fresh:
-                window[s] = 0
-                good[s] = 0
-                _enter(s, UNKNOWN, absent, NOTHING, now_ms, state, rule, blocked, since_ms)
-            elif was == PROBATION and bad > 0:
+                _forget_samples(s, words, halves)
+                _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, since_ms)
+            elif state == PROBATION and bad > 0:
                 if freezes:
-                    blocked[s] = FREEZE
+                    octets[s, BLOCKED] = BY_FREEZE
                 else:
-                    _eject_one(
-                        s, RELAPSE, now_ms, hold_min_ms, hold_max_ms,
-                        state, rule, blocked, good, since_ms, until_ms, ejections,
-                    )  # fmt: skip
-            elif good[s] >= good_min:
-                window[s] = 0
-                good[s] = 0
+                    _eject_one(s, IS_RELAPSE, now_ms, hold_min_ms, hold_max_ms, octets, halves, since_ms, until_ms)
+            elif good >= good_min:
+                _forget_samples(s, words, halves)
                 until_ms[s] = 0
-                _enter(s, HEALTHY, RECOVERED, NOTHING, now_ms, state, rule, blocked, since_ms)
-            elif was == EJECTED and good[s] > 0:
-                window[s] = 0
-                _enter(s, PROBATION, PROVING, NOTHING, now_ms, state, rule, blocked, since_ms)
+                _enter(s, HEALTHY, IS_RECOVERED, BY_NOTHING, now_ms, octets, since_ms)
+            elif state == EJECTED and good > 0:
+                words[s, WINDOW] = 0
+                _enter(s, PROBATION, IS_PROVING, BY_NOTHING, now_ms, octets, since_ms)
             continue
-        if was == HEALTHY and (bad > 0 or not fresh) and hold_max_ms > 0:
-            forgotten = (now_ms - since_ms[s]) // hold_max_ms
-            ejections[s] = max(np.int64(ejections[s]) - max(forgotten, 0), 0)
+        if state == HEALTHY and (bad > 0 or not fresh) and hold_max_ms > 0:
+            forgotten = max((now_ms - since_ms[s]) // hold_max_ms, 0)
+            octets[s, EJECTIONS] = max(np.int64(octets[s, EJECTIONS]) - forgotten, 0)
         if not fresh:
-            window[s] = 0
-            good[s] = 0
-            _enter(s, UNKNOWN, absent, NOTHING, now_ms, state, rule, blocked, since_ms)
-        elif bad >= bad_min or (failures[s] > 0 and not answered):
+            _forget_samples(s, words, halves)
+            _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, since_ms)
+        elif bad >= bad_min or (failing and not answered):
             if freezes:
-                why = FAILURES if failures[s] > 0 else OVER_THRESHOLD
-                _enter(s, SUSPECT, why, FREEZE, now_ms, state, rule, blocked, since_ms)
+                _enter(s, SUSPECT, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, since_ms)
             else:
                 candidates[count] = s
                 count += 1
         elif bad > 0:
-            _enter(s, SUSPECT, SOME_BAD, NOTHING, now_ms, state, rule, blocked, since_ms)
-        elif was != HEALTHY:
-            _enter(s, HEALTHY, WITHIN, NOTHING, now_ms, state, rule, blocked, since_ms)
+            _enter(s, SUSPECT, IS_SOME_BAD, BY_NOTHING, now_ms, octets, since_ms)
+        elif state != HEALTHY:
+            _enter(s, HEALTHY, IS_WITHIN, BY_NOTHING, now_ms, octets, since_ms)
     return count
 
 
 @kernel()
-def eject(
-    slots: Any,
-    admitted: Any,
-    now_ms: Any,
-    hold_min_ms: Any,
-    hold_max_ms: Any,
-    state: Any,
-    rule: Any,
-    blocked: Any,
-    good: Any,
-    failures: Any,
-    since_ms: Any,
-    until_ms: Any,
-    ejections: Any,
-) -> None:
-    """Eject these nodes where ``admitted``; the others are suspect, blocked by the cap."""
-    for j in range(len(slots)):
-        s = slots[j]
-        why = FAILURES if failures[s] > 0 else OVER_THRESHOLD
-        if admitted[j]:
-            _eject_one(
-                s, why, now_ms, hold_min_ms, hold_max_ms,
-                state, rule, blocked, good, since_ms, until_ms, ejections,
-            )  # fmt: skip
-        else:
-            _enter(s, SUSPECT, why, CAP, now_ms, state, rule, blocked, since_ms)
+def tally(octets: Any, group_of: Any, nodes: Any, out: Any) -> None:
+    """Add up, for each group, the nodes without a mark, and those of them that are out."""
+    for s in range(len(octets)):
+        if octets[s, MARK] == NO_MARK:
+            nodes[group_of[s]] += 1
+            if octets[s, STATE] >= EJECTED:
+                out[group_of[s]] += 1
 
 
 @kernel()
@@ -205,23 +181,33 @@ def admit(slots: Any, group_of: Any, room: Any, admitted: Any) -> None:
 
 
 @kernel()
-def tally(state: Any, mark: Any, group_of: Any, nodes: Any, out: Any) -> None:
-    """Add up, for each group, the nodes without a mark, and those of them that are out."""
-    for s in range(len(state)):
-        if mark[s] == 0:
-            nodes[group_of[s]] += 1
-            if state[s] >= EJECTED:
-                out[group_of[s]] += 1
+def eject(
+    slots: Any,
+    admitted: Any,
+    now_ms: Any,
+    hold_min_ms: Any,
+    hold_max_ms: Any,
+    octets: Any,
+    halves: Any,
+    since_ms: Any,
+    until_ms: Any,
+) -> None:
+    """Eject these nodes where ``admitted``; the others are suspect, blocked by the cap."""
+    for j in range(len(slots)):
+        s = slots[j]
+        why = IS_FAILING if halves[s, FAILURES] > 0 else IS_OVER
+        if admitted[j]:
+            _eject_one(s, why, now_ms, hold_min_ms, hold_max_ms, octets, halves, since_ms, until_ms)
+        else:
+            _enter(s, SUSPECT, why, BY_CAP, now_ms, octets, since_ms)
 
 
 @kernel()
-def _enter(
-    s: Any, new: Any, why: Any, hindered: Any, now_ms: Any, state: Any, rule: Any, blocked: Any, since_ms: Any
-) -> None:
-    rule[s] = why
-    blocked[s] = hindered
-    if state[s] != new:
-        state[s] = new
+def _enter(s: Any, state: Any, why: Any, blocked: Any, now_ms: Any, octets: Any, since_ms: Any) -> None:
+    octets[s, RULE] = why
+    octets[s, BLOCKED] = blocked
+    if octets[s, STATE] != state:
+        octets[s, STATE] = state
         since_ms[s] = now_ms
 
 
@@ -232,15 +218,52 @@ def _eject_one(
     now_ms: Any,
     hold_min_ms: Any,
     hold_max_ms: Any,
-    state: Any,
-    rule: Any,
-    blocked: Any,
-    good: Any,
+    octets: Any,
+    halves: Any,
     since_ms: Any,
     until_ms: Any,
-    ejections: Any,
 ) -> None:
-    ejections[s] = min(np.int64(ejections[s]) + 1, _EJECTIONS_MAX)
-    until_ms[s] = now_ms + hold_ms(np.int64(ejections[s]), hold_min_ms, hold_max_ms)
-    good[s] = 0
-    _enter(s, EJECTED, why, NOTHING, now_ms, state, rule, blocked, since_ms)
+    octets[s, EJECTIONS] = min(np.int64(octets[s, EJECTIONS]) + 1, _EJECTIONS_MAX)
+    until_ms[s] = now_ms + hold_ms(np.int64(octets[s, EJECTIONS]), hold_min_ms, hold_max_ms)
+    halves[s, GOOD] = 0
+    _enter(s, EJECTED, why, BY_NOTHING, now_ms, octets, since_ms)
+
+
+@kernel()
+def _forget_samples(s: Any, words: Any, halves: Any) -> None:
+    words[s, WINDOW] = 0
+    halves[s, GOOD] = 0
+
+
+def ranks(octets: Any, halves: Any, floats: Any, sketch: Any, statistic: int, threshold_ms: float) -> Any:
+    """Return by what each survivor is ordered, infinity where that is not known now, NaN for all others: float64[n].
+
+    With a threshold of 0 or more the plain rule says who survives, else the state does.
+    """
+    out = np.empty(len(octets))
+    if HAVE_NUMBA or statistic == P95:
+        _write_ranks(octets, halves, floats, sketch, statistic, threshold_ms, out)
+        return out
+    state, mark, failing = octets[:, STATE], octets[:, MARK], halves[:, FAILURES] > 0
+    well = ~failing & (floats[:, LAST] <= threshold_ms)
+    if threshold_ms < 0:
+        well = (state == HEALTHY) | (state == SUSPECT)
+    survives = well & (mark != DRAIN) | (mark == PIN)
+    known = ~failing & ~np.isnan(floats[:, statistic])
+    return np.where(survives, np.where(known, floats[:, statistic], np.inf), np.nan)
+
+
+@kernel()
+def _write_ranks(
+    octets: Any, halves: Any, floats: Any, sketch: Any, statistic: Any, threshold_ms: Any, out: Any
+) -> None:
+    for s in range(len(octets)):
+        state, mark, failing = octets[s, STATE], octets[s, MARK], halves[s, FAILURES] > 0
+        if threshold_ms >= 0:
+            well = not failing and floats[s, LAST] <= threshold_ms
+        else:
+            well = state == HEALTHY or state == SUSPECT  # noqa: PLR1714 - a tuple would be slower
+        out[s] = np.nan
+        if mark == PIN or (well and mark != DRAIN):
+            value = statistic_of(statistic, s, floats, sketch)
+            out[s] = np.inf if failing or np.isnan(value) else value

@@ -14,15 +14,15 @@ OUT = ("ejected", "probation")
 
 
 class Sketch:
-    """Weights of latencies by bucket: each power of two in four equal parts; below 0.25 and above 65,536 as at the ends."""
+    """Weights of latencies by bucket: each power of two in four equal parts; below 0.5 and above 32,768 as at the ends."""
 
-    EDGES = [2.0 ** (octave - 2) * (1 + part / 4) for octave in range(19) for part in range(4)][:73]
+    EDGES = [2.0 ** (octave - 1) * (1 + part / 4) for octave in range(17) for part in range(4)][:65]
 
     def __init__(self):
-        self.weights = [0] * 72
+        self.weights = [0] * 64
 
     def bucket(self, latency):
-        return max([0, *(bucket for bucket in range(72) if self.EDGES[bucket] <= latency)])
+        return max([0, *(bucket for bucket in range(64) if self.EDGES[bucket] <= latency)])
 
     def add(self, latency, halvings):
         into = self.bucket(latency)

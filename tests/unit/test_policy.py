@@ -19,7 +19,7 @@ FIELDS = [
 @st.composite
 def policies(draw):
     statistic = draw(st.sampled_from(STATISTICS))
-    low, high = {"last": (0.0, math.inf), "p95": (0.5, 32768.0)}.get(statistic, (0.0, 3.6e6))
+    low, high = {"last": (0.0, math.inf), "p95": (1.0, 16384.0)}.get(statistic, (0.0, 3.6e6))
     threshold = draw(st.floats(low, high))
     window = draw(st.integers(1, 32))
     holds = sorted(draw(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6))))
@@ -130,7 +130,7 @@ def test_what_a_field_cannot_be(field, value):
 
 def test_statistics_bound_their_thresholds():
     assert Policy(threshold_ms=math.inf).threshold_ms == math.inf
-    for statistic, threshold in (("ewma", math.inf), ("peak", 3.7e6), ("p95", 0.4), ("p95", 40_000)):
+    for statistic, threshold in (("ewma", math.inf), ("peak", 3.7e6), ("p95", 0.9), ("p95", 20_000)):
         with pytest.raises(InvalidPolicy, match="threshold_ms"):
             Policy(statistic=statistic, threshold_ms=threshold)
 

@@ -18,6 +18,7 @@ from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
+from faultset_ray.kernels.find import find, index_of
 from faultset_ray.kernels.group import Groups, group_cells
 from faultset_ray.kernels.health import NEVER, SKETCH_WORDS
 from faultset_ray.kernels.select import select_grouped
@@ -181,9 +182,12 @@ class Health:
 
     def find(self, handles: NDArray[np.uint32]) -> Slots:
         """Return the slot of each handle, int64[m]; -1 where it is not here."""
-        slots = np.searchsorted(self.handles, handles)
-        slots[slots == len(self)] = 0
-        return np.where(self.handles[slots] == handles, slots, -1) if len(self) else np.full(len(handles), -1)
+        slots: Slots = find(self.handles, handles, *self._index)
+        return slots
+
+    @cached_property
+    def _index(self) -> tuple[NDArray[np.uint32], int]:
+        return index_of(self.handles)
 
     def enroll(
         self,

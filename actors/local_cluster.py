@@ -143,12 +143,16 @@ class LocalCluster:
         self._nodes[raylet.node_id] = raylet
         return str(raylet.node_id)
 
+    def processes(self, node_id: str) -> list[int]:
+        """The process ids of a node: its raylet, and all below it."""
+        [info] = self._nodes[node_id].all_processes["raylet"]
+        return process_tree(info.process.pid)
+
     def kill(self, node_id: str) -> list[int]:
         """``kill -9`` a node's whole process tree, as a machine's loss would; returns the process ids."""
-        raylet = self._nodes.pop(node_id)
-        [info] = raylet.all_processes["raylet"]
-        pids = process_tree(info.process.pid)
+        pids = self.processes(node_id)
         _kill(pids)
+        [info] = self._nodes.pop(node_id).all_processes["raylet"]
         info.process.wait()
         return pids
 

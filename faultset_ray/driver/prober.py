@@ -90,6 +90,9 @@ class _Watched:
 
     place: Place
     echo: EchoAddress | None = None
+    """Where others reach its prober; None where round trips are those of calls."""
+    is_met: bool = False
+    """Whether ``echo`` is that of the prober that is there now."""
     up: bool = False
     """Whether its prober was ever there."""
     reached: bool | None = None
@@ -242,8 +245,7 @@ class Probing:
         """Bring the prober of a place up."""
         place = watched.place
         try:
-            addr = await self._backend.spawn(self._role, prober_of(place.id).name, place.host, at=At(place=place.id))
-            watched.echo = await self._backend.call(addr, Prober.address)
+            await self._backend.spawn(self._role, prober_of(place.id).name, place.host, at=At(place=place.id))
             watched.up = True
         except BackendClosed:
             return
@@ -272,16 +274,25 @@ class Probing:
             is_gone = isinstance(error, PlaceUnreachable)
         else:
             rtt_ms = (self._backend.uptime_s() - begun_s) * 1000
+            await self._meet(watched)
         self._votes.add(HERE, place, Trip(begun_s, rtt_ms))
         reached = rtt_ms is not None
         if reached != watched.reached:
             watched.reached, watched.since_s = reached, begun_s
             await asyncio.gather(*(self._survey_from(peer, [watched]) for peer in self._witnesses(watched)))
         self._judge(watched)
-        if is_gone and self._backend.uptime_s() - watched.since_s > _RESPAWN_SECONDS:
-            self._respawn(watched)
-        elif reached and watched.spawning is not None:
-            watched.spawning.cancel()  # it was there all the time
+        if is_gone:
+            watched.is_met = False  # whoever answers next may be its successor, with another echo
+            if self._backend.uptime_s() - watched.since_s > _RESPAWN_SECONDS:
+                self._respawn(watched)
+
+    async def _meet(self, watched: _Watched) -> None:
+        """Learn where the echo of a prober listens that has just answered."""
+        if not watched.is_met:
+            net = self._backend.within(self._pace.timeout_s)
+            with suppress(PlaceUnreachable, CallTimeout):  # then the next ping tries again
+                watched.echo = await net.call(prober_of(watched.place.id), Prober.address)
+                watched.is_met = True
 
     def _was_held_up(self, begun_s: float, timeout_s: float) -> bool:
         """Whether a timeout came so late that it is this process that hung."""
@@ -310,10 +321,10 @@ class Probing:
     async def _survey_from(self, source: _Watched, targets: Sequence[_Watched]) -> None:
         begun_s, timeout_s = self._backend.uptime_s(), self._pace.timeout_s
         names = [target.place.id for target in targets]
-        echoes = {target.place.id: target.echo for target in targets if target.echo is not None}
+        echoes = {target.place.id: target.echo for target in targets if target.echo}
         trips: dict[str, float]
         try:
-            if source.echo is None:
+            if not source.place.host:
                 async with asyncio.timeout(timeout_s + _GRACE_SECONDS):
                     trips = await self._backend.run(survey_by_calls, At(place=source.place.id), names, timeout_s)
             else:

@@ -80,7 +80,7 @@ class Pair:
             "blocked": [Blocked[node.blocked.upper()] for node in nodes],
             "mark": [Mark[node.mark.upper()] for node in nodes],
         }
-        for name, (kind, _) in COLUMNS.items():
+        for name, (kind, *_) in COLUMNS.items():
             column = expected.get(name) or [getattr(node, name) for node in nodes] if nodes else []
             found = getattr(real, name)
             assert found.dtype == kind

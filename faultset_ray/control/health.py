@@ -25,47 +25,40 @@ from faultset_ray.kernels.select import select_grouped
 
 Slots = NDArray[np.int64]
 
-COLUMNS: Mapping[str, tuple[type[np.generic], float]] = {
-    "handles": (np.uint32, 0),
-    "cells": (np.uint64, 0),
-    "last": (np.float64, np.nan),
-    "ewma": (np.float64, np.nan),
-    "weight": (np.float64, 0),
-    "peak": (np.float64, np.nan),
-    "last_ms": (np.int64, NEVER),
-    "measured_ms": (np.int64, NEVER),
-    "window": (np.uint32, 0),
-    "good": (np.uint16, 0),
-    "failures": (np.uint16, 0),
-    "state": (np.uint8, State.UNKNOWN),
-    "mark": (np.uint8, Mark.NONE),
-    "rule": (np.uint8, Rule.NEVER_MEASURED),
-    "blocked": (np.uint8, 0),
-    "ejections": (np.uint8, 0),
-    "since_ms": (np.int64, 0),
-    "until_ms": (np.int64, 0),
+
+class Column(NamedTuple):
+    """One column of :class:`Health`."""
+
+    kind: type[np.generic]
+    blank: float
+    """Its value for a node of which nothing is known."""
+    position: int | None = None
+    """Where it lies in a node's line, counted in its own type; None outside of it."""
+
+
+COLUMNS: Mapping[str, Column] = {
+    "handles": Column(np.uint32, 0),
+    "cells": Column(np.uint64, 0),
+    "last": Column(np.float64, np.nan, kernels.LAST),
+    "ewma": Column(np.float64, np.nan, kernels.EWMA),
+    "weight": Column(np.float64, 0, kernels.WEIGHT),
+    "peak": Column(np.float64, np.nan, kernels.PEAK),
+    "last_ms": Column(np.int64, NEVER, kernels.LAST_MS),
+    "measured_ms": Column(np.int64, NEVER, kernels.MEASURED_MS),
+    "window": Column(np.uint32, 0, kernels.WINDOW),
+    "good": Column(np.uint16, 0, kernels.GOOD),
+    "failures": Column(np.uint16, 0, kernels.FAILURES),
+    "state": Column(np.uint8, State.UNKNOWN, kernels.STATE),
+    "mark": Column(np.uint8, Mark.NONE, kernels.MARK),
+    "rule": Column(np.uint8, Rule.NEVER_MEASURED, kernels.RULE),
+    "blocked": Column(np.uint8, 0, kernels.BLOCKED),
+    "ejections": Column(np.uint8, 0, kernels.EJECTIONS),
+    "since_ms": Column(np.int64, 0),
+    "until_ms": Column(np.int64, 0),
 }
-"""Type of each column, and its value for a node of which nothing is known."""
 FORMAT = 1
 """Of :meth:`Health.to_columns`."""
 
-_IN_LINE = {
-    "last": kernels.LAST,
-    "ewma": kernels.EWMA,
-    "peak": kernels.PEAK,
-    "weight": kernels.WEIGHT,
-    "last_ms": kernels.LAST_MS,
-    "measured_ms": kernels.MEASURED_MS,
-    "window": kernels.WINDOW,
-    "good": kernels.GOOD,
-    "failures": kernels.FAILURES,
-    "state": kernels.STATE,
-    "mark": kernels.MARK,
-    "rule": kernels.RULE,
-    "blocked": kernels.BLOCKED,
-    "ejections": kernels.EJECTIONS,
-}
-"""Where a column lies in a node's line, counted in its own type."""
 _MEASUREMENTS = ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures")
 
 
@@ -135,17 +128,16 @@ class Health:
 
     def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
         n = len(columns["handles"])
-        self.octets = _lines(n)
+        self.octets = kernels.lines(n)
         self.floats, self.times = self.octets.view(np.float64), self.octets.view(np.int64)
         self.words, self.halves = self.octets.view(np.uint32), self.octets.view(np.uint16)
         views = {array.dtype: array for array in (self.octets, self.floats, self.times, self.words, self.halves)}
-        for name, (kind, _) in COLUMNS.items():
-            if name in _IN_LINE:
-                column = views[np.dtype(kind)][:, _IN_LINE[name]]
-                column[:] = columns[name]
-                setattr(self, name, column)
+        for name, column in COLUMNS.items():
+            if column.position is None:
+                setattr(self, name, np.array(columns[name], column.kind))
             else:
-                setattr(self, name, np.array(columns[name], kind))
+                setattr(self, name, views[np.dtype(column.kind)][:, column.position])
+                getattr(self, name)[:] = columns[name]
         self.sketch = np.array(columns["sketch"], np.uint64)
 
     @classmethod
@@ -160,7 +152,7 @@ class Health:
             Whether there is to be one; see :func:`needs_sketch`.
         """
         n = len(handles)
-        blank = {name: np.broadcast_to(kind(value), n) for name, (kind, value) in COLUMNS.items()}
+        blank = {name: np.broadcast_to(column.kind(column.blank), n) for name, column in COLUMNS.items()}
         rows = n if sketch else 0
         return cls({**blank, "handles": handles, "cells": cells, "sketch": np.zeros((rows, SKETCH_WORDS), np.uint64)})
 
@@ -218,7 +210,7 @@ class Health:
         newer = at_ms > enrolled.last_ms
         forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
         for name in _MEASUREMENTS:
-            getattr(enrolled, name)[forgotten] = COLUMNS[name][1]
+            getattr(enrolled, name)[forgotten] = COLUMNS[name].blank
         if len(enrolled.sketch):
             enrolled.sketch[forgotten] = 0
         enrolled.last_ms[forgotten] = at_ms[forgotten]
@@ -299,14 +291,6 @@ class Health:
         return Changes(
             self.handles[slots], before, self.state[slots], np.full(len(slots), rule, np.uint8), nothing, nothing
         )
-
-
-def _lines(n: int) -> NDArray[np.uint8]:
-    """Make uint8[n, 64], each row a cache line."""
-    line = kernels.LINE_BYTES
-    memory = np.zeros(n * line + line, np.uint8)
-    start = -memory.ctypes.data % line
-    return memory[start : start + n * line].reshape(n, line)
 
 
 def needs_sketch(rules: Rules) -> bool:

@@ -63,6 +63,13 @@ _MIDDLES = 2 * _EDGES[:-1] * _EDGES[1:] / (_EDGES[:-1] + _EDGES[1:])
 """The value of each bucket that is, relatively, equally far from both of its edges: at most 1/9."""
 
 
+def lines(n: int) -> NDArray[np.uint8]:
+    """Make uint8[n, 64], each row a cache line."""
+    memory = np.zeros((n + 1) * LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
+    return memory[start : start + n * LINE_BYTES].reshape(n, LINE_BYTES)
+
+
 @kernel()
 def decay(elapsed_ms: Any, half_life_ms: Any) -> Any:
     """Return 2 ** -(elapsed / half-life), within 3e-10, by + - × / and exact scaling alone."""

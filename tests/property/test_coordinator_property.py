@@ -258,7 +258,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
         if clean:
             self.coordinator.close()
         else:
-            del self.coordinator
+            self.coordinator._catalog.home.close()  # as the kernel does for a process that is gone
         self.coordinator = Coordinator("s", self.durable, self.root)
 
     @precondition(lambda self: self.durable)

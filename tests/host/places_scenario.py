@@ -1,0 +1,88 @@
+"""A driver on the head of three hosts, one of which is cut off and healed; prints what it saw as JSON.
+
+Run by ``test_places_cut_off.py``, in the head's namespaces. ``ip link`` pulls the cables.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import ray
+
+import faultset_ray as fs
+from faultset_ray.control.prober import PLACES
+
+HEAD, *HOSTS = sys.argv[1:]
+SECONDS = 60.0
+
+
+def until(condition):
+    begun = time.monotonic()
+    while not (answer := condition()):
+        if time.monotonic() - begun > SECONDS:
+            raise TimeoutError(f"not within {SECONDS:g} s")
+        time.sleep(0.02)
+    return answer, time.monotonic() - begun
+
+
+def cable(host, state):
+    subprocess.run(["ip", "link", "set", f"to-{host}", state], check=True)
+
+
+def node_of(address):
+    return next(node for node in ray.nodes() if node["NodeManagerAddress"] == address)
+
+
+def main():
+    addresses = {host: f"{HEAD.rpartition('.')[0]}.{number}" for number, host in enumerate(HOSTS, 2)}
+    with fs.connect(f"{HEAD}:6379") as driver:
+        until(lambda: len(driver.places()) == 1 + len(HOSTS))
+        place_of = {host: node_of(address)["NodeID"] for host, address in addresses.items()}
+
+        def survive(host):
+            return place_of[host] in driver.survivors(threshold_ms=1000.0, fleet=PLACES).ids
+
+        def timed(action):
+            begun = time.monotonic()
+            return action(), time.monotonic() - begun
+
+        with driver.probe() as probing:
+            probing.measured()
+            until(lambda: all(map(survive, HOSTS)))
+            pairs = [(a, b) for a in place_of.values() for b in place_of.values() if a != b]
+            until(lambda: all(probing.round_trips().get(pair) for pair in pairs))
+            payload = bytes(range(256)) * 2000
+            shards = driver.encode(payload, "rs:2+1")
+            decoded = [driver.decode(shards) == payload]
+
+            cut = next(host for host in HOSTS if place_of[host] == shards.shards[0].place)
+            cable(cut, "down")
+            _, seen_s = until(lambda: not survive(cut))
+            ray_thinks_alive = node_of(addresses[cut])["Alive"]
+            others = [survive(host) for host in HOSTS if host != cut]
+            right, read_s = timed(lambda: driver.decode(shards) == payload)
+            decoded.append(right)
+            written, write_s = timed(lambda: driver.encode(payload, "rs:1+1"))
+            avoided = place_of[cut] not in {held.place for held in written.shards.values()}
+
+            cable(cut, "up")
+            _, healed_s = until(lambda: survive(cut))
+            decoded.append(driver.decode(shards) == payload)
+            found = {
+                "seen_s": seen_s,
+                "ray_thinks_alive": ray_thinks_alive,
+                "others": others,
+                "read_s": read_s,
+                "write_s": write_s,
+                "avoided": avoided,
+                "healed_s": healed_s,
+                "same_node": node_of(addresses[cut])["NodeID"] == place_of[cut] and node_of(addresses[cut])["Alive"],
+                "decoded": decoded,
+            }
+            sys.stdout.write(f"{json.dumps(found)}\n")
+
+
+main()

@@ -33,6 +33,8 @@ S = TypeVar("S", bound=Servant)
 _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
 _NAME_SECONDS = 0.05
+_NODE_LABEL = "ray.io/node-id"
+_ELSEWHERE: dict[str, Any] = {"fallback_strategy": [{"label_selector": {}}]}
 _HEAD_RESOURCE = "node:__internal_head__"
 
 
@@ -245,11 +247,11 @@ class RayBackend(RayNet):
 
     def _placed(self, at: At) -> dict[str, Any]:
         options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "DEFAULT" if at.pack else "SPREAD"}
-        if at.place is not None:
-            # a soft affinity alone waits for its node until that has room
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
-                at.place, soft=at.soft, _spill_on_unavailable=at.soft
-            )
+        if at.place is not None and at.soft:
+            # a soft affinity would wait for its node while others are idle, and unseen by the autoscaler
+            options |= {"scheduling_strategy": "DEFAULT", "label_selector": {_NODE_LABEL: at.place}, **_ELSEWHERE}
+        elif at.place is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(at.place, soft=False)
         if self._runtime_env is not None:
             options["runtime_env"] = self._runtime_env
         return options

@@ -20,7 +20,8 @@ def choose_place(name: str, at: At, loads: Sequence[Load]) -> str:
         The named place is gone and ``at`` is not soft, or no place is left.
     """
     if at.place is not None:
-        if any(load.place.id == at.place for load in loads):
+        named = next((load for load in loads if load.place.id == at.place), None)
+        if named is not None and (not at.soft or has_room(named, at.cpus)):
             return at.place
         if not at.soft:
             raise PlaceUnreachable(name, f"its place {at.place} is gone")

@@ -153,6 +153,27 @@ def test_packed_servants_share_a_place_until_it_is_full(harness, backend):
     harness.run(scenario())
 
 
+def test_a_soft_place_counts_while_it_has_room(harness, backend):
+    place = workers(harness)[1].id
+
+    async def scenario():
+        near = At(place=place, soft=True, cpus=0.4)
+        names = ["near-0", "near-1"]
+        for name in names:
+            await backend.spawn(Counter, name, at=near)
+        [load] = [load for load in await backend.loads() if load.place.id == place]
+        assert load.servants >= set(names)
+        while not all(load.free_cpus < 0.4 for load in await backend.loads() if load.place.id == place):
+            await backend.sleep(0.02)
+        await backend.spawn(Counter, "not-near", at=near)
+        [load] = [load for load in await backend.loads() if load.place.id == place]
+        assert "not-near" not in load.servants
+        for name in (*names, "not-near"):
+            await backend.stop(Addr(name))
+
+    harness.run(scenario())
+
+
 def test_concurrent_spawns_make_one_servant(harness, backend):
     async def scenario():
         addrs = await asyncio.gather(*(backend.spawn(Counter, "raced") for _ in range(4)))

@@ -48,7 +48,7 @@ class Survivors:
         Regions below the policy's ``survivors_min``, or not yet well above it again: their own survivors,
         and the need. These borrow, as far as the policy's ``fallback`` goes.
     panic : mapping of str to str
-        Regions for which the fallback found too few: all their nodes are named, and here is why.
+        Regions for which the fallback found too few: all their other nodes are named too, and here is why.
     frozen_until_ms : int or None
         Until when ejections are frozen; None if they are not.
     """

@@ -60,7 +60,7 @@ class Shortage(NamedTuple):
     own: Counts
     """int64[f]: survivors of their own."""
     panic: Flags
-    """bool[f]: the ladder does not find enough, so all their nodes are named."""
+    """bool[f]: the ladder does not find enough, and they have other nodes, so these are named too."""
 
 
 class Composed(NamedTuple):
@@ -96,15 +96,15 @@ def compose(parts: Sequence[RegionPart], policy: Policy | None = None) -> Compos
     begins, own = (np.cumsum(own) - own)[order], own[order]
     frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
     flagged = _flagged(parts, order)
-    shortage = None if policy is None or not flagged.size else _shortage(cells, own, flagged, policy)
-    if shortage is None or not shortage.panic.any():
+    if policy is None or not flagged.size:
         starts, handles = _gather(handles, begins, own)
-        return Composed(cells, starts, handles, shortage, frozen_until_ms)
+        return Composed(cells, starts, handles, None, frozen_until_ms)
     rest_counts, rest = _rest(parts)
-    rest_begins = (np.cumsum(rest_counts) - rest_counts + len(handles))[order]
+    rest_begins, rest_counts = (np.cumsum(rest_counts) - rest_counts + len(handles))[order], rest_counts[order]
+    shortage = _shortage(cells, own, flagged, rest_counts, policy)
     named = np.zeros_like(own)
     panicking = shortage.groups[shortage.panic]
-    named[panicking] = rest_counts[order][panicking]
+    named[panicking] = rest_counts[panicking]
     starts, handles = _gather(  # two segments a cell: survivors, and what is named besides
         np.concatenate([handles, rest]),
         np.column_stack([begins, rest_begins]).ravel(),
@@ -134,10 +134,10 @@ def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
     return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
 
 
-def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], policy: Policy) -> Shortage:
-    theirs = own[flagged]
-    panic = np.zeros(len(flagged), np.bool_)
-    if policy.panic == "all":
-        ladder = Ladder(cells, own, policy)
-        panic = ladder.found(cells[flagged], theirs) < lacking(theirs, policy.survivors_min)
-    return Shortage(flagged, theirs, panic)
+def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], rest: Counts, policy: Policy) -> Shortage:
+    panic = (rest[flagged] > 0) & (policy.panic == "all")  # with nobody else to name there is no panic
+    if panic.any():
+        asked = flagged[panic]
+        found = Ladder(cells, own, policy).found(cells[asked], own[asked])
+        panic[panic] = found < lacking(own[asked], policy.survivors_min)
+    return Shortage(flagged, own[flagged], panic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,15 @@ def test_places_carry_labels_and_cpus(harness):
     assert all(place.cpus == 1.0 and not place.draining for place in found)
     assert [p.id for p in found] == [p.id for p in workers(harness)], "the order is stable"
     assert harness.backend.home in {place.id for place in harness.run(harness.backend.places())}
+
+
+def test_places_have_an_address_where_they_are_machines(harness):
+    hosts = {place.host for place in workers(harness)}
+    if isinstance(harness, RayHarness):
+        for host in hosts:
+            ip_address(host)
+    else:
+        assert hosts == {""}
 
 
 def test_spawn_gets_the_one_that_exists(harness, backend):
@@ -290,6 +300,9 @@ def test_clock_and_tokens(harness, backend):
         before = backend.now_ms()
         await backend.sleep(0.02)
         assert backend.now_ms() >= before + 19
+        begun_s = backend.uptime_s()
+        await backend.sleep(0.02)
+        assert 0.0199 <= backend.uptime_s() - begun_s < 20
 
     harness.run(scenario())
     assert len(backend.token(16)) == 16

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from contract.backend_servants import Counter
+from contract.backend_servants import Counter, add_through
 
 from faultset_ray.backend.protocol import Addr, At, Place
 from faultset_ray.backend.sim import SimBackend, SimDeadlock, SimFaults
@@ -157,3 +157,28 @@ def test_unknown_servants_are_gone_after_the_messages_delay(make):
     sim = make()
     with pytest.raises(PlaceUnreachable):
         sim.execute(sim.call(Addr("nobody"), Counter.add, 1))
+
+
+def test_a_place_that_is_cut_off_is_silent_and_goes_on_when_healed(make):
+    sim = make()
+
+    async def scenario():
+        cut, other = [await sim.spawn(Counter, name, at=At(place=place)) for name, place in (("c", "p1"), ("o", "p2"))]
+        sim.cut("p1")
+        near = sim.within(0.5)
+        with pytest.raises(CallTimeout):
+            await near.call(cut, Counter.add, 1)
+        with pytest.raises(CallTimeout):
+            await sim.run(add_through, At(place="p1"), other, 1)
+        with pytest.raises(CallTimeout):
+            await sim.spawn(Counter, "new", at=At(place="p1"))
+        assert await near.call(other, Counter.add, 1) == 1, "the others hear each other"
+        assert [place.id for place in await sim.places()] == ["p0", "p1", "p2"], "it lives"
+        sim.heal("p1")
+        assert await near.call(cut, Counter.add, 5) == 5, "nothing of what was lost arrives, nothing was forgotten"
+        answer = asyncio.ensure_future(near.call(cut, Counter.later, 7.0))
+        sim.cut("p1")
+        with pytest.raises(CallTimeout):
+            await answer
+
+    sim.execute(scenario())

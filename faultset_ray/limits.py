@@ -88,8 +88,6 @@ MERGE_FILL_MAX: Final = 0.4
 """How full a range may become by a merge."""
 MERGE_SECONDS: Final = 60.0
 """How long ranges are small before they are merged."""
-PACK_FILL_MAX: Final = 0.75
-"""How full the other places may become when one is emptied."""
 START_SECONDS: Final = 5.0
 """How long a driver that connects waits for a system's state, while a coordinator that ended may still hold it."""
 RESTART_SECONDS: Final = 30.0

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from faultset_ray.limits import (
     MERGE_FILL_MAX,
     MERGE_SECONDS,
-    PACK_FILL_MAX,
     RANGE_NODES_MAX,
     RANGE_SAMPLES_MAX,
     SPLIT_FILL,
@@ -142,32 +141,6 @@ class Shaper:
             if end - begin > max(len(best), 1):
                 best = loads[begin:end]
         return Reshape(tuple(load.id for load in best), (best[0].lower,)) if best else None
-
-
-def emptied(hosted: Mapping[str, Sequence[int]], room: Mapping[str, int], kept: Collection[str]) -> str | None:
-    """Which place to take all ranges away from, so that it may leave; None if no place should.
-
-    Parameters
-    ----------
-    hosted
-        The ranges at each place, those of all fleets.
-    room
-        How many ranges each place can host.
-    kept
-        Places that stay whatever they host: the head, those with stores.
-
-    Returns
-    -------
-    str, optional
-        The place with the fewest ranges, if the others then are at most ``PACK_FILL_MAX`` full.
-    """
-    candidates = [place for place in hosted if hosted[place] and place not in kept]
-    if not candidates:
-        return None
-    fewest = min(candidates, key=lambda place: (len(hosted[place]), place))
-    others = sum(room.get(place, 0) for place in hosted if place != fewest and (hosted[place] or place in kept))
-    count = sum(map(len, hosted.values()))
-    return fewest if count <= others * PACK_FILL_MAX else None
 
 
 def _since(before: Mapping[int, int], now_so: Iterable[int], now_ms: int) -> dict[int, int]:

@@ -84,15 +84,16 @@ class Roster:
                 for node_id in self.ids[handles].tolist():
                     del self._handle_of[node_id]
             return
-        fresh = int(handles.max()) + 1 if len(handles) else 0
-        self._grow(fresh)
+        before = self._count
+        self._grow(int(handles.max()) + 1 if len(handles) else 0)
         self.ids[handles] = batch["ids"]
         self["living"][handles] = True
         for name in _DTYPES:
             if name in batch:
                 self[name][handles] = batch[name]
         if self._handle_of is not None:
-            self._handle_of.update(zip(batch["ids"].tolist(), handles.tolist(), strict=True))
+            new = handles >= before
+            self._handle_of.update(zip(batch["ids"][new].tolist(), handles[new].tolist(), strict=True))
 
     def whole(self) -> dict[str, NDArray[Any]]:
         """The batch that makes this roster from nothing; its arrays are views."""

@@ -433,8 +433,12 @@ class Coordinator(Servant):
             if policy is not None:
                 self._catalog.put_policy(known.key, version, policy)
         known.roster.apply(kind, batch)
-        decided = (now.policy, now.policy_version) if policy is None else (policy, version)
-        known.directory = _directory(now.fleet.name, known.roster, now.precision, ranges, version, *decided)
+        if kind is Kind.REGISTER:
+            decided = (now.policy, now.policy_version) if policy is None else (policy, version)
+            known.directory = _directory(now.fleet.name, known.roster, now.precision, ranges, version, *decided)
+        else:
+            living, marks = known.roster["living"].copy(), known.roster["marks"].copy()
+            known.directory = replace(now, ranges=ranges, version=version, living=living, marks=marks)
         if self._catalog.log_is_long(known.key, len(known.roster)):
             self._catalog.compact(known.key, known.roster.whole())
 

@@ -1,11 +1,10 @@
-"""When ranges are split, merged and packed, and that it settles."""
+"""When ranges are split and merged, and that it settles."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faultset_ray.control.ranges import RangeLoad, Reshape, Shaper, Sizing, emptied, range_of
+from faultset_ray.control.ranges import RangeLoad, Reshape, Shaper, Sizing, range_of
 from faultset_ray.limits import MERGE_SECONDS, SPLIT_SECONDS
 
 SIZING = Sizing(nodes_max=100, samples_max=1000.0)
@@ -117,20 +116,3 @@ def test_it_settles_under_any_steady_load_with_noise(cells, bounds, rates, seed)
 
 def upper(fleet, load):
     return min((lower for _, lower in fleet.ranges if lower > load.lower), default=1 << 64)
-
-
-@pytest.mark.parametrize(
-    ("hosted", "kept", "expected"),
-    [
-        ({"a": [1, 2, 3], "b": [4], "c": [5, 6]}, (), "b"),
-        ({"a": [1, 2, 3], "b": [4], "c": [5, 6]}, ("b",), "c"),
-        ({"a": [1, 2, 3], "b": [], "c": []}, ("a",), None),
-        ({"a": [1, 2, 3]}, (), None),
-        ({"a": [1], "b": [2]}, ("a", "b"), None),
-        ({"a": list(range(8)), "b": [8], "c": []}, (), None),
-        ({"a": list(range(5)), "b": [8], "c": []}, (), "b"),
-        ({"head": [], "a": [1], "b": [2]}, ("head",), "a"),
-    ],
-)
-def test_the_place_with_the_fewest_ranges_is_emptied_if_they_fit_elsewhere(hosted, kept, expected):
-    assert emptied(hosted, dict.fromkeys(hosted, 10), kept) == expected

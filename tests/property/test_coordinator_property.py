@@ -258,14 +258,14 @@ class CoordinatorMachine(RuleBasedStateMachine):
         if clean:
             self.coordinator.close()
         else:
-            self.coordinator._catalog.home.close()  # as the kernel does for a process that is gone
+            self.coordinator._ledger.catalog.home.close()  # as the kernel does for a process that is gone
         self.coordinator = Coordinator("s", self.durable, self.root)
 
     @precondition(lambda self: self.durable)
     @rule()
     def compact(self):
-        known = self.coordinator._known("f")
-        self.coordinator._catalog.compact(known.key, known.roster.whole())
+        known = self.coordinator._ledger.known("f")
+        self.coordinator._ledger.catalog.compact(known.key, known.roster.whole())
 
     @invariant()
     def the_epoch_grows(self):

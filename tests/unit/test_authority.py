@@ -21,8 +21,8 @@ NODES = [("a", 52.5, 13.4, 20.0), ("b", 48.9, 2.4, 180.0), ("c", 1.0, 2.0, 5.0)]
 def lose_coordinator(sim):
     """Its process is gone, with nothing closed but what the kernel closes."""
     hosted = sim._world.hosted.pop("coordinator").servant
-    if hosted._opened and hosted._catalog.home is not None:
-        hosted._catalog.home.close()
+    if hosted._ledger is not None and hosted._ledger.catalog.home is not None:
+        hosted._ledger.catalog.home.close()
 
 
 def simulate(scenario, faults=None):

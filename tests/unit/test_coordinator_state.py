@@ -222,11 +222,13 @@ def test_a_refused_write_changes_nothing(serve, monkeypatch):
     coordinator = serve()
     register(coordinator)
     before = coordinator.directory("f")
-    coordinator._catalog._db.execute(f"PRAGMA max_page_count = {coordinator._catalog.one('PRAGMA page_count')[0]}")
+    coordinator._ledger.catalog._db.execute(
+        f"PRAGMA max_page_count = {coordinator._ledger.catalog.one('PRAGMA page_count')[0]}"
+    )
     with pytest.raises(StateFailure, match="could not be written: database or disk is full"):
         register(coordinator, range(50, 30_000))
     assert coordinator.directory("f", before.version) is None
-    coordinator._catalog._db.execute("PRAGMA max_page_count = 1073741823")
+    coordinator._ledger.catalog._db.execute("PRAGMA max_page_count = 1073741823")
     assert register(coordinator, range(50, 60)).handles.tolist() == list(range(50, 60))
 
 
@@ -236,7 +238,7 @@ def test_the_log_is_compacted_and_starts_stay_short(serve, monkeypatch):
     register(coordinator)
     for number in range(100):
         register(coordinator, range(number % 40, number % 40 + 2))
-    [count] = coordinator._catalog.one("SELECT COUNT(*) FROM log")
+    [count] = coordinator._ledger.catalog.one("SELECT COUNT(*) FROM log")
     assert count <= 31
     before = coordinator.directory("f")
     coordinator.close()

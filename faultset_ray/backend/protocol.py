@@ -17,6 +17,8 @@ from faultset_ray._version import __version__
 
 LABEL_STORE = "faultset.io/store"
 """``"true"`` on a place that is meant to hold a store."""
+LABEL_ELASTIC = "faultset.io/elastic"
+"""``"true"`` on a place that an autoscaler takes away when nothing is on it."""
 LABEL_REGION = "faultset.io/region"
 """The name of a place's fault domain."""
 LABEL_CELL = "faultset.io/cell"
@@ -63,6 +65,11 @@ class Place:
     draining: bool = False
     host: str = ""
     """The address under which other places reach it; empty where all places are in one process."""
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the place leaves when nothing is on it."""
+        return self.labels.get(LABEL_ELASTIC) == "true"
 
     @property
     def cell(self) -> str:

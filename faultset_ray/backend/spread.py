@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from faultset_ray.backend.protocol import LABEL_STORE, At, Load, Place
+from faultset_ray.backend.protocol import At, Load, Place
 from faultset_ray.errors import PlaceUnreachable
 
 ROUNDING = 1e-6
@@ -49,13 +49,8 @@ def to_pack_onto(loads: Iterable[Load], cpus: float) -> Load | None:
 
 
 def pack_order(load: Load) -> tuple[bool, int, str]:
-    """A sort key: places that stay anyhow first (stores), then those that host the most."""
-    return not is_store(load), -hosted(load), load.place.id
-
-
-def is_store(load: Load) -> bool:
-    """Whether the place is meant to hold a store, and so to stay."""
-    return load.place.labels.get(LABEL_STORE) == "true"
+    """A sort key: places that stay even if they are empty first, then those that host the most."""
+    return load.place.elastic, -hosted(load), load.place.id
 
 
 def hosted(load: Load) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from faultset_ray.backend.protocol import Load
-from faultset_ray.backend.spread import ROUNDING, is_store, pack_order
+from faultset_ray.backend.spread import ROUNDING, pack_order
 
 
 def plan_packing(loads: Sequence[Load], movable: Mapping[str, float]) -> dict[str, str]:
-    """Empty as many places as can be, each wholly or not at all, onto others that stay in use.
+    """Empty as many elastic places as can be, each wholly or not at all, onto others that stay in use.
 
-    First-fit decreasing: the emptiest places are emptied first, onto stores, which stay anyhow, then onto the
+    First-fit decreasing: the emptiest places are emptied first, onto those that stay anyhow, then onto the
     fullest. A place is left alone where something is that can't be moved, or where tasks run: there the load
-    has not fallen. One that is being drained is emptied before all others, of what can be moved, and onto
-    empty places too if need be; nothing moves to it.
+    has not fallen. One that is being drained is emptied before all others, elastic or not, of what can be
+    moved, and onto empty places too if need be; nothing moves to it.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _stays(load: Load, movable: Mapping[str, float]) -> bool:
     """Whether a place remains in use even if all that is movable leaves it."""
     ours = sum(movable[name] for name in load.servants if name in movable)
     return (
-        is_store(load)
+        not load.place.elastic
         or load.others > 0
         or not load.servants <= movable.keys()
         or load.place.cpus - load.free_cpus > ours + ROUNDING

@@ -66,6 +66,7 @@ def test_stores_stand_in_distinct_labelled_regions(workers):
                 "faultset.io/region",
                 "faultset.io/cell",
                 "faultset.io/store",
+                "faultset.io/elastic",
             }
         )
 
@@ -77,7 +78,9 @@ def test_stores_keep_their_disks_and_compute_comes_and_goes(workers):
             assert kind["min_workers"] == kind["max_workers"] >= 1, "a store that load brought could never leave"
             assert disk["DeleteOnTermination"] is False
             assert "InstanceMarketOptions" not in kind["node_config"]
+            assert "faultset.io/elastic" not in kind["labels"]
         else:
+            assert kind["labels"]["faultset.io/elastic"] == "true"
             assert kind["min_workers"] == 0
 
 

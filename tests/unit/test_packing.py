@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faultset_ray.backend.protocol import LABEL_STORE, At, Load, Place
+from faultset_ray.backend.protocol import LABEL_ELASTIC, At, Load, Place
 from faultset_ray.backend.spread import choose_place, to_pack_onto
 from faultset_ray.control.packing import plan_packing
 
 CPUS = 0.1
 
 
-def load(name, ranges=0, *, cpus=1.0, busy=0.0, fixed=(), others=0, store=False, draining=False):
+def load(name, ranges=0, *, cpus=1.0, busy=0.0, fixed=(), others=0, stays=False, draining=False):
     """A place with so many ranges of 0.1 CPUs, and tasks that keep ``busy`` CPUs."""
     servants = frozenset({f"{name}-{number}" for number in range(ranges)} | set(fixed))
-    labels = {LABEL_STORE: "true"} if store else {}
+    labels = {} if stays else {LABEL_ELASTIC: "true"}
     return Load(Place(name, labels, cpus, draining), cpus - busy - CPUS * ranges, servants, others)
 
 
@@ -32,7 +32,7 @@ def plan(*loads):
     ("loads", "chosen"),
     [
         ([load("a"), load("b", 1)], "b"),
-        ([load("a", 3), load("b", 1), load("c", store=True)], "c"),
+        ([load("a", 3), load("b", 1), load("c", stays=True)], "c"),
         ([load("a", 10), load("b", 1)], "b"),
         ([load("a", 2, draining=True), load("b")], "b"),
         ([load("a", 1), load("b", others=2)], "b"),
@@ -57,8 +57,12 @@ def test_the_emptiest_places_are_emptied_onto_the_fullest():
     assert plan(load("a", 4), load("b", 1), load("c", 2)) == {"b-0": "a", "c-0": "a", "c-1": "a"}
 
 
-def test_ranges_move_to_stores_which_stay_anyhow():
-    assert plan(load("a", 4), load("s", store=True), load("t", 1, store=True)) == {f"a-{n}": "t" for n in range(4)}
+def test_ranges_move_to_places_that_stay_anyhow():
+    assert plan(load("a", 4), load("s", stays=True), load("t", 1, stays=True)) == {f"a-{n}": "t" for n in range(4)}
+
+
+def test_a_cluster_whose_places_stay_is_left_as_it_is():
+    assert plan(load("a", 4, stays=True), load("b", 1, stays=True)) == {}
 
 
 def test_a_place_is_emptied_wholly_or_not_at_all():
@@ -94,8 +98,8 @@ places = st.lists(
 @given(places)
 def test_plans_keep_their_promises_and_come_to_an_end(drawn):
     loads = [
-        load(f"p{index}", ranges, cpus=2.0, busy=busy, others=others, store=store, draining=draining)
-        for index, (ranges, busy, others, store, draining) in enumerate(drawn)
+        load(f"p{index}", ranges, cpus=2.0, busy=busy, others=others, stays=stays, draining=draining)
+        for index, (ranges, busy, others, stays, draining) in enumerate(drawn)
     ]
     ours = movable(loads)
     for _ in range(len(loads) + 1):
@@ -119,7 +123,7 @@ def test_plans_keep_their_promises_and_come_to_an_end(drawn):
 def is_kept(each):
     """Whether the place would not become empty without its ranges, or stays although it is empty."""
     busy = each.free_cpus + CPUS * len(each.servants) < each.place.cpus - 1e-6
-    return busy or each.others > 0 or bool(each.place.labels)
+    return busy or each.others > 0 or not each.place.elastic
 
 
 def moved(loads, moves):

@@ -64,6 +64,22 @@ SPAWN_SECONDS: Final = 120.0
 CHECKPOINT_SECONDS: Final = 10.0
 """How old the last whole checkpoint of a range may be while it is observed: measurements since are lost with its
 servant. Where a checkpoint takes long, the next one waits for twenty times as long."""
+CHECKPOINT_INCREMENTS_MAX: Final = 64
+"""After so many increments a whole checkpoint is due."""
+STEWARD_SECONDS: Final = 1.0
+"""How often a system's steward looks after its ranges; changes of state are saved, and so may be seen, as often."""
+LEASE_SECONDS: Final = 10.0
+"""How long a driver is the steward without asking again."""
+CENSUS_SECONDS: Final = 5.0
+"""Deadline of the small calls of the steward."""
+RANGE_GONE_SECONDS: Final = 2.0
+"""A range whose servant is gone is replaced after so long, also if nobody asks for survivors."""
+RANGE_SILENT_SECONDS: Final = 15.0
+"""A range that answers no census for so long is replaced, though its servant may only be cut off or starting."""
+WATCH_SECONDS: Final = 0.2
+"""How often a watch asks for changes while there are none."""
+WATCH_EVENTS: Final = 10_000
+"""How many changes a watch takes from a range at once."""
 JOURNAL_EVENTS_MAX: Final = 1 << 18
 """Changes that a range keeps for those who watch, at least."""
 DECIDE_MS: Final = 100

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.driver.asynchronous import open_backend, system_name
+from faultset_ray.driver.systems import open_backend, system_name
 
 Address = Annotated[
     str | None,

@@ -69,13 +69,14 @@ class LocalBackend(RealWorld):
         hosted = self._at(to.name)
         seconds = self._deadline
         try:
-            async with asyncio.timeout(seconds), hosted.room:
+            async with asyncio.timeout(seconds):
                 with typed_errors(to.name):
                     bound = getattr(hosted.servant, method.__name__)
                     if inspect.iscoroutinefunction(bound):
-                        result = await bound(*args, **kwargs)
+                        async with hosted.room:
+                            result = await bound(*args, **kwargs)
                     else:
-                        result = await self.compute(bound, *args, **kwargs)
+                        result = await self._on_thread(hosted, bound, *args, **kwargs)
         except TimeoutError:
             raise CallTimeout(to.name, method.__name__, seconds) from None
         self._at(to.name)  # a place that was lost meanwhile never answered
@@ -131,6 +132,8 @@ class LocalBackend(RealWorld):
         """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
         hosted = self._hosted.pop(addr.name, None)
         if hosted is not None:
+            for _ in range(hosted.servant.concurrency):
+                await hosted.room.acquire()  # calls that nobody waits for any more run to their end
             await self.compute(hosted.servant.close)
 
     async def run(
@@ -182,6 +185,17 @@ class LocalBackend(RealWorld):
             del self._hosted[name]
 
     # -- Inside
+
+    async def _on_thread(self, hosted: _Hosted[Any], bound: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a method; its room is free when it has ended, which may be after its caller gave up."""
+        await hosted.room.acquire()
+        try:
+            running = asyncio.ensure_future(self.compute(bound, *args, **kwargs))
+        except BaseException:
+            hosted.room.release()
+            raise
+        running.add_done_callback(lambda _: hosted.room.release())
+        return await asyncio.shield(running)
 
     def _check_open(self) -> None:
         if self._closed.is_set():

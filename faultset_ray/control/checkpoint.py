@@ -15,7 +15,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
+from faultset_ray.control.ranges import range_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -39,6 +41,8 @@ class Checkpoint:
     """The roster of nodes that it is about."""
     floor: int
     """Events up to here were forgotten."""
+    samples: int
+    """Observations that its servant had taken."""
     health: Columns
     """What :meth:`Health.to_columns <faultset_ray.control.health.Health.to_columns>` gives."""
     events: Events
@@ -47,6 +51,8 @@ class Checkpoint:
     """int64[e]: the newest epochs of the range, ascending."""
     begins: NDArray[np.int64]
     """int64[e]: the version with which each of them began."""
+    flagged: NDArray[np.uint64]
+    """uint64[f]: regions that were short of survivors, and not well above their need since."""
 
     @property
     def whole(self) -> bool:
@@ -58,13 +64,18 @@ class Checkpoint:
         """Bytes of its arrays."""
         return sum(column.nbytes for column in self.to_columns().values())
 
+    def since_of(self, epoch: int, version: int) -> int:
+        """The version here that follows on what a servant of ``epoch`` had at ``version``; see :func:`since_of`."""
+        return since_of(self.epochs, self.begins, epoch, version)
+
     def to_columns(self) -> Columns:
         """Plain arrays by name, as ``numpy.savez`` takes them; they are shared."""
-        scalars = (_FORMAT, self.epoch, self.version, self.since, self.at_ms, self.roster, self.floor)
+        scalars = (_FORMAT, self.epoch, self.version, self.since, self.at_ms, self.roster, self.floor, self.samples)
         return {
             "checkpoint": np.array(scalars, np.int64),
             "epochs": self.epochs,
             "begins": self.begins,
+            "flagged": self.flagged,
             **{f"health/{name}": column for name, column in self.health.items()},
             **{f"events/{name}": column for name, column in self.events.to_columns().items()},
         }
@@ -78,7 +89,7 @@ class Checkpoint:
         ValueError
             It is of another format.
         """
-        form, epoch, version, since, at_ms, roster, floor = columns["checkpoint"].tolist()
+        form, epoch, version, since, at_ms, roster, floor, samples = columns["checkpoint"].tolist()
         if form != _FORMAT:
             raise ValueError(f"a checkpoint of format {form}; this version reads {_FORMAT}")
         return cls(
@@ -88,17 +99,32 @@ class Checkpoint:
             at_ms,
             roster,
             floor,
+            samples,
             _below("health/", columns),
             Events.from_columns(_below("events/", columns)),
             np.asarray(columns["epochs"], np.int64),
             np.asarray(columns["begins"], np.int64),
+            np.asarray(columns["flagged"], np.uint64),
         )
+
+    def without_health(self) -> Checkpoint:
+        """Only the journal: what those who watch read of a range that is no more."""
+        return replace(self, health={})
 
     def succeeded(self, epoch: int) -> Checkpoint:
         """This whole checkpoint as a servant of a new epoch goes on from it."""
         epochs = np.append(self.epochs, np.int64(epoch))[-_EPOCHS_MAX:]
         begins = np.append(self.begins, np.int64(self.version))[-_EPOCHS_MAX:]
         return replace(self, epoch=epoch, epochs=epochs, begins=begins)
+
+
+def since_of(epochs: NDArray[np.int64], begins: NDArray[np.int64], epoch: int, version: int) -> int:
+    """From where on someone missed nothing who knew a range as a servant of ``epoch`` had it at ``version``.
+
+    What that servant had not saved when it died did not happen: then it is where its successor began.
+    """
+    later = np.flatnonzero(epochs > epoch)
+    return min(version, int(begins[later[0]])) if len(later) else version
 
 
 def folded(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
@@ -115,31 +141,46 @@ def folded(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
         assert increment.since <= version <= increment.version, "increments leave no gap"
         blocks.append(increment.events.after_version(version))
         version = increment.version
-    newest = increments[-1]
-    health = newest_rows([whole.health, *(increment.health for increment in increments)])
-    return replace(newest, since=-1, floor=whole.floor, health=health, events=Events.joined(blocks))
+    return replace(
+        increments[-1],
+        since=-1,
+        floor=whole.floor,
+        health=newest_rows([whole.health, *(increment.health for increment in increments)]),
+        events=Events.joined(blocks),
+    )
+
+
+def divided(checkpoints: Sequence[Checkpoint], bounds: NDArray[np.uint64]) -> list[Checkpoint]:
+    """The nodes of whole checkpoints as new ranges with these lower bounds, each at version 0 in its first epoch."""
+    health = Health.joined([Health.from_columns(checkpoint.health) for checkpoint in checkpoints])
+    flagged = np.concatenate([checkpoint.flagged for checkpoint in checkpoints])
+    inside, short = range_of(bounds, health.cells), range_of(bounds, flagged)
+    ones = np.ones(1, np.int64)
+    return [
+        Checkpoint(
+            epoch=1,
+            version=0,
+            since=-1,
+            at_ms=max(checkpoint.at_ms for checkpoint in checkpoints),
+            roster=max(checkpoint.roster for checkpoint in checkpoints),
+            floor=0,
+            samples=0,
+            health=health.take(inside == number).to_columns(),
+            events=Events.none(),
+            epochs=ones,
+            begins=ones * 0,
+            flagged=flagged[short == number],
+        )
+        for number in range(len(bounds))
+    ]
 
 
 def newest_rows(tables: Sequence[Columns]) -> Columns:
-    """One table of all handles in ``tables``, each with its row in the last table that has it."""
-    handles = np.concatenate([table["handle"] for table in tables])
-    order = np.argsort(handles, kind="stable")
-    last = np.append(np.diff(handles[order]) != 0, True)[: len(order)]
-    rows = order[last]
-    return {
-        name: np.concatenate([table[name] for table in tables])[rows] if _is_column(column, tables[-1]) else column
-        for name, column in tables[-1].items()
-    }
-
-
-def rows_of(table: Columns, handles: NDArray[np.uint32]) -> Columns:
-    """The rows of those of ``handles`` (ascending) that are in ``table``."""
-    rows = np.flatnonzero(np.isin(table["handle"], handles))
-    return {name: column[rows] if _is_column(column, table) else column for name, column in table.items()}
-
-
-def _is_column(column: NDArray[Any], table: Columns) -> bool:
-    return column.ndim > 0 and len(column) == len(table["handle"])
+    """One table of the nodes of several; who is in more than one has the row of the last that has them."""
+    health, *later = map(Health.from_columns, tables)
+    for newer in later:
+        health = Health.joined([health.take(~np.isin(health.handles, newer.handles)), newer])
+    return health.to_columns()
 
 
 def _below(prefix: str, columns: Mapping[str, NDArray[Any]]) -> Columns:

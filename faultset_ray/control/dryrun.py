@@ -48,8 +48,7 @@ def dry_run(
         The copy, after the step: for the survivors of the other policy.
     """
     copy = health.copy().with_sketch(wanted=needs_sketch(proposed))
-    if rules[:3] != proposed[:3]:
-        _go_on(copy, proposed)
+    rejudge(copy, rules, proposed)
     decide(copy, proposed, now_ms, freeze)
     survived, surviving = survives(health), survives(copy)
     slots = np.flatnonzero((health.state != copy.state) | (survived != surviving))
@@ -67,8 +66,10 @@ def dry_run(
     return difference, copy
 
 
-def _go_on(health: Health, rules: Rules) -> None:
-    """Fill the windows of measured nodes with samples like their present ones."""
+def rejudge(health: Health, before: Rules, rules: Rules) -> None:
+    """Judge the samples so far by other rules, in place, as far as :func:`dry_run` says it can be done."""
+    if before[:3] == rules[:3]:
+        return
     seen = np.flatnonzero((health.measured_ms >= 0) | (health.failures > 0))
     failing = health.failures[seen] > 0
     compared = np.where(failing, np.inf, statistic(health, seen, rules))

@@ -2,134 +2,388 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
-from faultset_ray.control.compose import RegionPart
-from faultset_ray.errors import StaleEpoch
-from faultset_ray.kernels.group import group_cells
-from faultset_ray.kernels.select import select_grouped
+from faultset_ray.control.checkpoint import Checkpoint, since_of
+from faultset_ray.control.compose import RegionPart, Rest
+from faultset_ray.control.dryrun import DryRun, dry_run, rejudge
+from faultset_ray.control.explain import Verdict, explain
+from faultset_ray.control.health import (
+    Changes,
+    Health,
+    absorb,
+    decide,
+    live_survivors,
+    needs_sketch,
+    plain_survivors,
+    statistic,
+)
+from faultset_ray.control.journal import Events, Journal
+from faultset_ray.control.ladder import flag_regions, rest_of
+from faultset_ray.control.messages import Census, Members, Orders, Tail
+from faultset_ray.control.policy import Policy
+from faultset_ray.control.states import Mark, State
+from faultset_ray.errors import StaleEpoch, UnknownNode
+from faultset_ray.limits import DECIDE_MS
 
 Handles = NDArray[np.uint32]
 
+_PLAIN = Orders(0, Policy())
+
 
 class Region(Servant):
-    """Columns of the nodes of one range, sorted by handle, owned by this servant alone.
+    """The nodes of one range, owned by this servant alone.
 
-    Its state is in memory: when it dies, a successor with a higher epoch is loaded from what the
-    coordinator knows, which is what was registered; observations since then are lost.
+    Every call names the epoch that the caller believes this servant to be of, and one of another epoch is
+    refused. A call that asks or tells something also brings the caller's clock, which is the only one
+    here, and never goes back.
+
+    State is in memory. When the servant dies, a successor with a higher epoch goes on from what was saved:
+    it has every change that anyone was shown.
     """
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
         self._version = 0
+        self._saved = -1
         self._roster = 0
-        self._handles = np.empty(0, np.uint32)
-        self._cells = np.empty(0, np.uint64)
-        self._latency = np.empty(0, np.float64)
-        self._at_ms = np.empty(0, np.int64)
+        self._now_ms = 0
+        self._decided_ms = 0
+        self._sealed = False
+        self._samples = 0
+        self._dirty_ms: int | None = None
+        """When the oldest observation was taken that is in no whole checkpoint; or before."""
+        self._epochs = np.array([epoch], np.int64)
+        self._begins = np.zeros(1, np.int64)
+        self._journal = Journal()
+        self._orders = _PLAIN
+        self._rules = _PLAIN.policy.rules
+        self._freeze: tuple[int, int] | None = None
+        self._health = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64))
+        self._flagged = np.empty(0, np.uint64)
+        """Cells of regions that are below their need, or not yet well above it again."""
         _warm_up()
-        self._group()
 
-    def load(
-        self,
-        epoch: int,
-        roster: int,
-        handles: Handles,
-        cells: NDArray[np.uint64],
-        latency_ms: NDArray[np.float64],
-        at_ms: NDArray[np.int64],
-    ) -> int:
+    # -- Nodes
+
+    def load(self, epoch: int, orders: Orders, now_ms: int, members: Members, checkpoint: Checkpoint | None) -> int:
         """Take the whole roster of the range: these nodes and no others.
 
-        Whole, since of increments one may be lost; so rosters may come in any order, and again.
+        Whole, since of increments one may be lost; so rosters may come in any order, and again. One that is
+        not newer than what is loaded changes nothing.
 
         Parameters
         ----------
-        epoch : int
-            The epoch that the caller believes this servant to be of.
-        roster : int
-            Its number. One that is not newer than what is loaded changes nothing.
-        handles : uint32[n]
-            Ascending.
-        cells, latency_ms, at_ms : uint64[n], float64[n], int64[n]
-            Where each node is, its latency (NaN for no measurement) and when that was true; a later
-            observation is kept.
+        members : Members
+        checkpoint : Checkpoint, optional
+            What was saved of the range, whole: a servant that holds nothing yet goes on from there.
 
         Returns
         -------
         int
             The version now.
         """
-        self._check(epoch)
-        if roster <= self._roster:
-            return self._version
-        slots, known = self._find(handles)
-        observed = known.copy()
-        observed[known] = self._at_ms[slots[known]] > at_ms[known]
-        kept = slots[observed]
-        latency_ms, at_ms = latency_ms.copy(), at_ms.copy()  # the caller's may be read-only
-        latency_ms[observed], at_ms[observed] = self._latency[kept], self._at_ms[kept]
-        self._roster, self._handles, self._cells = roster, handles, cells
-        self._latency, self._at_ms = latency_ms, at_ms
-        self._group()
-        self._version += 1
+        self._begin(epoch, orders, now_ms)
+        if checkpoint is not None and self._roster == 0:
+            self._restore(checkpoint)
+        if members.roster > self._roster:
+            self._health = self._health.enroll(
+                members.handles, members.cells, members.latency_ms, members.registered_ms, self._rules
+            )
+            self._roster = members.roster
+            self._version += 1
+            self._apply_marks(members.handles, members.marks)
+            self._decide()
         return self._version
 
-    def observe(self, epoch: int, handles: Handles, latency_ms: NDArray[np.float64], at_ms: int) -> int:
-        """Take the latest latencies; older than what is known, and unknown nodes, are passed over.
+    def mark(
+        self,
+        epoch: int,
+        orders: Orders,
+        now_ms: int,
+        before: int,
+        roster: int,
+        handles: Handles,
+        marks: NDArray[np.uint8],
+    ) -> int:
+        """Mark some nodes, if the roster here is ``before``, which makes it ``roster``; return the roster now."""
+        self._begin(epoch, orders, now_ms)
+        if self._roster == before:
+            self._roster = roster
+            self._version += 1
+            self._apply_marks(handles, marks)
+            self._decide()
+        return self._roster
+
+    def observe(
+        self,
+        epoch: int,
+        orders: Orders,
+        now_ms: int,
+        handles: Handles,
+        latency_ms: NDArray[np.float64],
+        ok: NDArray[np.bool_],
+        at_ms: NDArray[np.int64],
+    ) -> int:
+        """Take samples in; older than what is known, and unknown nodes, are passed over.
 
         Parameters
         ----------
-        handles, latency_ms : uint32[n], float64[n]
-            NaN for a node that could not be measured.
+        handles, latency_ms, ok, at_ms : uint32[n], float64[n], bool[n], int64[n]
+            NaN or False for a node that failed.
 
         Returns
         -------
         int
             How many were taken.
         """
-        self._check(epoch)
-        slots, known = self._find(handles)
-        newer = known.copy()
-        newer[known] = self._at_ms[slots[known]] <= at_ms
-        self._latency[slots[newer]] = latency_ms[newer]
-        self._at_ms[slots[newer]] = at_ms
-        self._version += 1
-        return int(newer.sum())
+        self._begin(epoch, orders, now_ms)
+        if self._sealed:
+            raise StaleEpoch("sealed region", epoch, epoch + 1)
+        taken = absorb(self._health, self._health.find(handles), latency_ms, ok, at_ms, self._rules)
+        self._samples += taken
+        if taken and self._dirty_ms is None:
+            self._dirty_ms = self._now_ms
+        if self._now_ms - self._decided_ms >= DECIDE_MS:
+            self._decide()
+        return taken
 
-    def survivors(self, threshold_ms: float) -> RegionPart:
-        """Run the failover: in each cell, the nodes at or below the threshold, by latency."""
-        groups = self._groups
-        indices, counts = select_grouped(self._latency, groups.order, groups.starts, threshold_ms)
-        return RegionPart(
-            self._epoch,
-            self._version,
-            self._roster,
-            groups.cells,
-            self._handles[groups.order[groups.starts[:-1]]],
-            counts,
-            self._handles[indices],
+    # -- Answers
+
+    def survivors(self, epoch: int, orders: Orders, now_ms: int, threshold_ms: float | None) -> RegionPart:
+        """Who survives, cell by cell: at or below a threshold, or by state where there is none."""
+        self._begin(epoch, orders, now_ms)
+        if threshold_ms is not None:
+            return self._part(self._health, *plain_survivors(self._health, threshold_ms))
+        self._decide()
+        return self._live()
+
+    def why(self, epoch: int, orders: Orders, now_ms: int, handle: int, node_id: str, region: str) -> Verdict:
+        """Explain one node.
+
+        Raises
+        ------
+        UnknownNode
+            It is not here.
+        """
+        self._begin(epoch, orders, now_ms)
+        self._decide()
+        [slot] = self._health.find(np.array([handle], np.uint32))
+        if slot < 0:
+            raise UnknownNode(node_id, region, 1)
+        return explain(self._health, int(slot), self._rules, self._now_ms, node_id, region)
+
+    def plan(self, epoch: int, orders: Orders, now_ms: int, policy: Policy) -> tuple[RegionPart, RegionPart, DryRun]:
+        """What is, what another policy would make of it, and where they differ; nothing is changed."""
+        self._begin(epoch, orders, now_ms)
+        self._decide()
+        live = self._live()
+        run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, self._freeze)
+        return live, self._by_state(copy, policy), run
+
+    def changes(
+        self, epoch: int, orders: Orders, now_ms: int, since_epoch: int, since_version: int, limit: int
+    ) -> Tail:
+        """What changed since a version that a servant of ``since_epoch`` had, as far as it was saved.
+
+        A version that is not there yet stands for the one that is.
+
+        Raises
+        ------
+        HistoryLost
+            Some of it is no longer kept.
+        """
+        self._begin(epoch, orders, now_ms)
+        self._decide()
+        since = since_of(self._epochs, self._begins, since_epoch, min(since_version, self._version))
+        events = self._journal.since(since, limit, self._saved)
+        more = len(events) == limit
+        reached = int(events.version[-1]) if more else max(since, self._saved)
+        return Tail(events, reached, more, self._version > self._saved)
+
+    def census(self, epoch: int, orders: Orders, now_ms: int) -> Census:
+        """How the range is."""
+        self._begin(epoch, orders, now_ms)
+        self._decide()
+        health = self._health
+        state, since_ms = health.state[health.mark == Mark.NONE], health.since_ms[health.mark == Mark.NONE]
+        measured = int(np.count_nonzero(state != State.UNKNOWN))
+        turned_ms = since_ms[state > State.HEALTHY]
+        half = measured // 2
+        return Census(
+            nodes=len(health),
+            version=self._version,
+            saved=self._saved,
+            dirty_ms=self._dirty_ms,
+            samples=self._samples,
+            sealed=self._sealed,
+            bad=len(turned_ms),
+            measured=measured,
+            degraded_ms=int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None,
         )
+
+    def freeze(self, epoch: int, orders: Orders, now_ms: int, since_ms: int, until_ms: int) -> None:
+        """Eject nobody until ``until_ms``, and take back who was ejected since: the observer seems to be at fault."""
+        self._begin(epoch, orders, now_ms)
+        if self._freeze != (since_ms, until_ms):
+            self._freeze = since_ms, until_ms
+            self._decide()
+
+    # -- What is saved
+
+    def checkpoint(self, epoch: int, now_ms: int, whole: bool) -> Checkpoint | None:
+        """What is to be saved; None if that is nothing.
+
+        An increment where there is a whole one to build on and it is not asked for; it holds the changes since
+        what was last saved, and the nodes that they are about.
+        """
+        self._check(epoch)
+        self._now_ms = max(self._now_ms, now_ms)
+        whole = whole or self._saved < self._journal.floor
+        unsaved = self._version > self._saved or (whole and self._dirty_ms is not None)
+        if self._sealed or not unsaved:
+            return None
+        return self._made(-1 if whole else self._saved)
+
+    def saved(self, epoch: int, version: int, samples: int | None, at_ms: int) -> None:
+        """Learn that everything up to a version was saved; of a whole checkpoint also what was in it, and when."""
+        self._check(epoch)
+        self._saved = max(self._saved, min(version, self._version))
+        if samples is not None and self._dirty_ms is not None and at_ms >= self._dirty_ms:
+            self._dirty_ms = None if samples == self._samples else at_ms
+
+    def seal(self, epoch: int, now_ms: int) -> Checkpoint:
+        """Take no more observations, and hand over what there is, whole.
+
+        A sealed range still answers, so that nobody waits while its successors are loaded; but what it decides
+        from now on is not saved, and they decide it again.
+        """
+        self._check(epoch)
+        self._now_ms = max(self._now_ms, now_ms)
+        self._decide()
+        self._sealed = True
+        return self._made(-1)
+
+    def unseal(self, epoch: int) -> None:
+        """Go on, since the move was given up."""
+        self._check(epoch)
+        self._sealed = False
+
+    # -- Inside
 
     def _check(self, epoch: int) -> None:
         if epoch != self._epoch:
             raise StaleEpoch("region", epoch, self._epoch)
 
-    def _find(self, handles: Handles) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Slot of each handle, and whether it is really there."""
-        slots = np.searchsorted(self._handles, handles)
-        known = slots < len(self._handles)
-        known[known] = self._handles[slots[known]] == handles[known]
-        return slots, known
+    def _begin(self, epoch: int, orders: Orders, now_ms: int) -> None:
+        self._check(epoch)
+        self._now_ms = max(self._now_ms, now_ms)
+        if orders.version > self._orders.version:
+            if orders.policy != self._orders.policy:
+                before, self._rules = self._rules, orders.policy.rules
+                self._health = self._health.with_sketch(wanted=needs_sketch(self._rules))
+                rejudge(self._health, before, self._rules)
+            self._orders = orders
 
-    def _group(self) -> None:
-        """Cells in order of first registration: slots are sorted by handle, and grouping is stable."""
-        self._groups = group_cells(self._cells)
+    def _decide(self) -> None:
+        self._decided_ms = self._now_ms
+        self._note(decide(self._health, self._rules, self._now_ms, self._freeze))
+
+    def _apply_marks(self, handles: Handles, marks: NDArray[np.uint8]) -> None:
+        slots = self._health.find(handles)
+        for mark in Mark:
+            self._note(self._health.set_marks(slots[marks == mark], mark, self._now_ms))
+
+    def _note(self, changes: Changes) -> None:
+        """Put changes into the journal, each with a version of its own."""
+        count = len(changes)
+        version = np.arange(self._version + 1, self._version + 1 + count, dtype=np.int64)
+        self._version += count
+        self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))
+
+    def _live(self) -> RegionPart:
+        """The answer by state; remembers which regions are short."""
+        part = self._by_state(self._health, self._orders.policy)
+        if part.flagged is not None:
+            self._flagged = part.cells[part.flagged]
+        return part
+
+    def _by_state(self, health: Health, policy: Policy) -> RegionPart:
+        """Who survives under a policy, the regions that are short and, for panic, all that these have."""
+        slots, counts = live_survivors(health, policy.rules)
+        part = self._part(health, slots, counts)
+        if policy.survivors_min == 0:
+            return part
+        groups, able = health.groups, health.mark != Mark.DRAIN
+        eligible = np.bincount(health.group_of[able], minlength=len(counts))
+        flagged = flag_regions(np.isin(groups.cells, self._flagged), counts, eligible, policy.survivors_min)
+        rest = None
+        if policy.panic == "all" and flagged.any():
+            able[slots] = False
+            badness = statistic(health, np.arange(len(health)), policy.rules)
+            others, numbers = rest_of(groups.order, groups.starts, flagged, able, badness)
+            rest = Rest(numbers, health.handles[others])
+        return replace(part, flagged=flagged, rest=rest)
+
+    def _part(self, health: Health, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
+        frozen = self._freeze is not None and self._now_ms < self._freeze[1]
+        return RegionPart(
+            self._epoch,
+            self._version,
+            self._roster,
+            health.groups.cells,
+            health.handles[health.groups.order[health.groups.starts[:-1]]],
+            counts,
+            health.handles[slots],
+            frozen_until_ms=self._freeze[1] if self._freeze is not None and frozen else None,
+        )
+
+    def _made(self, since: int) -> Checkpoint:
+        """A checkpoint, whole or since a version; it shares nothing that changes."""
+        events = self._journal.since(max(since, self._journal.floor))
+        health = self._health
+        if since >= 0:
+            slots = health.find(np.unique(events.handle))
+            health = health.take(slots[slots >= 0])
+        else:
+            health = health.copy()
+        return Checkpoint(
+            self._epoch,
+            self._version,
+            since,
+            self._now_ms,
+            self._roster,
+            self._journal.floor,
+            self._samples,
+            health.to_columns(),
+            events,
+            self._epochs,
+            self._begins,
+            self._flagged,
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from what was saved."""
+        succeeded = checkpoint if checkpoint.epoch == self._epoch else checkpoint.succeeded(self._epoch)
+        self._epochs, self._begins = succeeded.epochs, succeeded.begins
+        self._version = self._saved = checkpoint.version
+        self._now_ms = max(self._now_ms, checkpoint.at_ms)
+        self._journal = Journal(checkpoint.floor)
+        self._journal.append(checkpoint.events)
+        self._flagged = checkpoint.flagged
+        self._health = Health.from_columns(checkpoint.health).with_sketch(wanted=needs_sketch(self._rules))
 
 
 def _warm_up() -> None:
     """Compile the kernels now, not within the first caller's deadline."""
-    groups = group_cells(np.array([64, 64, 128], np.uint64))
-    select_grouped(np.array([3.0, 1.0, 2.0]), groups.order, groups.starts, 2.0)
+    rules = _PLAIN.policy.rules
+    health = Health.empty(np.arange(3, dtype=np.uint32), np.array([64, 64, 128], np.uint64))
+    times = np.ones(3, np.int64)
+    absorb(health, np.arange(3), np.array([3.0, 1.0, 200.0]), np.ones(3, np.bool_), times, rules)
+    decide(health, rules, 1)
+    live_survivors(health, rules)
+    plain_survivors(health, 2.0)

@@ -4,78 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
+from faultset_ray.control.explain import Verdict
+from faultset_ray.control.policy import Policy
 from faultset_ray.driver.authority import Authority
-from faultset_ray.driver.backends import load
 from faultset_ray.driver.fleets import Fleets
+from faultset_ray.driver.keeper import Keeper
+from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.places import Places
+from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import Pace, Probing, stop_probers
 from faultset_ray.driver.shards import Shards, bind
-from faultset_ray.errors import InputError
+from faultset_ray.driver.steward import Steward
+from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
+from faultset_ray.driver.watch import Watch, check_since
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store import StoreInfo
-
-_PRIVATE = "private-"
-_NAMESPACE = "faultset:"
-_SYSTEM = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-def system_name(system: str | None) -> str:
-    """Check the name of a system; None gives a private one a name of its own.
-
-    Raises
-    ------
-    InputError
-        Not a name of 1 to 64 letters, digits, dots, dashes and underscores.
-    """
-    if system is None:
-        return _PRIVATE + secrets.token_hex(8)
-    if not isinstance(system, str) or not _SYSTEM.fullmatch(system):
-        raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
-    if system.startswith(_PRIVATE):
-        raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
-    return system
-
-
-def check_region_actors(number: int | None) -> None:
-    """Refuse what can't be a number of region actors."""
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-        raise InputError(f"region_actors is {number!r}; expected an integer of at least 1")
-
-
-def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[str] | None) -> bool:
-    """Whether a system's coordinator keeps its state in a directory.
-
-    Raises
-    ------
-    InputError
-        A directory is given for a private system.
-    """
-    if system.startswith(_PRIVATE):
-        if state_dir is not None:
-            raise InputError(f"state_dir is {state_dir!r}; a private system dies with its driver: name a system")
-        return False
-    return backend == "ray" or state_dir is not None
-
-
-def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
-    """Make the backend of a system; blocks while Ray connects."""
-    lasting = not system.startswith(_PRIVATE)
-    return load(backend, _NAMESPACE + system, lasting=lasting, address=address)
 
 
 async def connect_async(
@@ -140,7 +96,9 @@ class AsyncDriver:
         """The name of the system."""
         self._backend = backend
         self._authority = Authority(backend, system, durable=durable, state_dir=state_dir)
-        self._fleets = Fleets(backend, self._authority, region_actors)
+        self._keeper = Keeper(backend, self._authority)
+        self._steward = Steward(self._keeper)
+        self._fleets = Fleets(backend, self._keeper, region_actors)
         self._places = Places(backend, self.survivors)
         self._shards = Shards(backend, system, self._places)
         self._probings: list[Probing] = []
@@ -174,6 +132,7 @@ class AsyncDriver:
         *,
         fleet: str = "default",
         on_duplicate: OnDuplicate | None = None,
+        policy: Policy | None = None,
     ) -> Fleet:
         """Make nodes known, or replace what is known of them by the same id.
 
@@ -187,6 +146,8 @@ class AsyncDriver:
             The fleet's name. A ``Fleet`` that is passed has a name of its own, which counts.
         on_duplicate
             As for ``Fleet.of``.
+        policy : Policy, optional
+            The fleet's policy from now on. By default it keeps the one it has, a new fleet gets ``Policy()``.
 
         Returns
         -------
@@ -201,7 +162,52 @@ class AsyncDriver:
             The regions could not be brought up. The nodes are registered; the regions are restored when
             survivors are next asked for.
         """
-        return await self._fleets.register(nodes, precision, fleet, on_duplicate)
+        return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy)
+
+    async def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
+        """Let go of nodes for good. One that is registered again is a new one, with a new handle.
+
+        Parameters
+        ----------
+        ids
+            Those that the fleet doesn't have are passed over.
+
+        Returns
+        -------
+        int
+            How many were removed.
+        """
+        return await self._fleets.remove(ids, fleet)
+
+    async def mark(self, ids: Iterable[str], mark: Literal["drain", "pin"] | None, *, fleet: str = "default") -> int:
+        """Decide by hand about nodes, until they are marked otherwise or removed.
+
+        Parameters
+        ----------
+        ids
+        mark : {"drain", "pin"} or None
+            A drained node is never a survivor, a pinned one always; no policy and no cap counts them. None
+            takes the mark away.
+
+        Returns
+        -------
+        int
+            How many nodes have the mark now.
+
+        Raises
+        ------
+        UnknownNode
+            The fleet has no node of one of the ids; nothing was changed.
+        """
+        return await self._fleets.mark(ids, mark, fleet)
+
+    async def set_policy(self, policy: Policy, *, fleet: str = "default") -> None:
+        """Decide by another policy from now on; see :meth:`plan` for what it will change.
+
+        States are kept. Where it compares otherwise than the one before, each node is judged as if its
+        measurements went on as they are now.
+        """
+        await self._fleets.set_policy(policy, fleet)
 
     async def observe(
         self,
@@ -209,7 +215,8 @@ class AsyncDriver:
         latency_ms: ArrayLike,
         *,
         ok: ArrayLike | None = None,
-        at_ms: int | None = None,
+        at_ms: ArrayLike | None = None,
+        observer: int = 0,
         fleet: str = "default",
     ) -> int:
         """Report what was measured. Lossy by contract: newer supersedes older, and nothing is retried.
@@ -222,8 +229,10 @@ class AsyncDriver:
             NaN where a node did not answer.
         ok : bool[n], optional
             False where a node failed, whatever its latency: it does not survive until it is measured again.
-        at_ms : int, optional
+        at_ms : int or int64[n], optional
             When it was measured, in ms since the epoch; now by default.
+        observer : int
+            Who measured, up to 32 bits; for the log of ranges that degrade.
 
         Returns
         -------
@@ -231,12 +240,12 @@ class AsyncDriver:
             How many observations were taken. Fewer than n when something newer was known, or a region
             did not answer.
         """
-        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet)
+        return await self._fleets.observe(handles, latency_ms, ok, at_ms, observer, fleet)
 
     async def survivors(
         self,
         *,
-        threshold_ms: float,
+        threshold_ms: float | None = None,
         fleet: str = "default",
         deadline_s: float = SURVIVORS_SECONDS,
         partial: bool = True,
@@ -245,8 +254,9 @@ class AsyncDriver:
 
         Parameters
         ----------
-        threshold_ms : float
-            Nodes whose last latency is at or below it survive.
+        threshold_ms : float, optional
+            Nodes whose last latency is at or below it survive: the plain rule, and marks. Without it the
+            fleet's policy decides.
         deadline_s : float
             A region that has not answered by then is named in ``missing_regions``.
         partial : bool
@@ -256,7 +266,7 @@ class AsyncDriver:
         -------
         Survivors
             Without survivors it is empty. The servants of missing regions that are gone are being
-            replaced when this returns, from what was registered.
+            replaced when this returns, from what was saved of them.
 
         Raises
         ------
@@ -266,6 +276,67 @@ class AsyncDriver:
             With ``partial=False``.
         """
         return await self._fleets.survivors(threshold_ms, fleet, deadline_s, partial=partial)
+
+    async def why(self, node_id: str, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Verdict:
+        """Explain one node: its state, the rule behind it, and what holds it there.
+
+        Raises
+        ------
+        UnknownNode
+        RegionTimeout
+            Its region did not answer.
+        """
+        return await self._fleets.why(node_id, fleet, deadline_s)
+
+    async def plan(
+        self,
+        policy: Policy,
+        *,
+        fleet: str = "default",
+        deadline_s: float = SURVIVORS_SECONDS,
+        partial: bool = True,
+    ) -> Plan:
+        """Find out what another policy would change; nothing is changed.
+
+        Returns
+        -------
+        Plan
+            The answer as it is and as it would be, and every node that would change. Regions that did not
+            answer are named in both answers.
+        """
+        return await self._fleets.plan(policy, fleet, deadline_s, partial=partial)
+
+    def watch(
+        self,
+        since: Mapping[int, tuple[int, int]] | None = None,
+        *,
+        fleet: str = "default",
+        idle_s: float | None = None,
+    ) -> Watch:
+        """Follow the changes of a fleet: who, from what state, to what, and why.
+
+        Parameters
+        ----------
+        since
+            ``versions`` of an answer or of another watch: everything since, each change once. From now on by
+            default, which is when the first change is asked for.
+        idle_s : float, optional
+            End when nothing changes for so long; by default there is no end.
+
+        Returns
+        -------
+        Watch
+            An asynchronous iterator of :class:`~faultset_ray.driver.watch.Change`. It fetches when it has
+            nothing left, so that a slow reader holds nothing up. :attr:`Watch.versions
+            <faultset_ray.driver.watch.Watch.versions>` is where to go on. What it gives was saved before,
+            which takes a second or so, and survives the loss of its region's servant.
+
+        Raises
+        ------
+        HistoryLost
+            From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
+        """
+        return Watch(self._keeper, fleet, check_since(since), check_seconds("idle_s", idle_s))
 
     # -- Data plane
 
@@ -385,7 +456,8 @@ class AsyncDriver:
         """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
         detach_driver(self.system, self.free)
         await self._stop_probing()
-        await self._fleets.close()
+        await self._steward.close(save=not is_private(self.system))
+        await self._keeper.close()
         await self._authority.close()
         await self._backend.close()
 
@@ -393,6 +465,7 @@ class AsyncDriver:
         """End the system, for all its drivers, and leave. What durable stores hold stays on their disks."""
         await self._stop_probing()
         await stop_probers(self._backend)
+        await self._steward.close(save=True)
         await self._fleets.stop()
         await self._shards.stop()
         await self._authority.stop()

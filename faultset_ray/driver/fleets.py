@@ -1,145 +1,207 @@
-"""The driver's control plane: registration, observations, and the survivors of all ranges."""
+"""The driver's control plane: what is known of nodes, and the answers of all ranges made into one."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray import columns
-from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.backend.protocol import Backend, Net
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, compose
+from faultset_ray.control.dryrun import DryRun
+from faultset_ray.control.explain import Verdict
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
+from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.driver.authority import Authority
-from faultset_ray.errors import (
-    CallTimeout,
-    ClusterError,
-    FaultsetError,
-    InputError,
-    PlaceUnreachable,
-    RegionTimeout,
-    StaleEpoch,
-)
+from faultset_ray.driver.keeper import Keeper, address, orders, split
+from faultset_ray.driver.observations import check_batch, check_ids, check_observer, check_times
+from faultset_ray.driver.planning import Plan
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, RegionTimeout, UnknownNode
 from faultset_ray.geohash import cells_to_strings, encode_many
-from faultset_ray.limits import CALL_SECONDS, CLOCK_AHEAD_MS_MAX, REGION_CPUS
 from faultset_ray.model import Fleet, OnDuplicate
 
-_LOG = logging.getLogger(__name__)
+R = TypeVar("R")
+
+_MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
 
 
 class Fleets:
     """The fleets of one system, as one driver sees them."""
 
-    def __init__(self, backend: Backend, authority: Authority, regions_max: int | None) -> None:
+    def __init__(self, backend: Backend, keeper: Keeper, regions_max: int | None) -> None:
         self._backend = backend
-        self._authority = authority
+        self._keeper = keeper
+        self._authority = keeper.authority
         self._regions_max = regions_max
-        self._directories: dict[str, Directory] = {}
-        self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
 
-    async def register(self, nodes: Any, precision: int, fleet: str, on_duplicate: OnDuplicate | None) -> Fleet:
+    # -- What is durable
+
+    async def register(
+        self, nodes: Any, precision: int, fleet: str, on_duplicate: OnDuplicate | None, policy: Policy | None
+    ) -> Fleet:
         """See :meth:`AsyncDriver.register <faultset_ray.driver.asynchronous.AsyncDriver.register>`."""
         columns.check_precision(precision)
+        if policy is not None:
+            _check_policy(policy)
         given = await self._backend.compute(Fleet.of, nodes, name=fleet, on_duplicate=on_duplicate)
         cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
         registered = await self._authority.ask(
-            Coordinator.register, given, cells, precision, await self._ranges_max(given.name), self._backend.now_ms()
+            Coordinator.register,
+            given,
+            cells,
+            precision,
+            await self._ranges_max(given.name),
+            self._backend.now_ms(),
+            policy,
+            self._request(),
         )
-        directory = self._directories[given.name] = registered.directory
-        positions = range_of(directory.bounds, directory.cells)
-        await asyncio.gather(
-            *(
-                self._load(directory, info, np.flatnonzero(positions == position))
-                for position, info in enumerate(directory.ranges)
-                if info.id in registered.touched
-            )
-        )
+        self._keeper.learn(registered.directory)
+        if failed := await self._keeper.load_all(registered.directory, registered.touched):
+            raise failed[0]
         return given.with_handles(registered.handles)
 
+    async def remove(self, ids: Any, fleet: str) -> int:
+        """See :meth:`AsyncDriver.remove <faultset_ray.driver.asynchronous.AsyncDriver.remove>`."""
+        changed = await self._authority.ask(Coordinator.remove, fleet, check_ids(ids), self._request())
+        self._keeper.learn(changed.directory)
+        await self._keeper.load_all(changed.directory, changed.touched)
+        return len(changed.handles)
+
+    async def mark(self, ids: Any, mark: Any, fleet: str) -> int:
+        """See :meth:`AsyncDriver.mark <faultset_ray.driver.asynchronous.AsyncDriver.mark>`."""
+        if mark not in _MARKS:
+            raise InputError(f'mark is {mark!r}; expected "drain", "pin" or None')
+        before = await self._keeper.directory(fleet)
+        chosen = check_ids(ids)
+        changed = await self._authority.ask(Coordinator.mark, fleet, chosen, _MARKS[mark], self._request())
+        self._keeper.learn(changed.directory)
+        await asyncio.gather(
+            *(
+                self._keeper.mark(before, changed.directory, position, handles)
+                for position, handles in split(changed.directory.positions(changed.handles), changed.handles)
+            )
+        )
+        return len(changed.handles)
+
+    async def set_policy(self, policy: Policy, fleet: str) -> None:
+        """See :meth:`AsyncDriver.set_policy <faultset_ray.driver.asynchronous.AsyncDriver.set_policy>`."""
+        directory = await self._authority.ask(Coordinator.set_policy, fleet, _check_policy(policy), self._request())
+        self._keeper.learn(directory)
+
+    # -- Observations
+
     async def observe(
-        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: int | None, fleet: str
+        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: Any, observer: int, fleet: str
     ) -> int:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
         now_ms = self._backend.now_ms()
-        at = now_ms if at_ms is None else _timestamp(at_ms, now_ms)
-        directory = await self._directory(fleet)
-        latencies, checked = _observation(directory, handles, latency_ms, ok)
+        check_observer(observer)
+        directory = await self._keeper.directory(fleet)
+        checked, latencies, answered = check_batch(directory, handles, latency_ms, ok)
+        times = check_times(at_ms, len(checked), now_ms)
+        told = orders(directory)
 
         async def tell(info: RangeInfo, chosen: NDArray[np.intp]) -> int:
+            columns_ = checked[chosen], latencies[chosen], answered[chosen], times[chosen]
             try:
                 return await self._backend.call(
-                    _region(fleet, info), Region.observe, info.epoch, checked[chosen], latencies[chosen], at
+                    address(fleet, info), Region.observe, info.epoch, told, now_ms, *columns_
                 )
             except ClusterError as error:
-                self._lost(directory, info, error)
+                self._keeper.lost(directory, info, error)
                 return 0
 
-        parts = _split(directory.positions(checked), np.arange(len(checked)))
+        parts = split(directory.positions(checked), np.arange(len(checked)))
         return sum(await asyncio.gather(*(tell(directory.ranges[position], chosen) for position, chosen in parts)))
 
-    async def survivors(self, threshold_ms: float, fleet: str, deadline_s: float, *, partial: bool) -> Survivors:
+    # -- Answers
+
+    async def survivors(self, threshold_ms: float | None, fleet: str, deadline_s: float, *, partial: bool) -> Survivors:
         """See :meth:`AsyncDriver.survivors <faultset_ray.driver.asynchronous.AsyncDriver.survivors>`."""
-        threshold = columns.check_threshold(threshold_ms)
-        if not columns.is_number(deadline_s) or not deadline_s > 0:
-            raise InputError(f"deadline_s is {deadline_s!r}; expected a number of seconds above 0")
+        threshold = None if threshold_ms is None else columns.check_threshold(threshold_ms)
         at_ms = self._backend.now_ms()
-        directory = await self._directory(fleet, deadline_s)
 
-        def left_s() -> float:
-            return max(deadline_s - (self._backend.now_ms() - at_ms) / 1000, 0.0)
+        def ask(directory: Directory, info: RangeInfo, net: Net) -> Awaitable[RegionPart]:
+            return net.call(
+                address(fleet, info),
+                Region.survivors,
+                info.epoch,
+                orders(directory),
+                self._backend.now_ms(),
+                threshold,
+            )
 
-        net = self._backend.within(left_s())
+        directory, parts = await self._gather(fleet, deadline_s, ask, lambda part: part.roster)
+        return await self._answer(directory, parts, threshold, at_ms, deadline_s, partial=partial)
 
-        async def ask(info: RangeInfo) -> RegionPart | None:
-            try:
-                return await net.call(_region(fleet, info), Region.survivors, threshold)
-            except ClusterError as error:
-                self._lost(directory, info, error)
-                return None
+    async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
+        """See :meth:`AsyncDriver.why <faultset_ray.driver.asynchronous.AsyncDriver.why>`."""
+        directory = await self._keeper.directory(fleet)
+        [node] = check_ids([node_id])
+        [*found] = np.flatnonzero((directory.fleet.ids == node) & directory.living)
+        if not found:
+            raise UnknownNode(node, fleet, 1)
+        handle = int(found[0])
+        [region] = cells_to_strings(directory.cells[handle : handle + 1]).tolist()
+        [position] = directory.positions(np.array([handle]))
+        info = directory.ranges[position]
+        try:
+            verdict = await self._backend.within(deadline_s).call(
+                address(fleet, info),
+                Region.why,
+                info.epoch,
+                orders(directory),
+                self._backend.now_ms(),
+                handle,
+                node,
+                region,
+            )
+        except ClusterError as error:
+            self._keeper.lost(directory, info, error)
+            raise RegionTimeout([region], len(np.unique(directory.cells)), deadline_s) from error
+        return verdict
 
-        asked = directory.ranges
-        answers = await asyncio.gather(*(ask(info) for info in asked))
-        if any(part is not None and part.roster > info.roster for info, part in zip(asked, answers, strict=True)):
-            directory = await self._directory(fleet, left_s())  # another driver registered nodes just now
-        parts = {
-            info.id: part
-            for info, part in zip(asked, answers, strict=True)
-            if part is not None and self._complete(directory, info.id, part)
-        }
-        missing = _regions_of(directory, [info.id not in parts for info in directory.ranges])
-        if missing and not partial:
-            raise RegionTimeout(missing, len(np.unique(directory.cells)), deadline_s)
-        composed = await self._backend.compute(compose, list(parts.values()))
-        versions = {range_id: (part.epoch, part.version) for range_id, part in parts.items()}
-        return Survivors(fleet, threshold, at_ms, directory.fleet.ids, composed, versions, missing)
+    async def plan(self, policy: Policy, fleet: str, deadline_s: float, *, partial: bool) -> Plan:
+        """See :meth:`AsyncDriver.plan <faultset_ray.driver.asynchronous.AsyncDriver.plan>`."""
+        _check_policy(policy)
+        at_ms = self._backend.now_ms()
 
-    async def settle(self) -> None:
-        """Wait until the restorations under way have ended."""
-        while self._restoring:
-            await asyncio.gather(*self._restoring.values(), return_exceptions=True)
+        def ask(directory: Directory, info: RangeInfo, net: Net) -> Awaitable[tuple[RegionPart, RegionPart, DryRun]]:
+            return net.call(
+                address(fleet, info), Region.plan, info.epoch, orders(directory), self._backend.now_ms(), policy
+            )
+
+        directory, answers = await self._gather(fleet, deadline_s, ask, lambda answer: answer[0].roster)
+        live = {range_id: answer[0] for range_id, answer in answers.items()}
+        planned = {range_id: answer[1] for range_id, answer in answers.items()}
+        return Plan(
+            policy,
+            await self._answer(directory, live, None, at_ms, deadline_s, partial=partial),
+            await self._answer(directory, planned, None, at_ms, deadline_s, partial=partial, policy=policy),
+            directory.fleet.ids,
+            [answer[2] for answer in answers.values()],
+        )
 
     async def stop(self) -> None:
         """End every region of the system."""
         for fleet in await self._authority.ask(Coordinator.fleets):
-            directory = await self._directory(fleet)
-            await asyncio.gather(*(self._backend.stop(_region(fleet, info)) for info in directory.ranges))
-
-    async def close(self) -> None:
-        """Give up the restorations under way."""
-        for task in self._restoring.values():
-            task.cancel()
-        await self.settle()
+            directory = await self._keeper.directory(fleet)
+            await asyncio.gather(*(self._backend.stop(address(fleet, info)) for info in directory.ranges))
 
     # -- Inside
+
+    def _request(self) -> bytes:
+        """An id that makes a change safe to repeat."""
+        return self._backend.token(16)
 
     async def _ranges_max(self, fleet: str) -> int:
         if fleet == PLACES:
@@ -149,118 +211,95 @@ class Fleets:
         cpus = sum(place.cpus for place in await self._backend.places())
         return max(4, int(2 * cpus))
 
-    async def _directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
-        """The fleet's directory as the coordinator has it now."""
-        cached = self._directories.get(fleet)
-        version = cached.version if cached else 0
-        fresh = await self._authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
-        if fresh is not None:
-            cached = self._directories[fleet] = fresh
-        assert cached is not None
-        return cached
+    async def _gather(
+        self,
+        fleet: str,
+        deadline_s: float,
+        ask: Callable[[Directory, RangeInfo, Net], Awaitable[R]],
+        roster_of: Callable[[R], int],
+    ) -> tuple[Directory, dict[int, R]]:
+        """The answers of all ranges that answer in time about all their nodes, by range.
 
-    async def _load(self, directory: Directory, info: RangeInfo, members: NDArray[np.intp]) -> None:
-        """Bring a range's servant up, and its nodes into it."""
-        fleet = directory.fleet
-        region = _region(fleet.name, info)
-        # the answer about places must not go with the places that it is about: it lives beside the coordinator
-        at = At(place=self._backend.home) if fleet.name == PLACES else At(cpus=REGION_CPUS)
-        await self._backend.spawn(Region, region.name, info.epoch, at=at)
-        await self._backend.call(
-            region,
-            Region.load,
-            info.epoch,
-            info.roster,
-            members.astype(np.uint32),
-            directory.cells[members],
-            fleet.latency_ms[members],
-            directory.registered_ms[members],
+        Where ranges were split or merged meanwhile, their successors are asked.
+        """
+        if not columns.is_number(deadline_s) or not deadline_s > 0:
+            raise InputError(f"deadline_s is {deadline_s!r}; expected a number of seconds above 0")
+        began_ms = self._backend.now_ms()
+
+        def left_s() -> float:
+            return max(deadline_s - (self._backend.now_ms() - began_ms) / 1000, 0.0)
+
+        async def answer(directory: Directory, info: RangeInfo, net: Net) -> R | None:
+            try:
+                return await ask(directory, info, net)
+            except ClusterError as error:
+                self._keeper.lost(directory, info, error)
+                return None
+
+        directory = await self._keeper.directory(fleet, deadline_s)
+        answers: dict[tuple[int, int], R | None] = {}
+        while True:
+            asked = [info for info in directory.ranges if (info.id, info.epoch) not in answers]
+            net = self._backend.within(left_s())
+            found = await asyncio.gather(*(answer(directory, info, net) for info in asked))
+            answers |= {(info.id, info.epoch): part for info, part in zip(asked, found, strict=True)}
+            behind = any(part is None or roster_of(part) > info.roster for info, part in zip(asked, found, strict=True))
+            if not behind or left_s() <= 0:
+                break
+            try:  # a range may have given way to others just now, or got more nodes by another driver
+                directory = await self._keeper.directory(fleet, left_s())
+            except CoordinatorUnavailable:
+                break
+            if all((info.id, info.epoch) in answers for info in directory.ranges):
+                break
+        parts: dict[int, R] = {}
+        for info in directory.ranges:
+            part = answers.get((info.id, info.epoch))
+            if part is not None and roster_of(part) == info.roster:
+                parts[info.id] = part
+            elif part is not None and roster_of(part) < info.roster:
+                self._keeper.restore(directory, info, succeed=False)  # a registration was cut short
+        return directory, parts
+
+    async def _answer(
+        self,
+        directory: Directory,
+        parts: dict[int, RegionPart],
+        threshold: float | None,
+        at_ms: int,
+        deadline_s: float,
+        *,
+        partial: bool,
+        policy: Policy | None = None,
+    ) -> Survivors:
+        missing = [info for info in directory.ranges if info.id not in parts]
+        regions = {info.id: _regions_of(directory, info) for info in missing}
+        named = [region for listed in regions.values() for region in listed]
+        if named and not partial:
+            raise RegionTimeout(named, len(np.unique(directory.cells)), deadline_s)
+        decided = None if threshold is not None else policy or directory.policy
+        composed = await self._backend.compute(compose, list(parts.values()), decided)
+        return Survivors(
+            directory.fleet.name,
+            threshold if threshold is not None else (policy or directory.policy).threshold_ms,
+            at_ms,
+            directory.fleet.ids,
+            composed,
+            {range_id: (part.epoch, part.version) for range_id, part in parts.items()},
+            named,
+            policy=decided,
         )
 
-    def _complete(self, directory: Directory, range_id: int, part: RegionPart) -> bool:
-        """Whether a range looked at all its nodes; if not (a registration was cut short), reload it."""
-        info = directory.find(range_id)
-        if info is None or part.roster == info.roster:
-            return info is not None
-        self._restore(directory, info, succeed=False)
-        return False
 
-    def _lost(self, directory: Directory, info: RangeInfo, error: FaultsetError) -> None:
-        """Note that a range did not answer; where its servant is gone, begin to replace it."""
-        if not isinstance(error, (PlaceUnreachable, CallTimeout, StaleEpoch)):
-            raise error
-        _LOG.warning("range %d of fleet %r: %s", info.id, directory.fleet.name, error)
-        if isinstance(error, PlaceUnreachable):
-            self._restore(directory, info, succeed=True)
-
-    def _restore(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
-        key = (directory.fleet.name, info.id)
-        if key not in self._restoring:
-            task = asyncio.ensure_future(self._restored(directory, info, succeed=succeed))
-            self._restoring[key] = task
-            task.add_done_callback(lambda done: self._restore_ended(key, done))
-
-    async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
-        fleet = directory.fleet.name
-        if succeed:
-            directory = await self._authority.ask(Coordinator.succeed, fleet, info.id, info.epoch)
-        successor = directory.find(info.id)
-        if successor is not None:
-            await self._load(directory, successor, directory.members(info.id))
-            _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, successor.epoch)
-
-    def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
-        del self._restoring[key]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.warning("range %d of fleet %r could not be brought back yet: %s", key[1], key[0], error)
+def _check_policy(policy: Any) -> Policy:
+    if not isinstance(policy, Policy):
+        raise InputError(f"policy is {policy!r}; expected a faultset_ray.Policy")
+    return policy
 
 
-def _region(fleet: str, info: RangeInfo) -> Addr[Region]:
-    return Addr(f"region/{fleet}/{info.id}/{info.epoch}")
-
-
-def _split(groups: NDArray[np.intp], values: NDArray[Any]) -> Iterable[tuple[int, NDArray[Any]]]:
-    """Values by group, groups ascending, values in their order."""
-    order = np.argsort(groups, kind="stable")
-    present, begins = np.unique(groups[order], return_index=True)
-    return zip(present.tolist(), np.split(values[order], begins[1:]), strict=True) if len(present) else ()
-
-
-def _regions_of(directory: Directory, chosen: list[bool]) -> list[str]:
-    """The geohashes of the regions of the chosen ranges, in Z-order."""
-    if not any(chosen):
-        return []
-    cells = np.unique(directory.cells)
-    inside = np.array(chosen)[range_of(directory.bounds, cells)]
-    return [str(text) for text in cells_to_strings(cells[inside])]
-
-
-def _timestamp(at_ms: Any, now_ms: int) -> int:
-    whole = isinstance(at_ms, (int, np.integer)) and not isinstance(at_ms, bool)
-    if not whole or not 0 <= at_ms < 1 << 63:
-        raise InputError(f"at_ms is {at_ms!r}; expected an integer, the milliseconds since the epoch")
-    if at_ms > now_ms + CLOCK_AHEAD_MS_MAX:  # nothing later would be believed until then
-        raise InputError(f"at_ms is {at_ms - now_ms:,} ms ahead of this driver's clock; check the observer's")
-    return int(at_ms)
-
-
-def _observation(
-    directory: Directory, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None
-) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
-    """Check one batch; a failed observation becomes NaN, which never survives."""
-    given = np.asarray(handles)
-    if given.dtype.kind not in "ui" or given.ndim != 1:
-        raise InputError(f"handles are {given.dtype}{list(given.shape)}; expected the uint32[n] of fleet.handles")
-    latencies = columns.numbers("latency_ms", latency_ms)
-    columns.check_lengths(handles=given, latency_ms=latencies)
-    columns.check_latencies(latencies)
-    nodes = len(directory.fleet)
-    if given.size and not (int(given.min()) >= 0 and int(given.max()) < nodes):
-        raise InputError(f"handles reach {int(given.max())}; fleet {directory.fleet.name!r} has {nodes:,} nodes")
-    if ok is not None:
-        answered = np.asarray(ok)
-        if answered.dtype != np.bool_ or answered.ndim != 1:
-            raise InputError(f"ok is {answered.dtype}{list(answered.shape)}; expected bool[n]")
-        columns.check_lengths(handles=given, ok=answered)
-        latencies = np.where(answered, latencies, np.nan)
-    return latencies, given.astype(np.uint32)
+def _regions_of(directory: Directory, info: RangeInfo) -> list[str]:
+    """The geohashes of the regions of a range that have nodes, in Z-order."""
+    cells = np.unique(directory.cells[directory.living])
+    position = [each.id for each in directory.ranges].index(info.id)
+    inside = cells[range_of(directory.bounds, cells) == position]
+    return [str(text) for text in cells_to_strings(inside)]

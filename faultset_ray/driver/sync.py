@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
-from faultset_ray.driver.asynchronous import AsyncDriver, check_region_actors, keeps_state, open_backend, system_name
+from faultset_ray.control.explain import Verdict
+from faultset_ray.control.policy import Policy
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shards import bind
+from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
+from faultset_ray.driver.watch import Change, Watch
 from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
@@ -114,6 +119,32 @@ def connect(
     return driver
 
 
+class SyncWatch:
+    """An iterator of :class:`~faultset_ray.driver.watch.Change`; see :meth:`AsyncDriver.watch
+    <faultset_ray.driver.asynchronous.AsyncDriver.watch>`. From now on is when it is made.
+    """  # noqa: D205 - one sentence
+
+    def __init__(self, watch: Watch, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._watch = watch
+        self._run = run
+        run(watch.start())
+
+    @property
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """What to watch ``since`` to go on behind the last change that was given out."""
+        return self._watch.versions
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        try:
+            change: Change = self._run(self._watch.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+        return change
+
+
 class Driver:
     """A connection to one system; made by :func:`connect`, a context manager. Usable from any thread.
 
@@ -131,10 +162,30 @@ class Driver:
         return self._core.system
 
     def register(
-        self, nodes: Any, precision: int = 6, *, fleet: str = "default", on_duplicate: OnDuplicate | None = None
+        self,
+        nodes: Any,
+        precision: int = 6,
+        *,
+        fleet: str = "default",
+        on_duplicate: OnDuplicate | None = None,
+        policy: Policy | None = None,
     ) -> Fleet:
         """Make nodes known, or replace what is known of them by the same id."""
-        return self._loop.run(self._core.register(nodes, precision, fleet=fleet, on_duplicate=on_duplicate))
+        return self._loop.run(
+            self._core.register(nodes, precision, fleet=fleet, on_duplicate=on_duplicate, policy=policy)
+        )
+
+    def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
+        """Let go of nodes for good; how many."""
+        return self._loop.run(self._core.remove(ids, fleet=fleet))
+
+    def mark(self, ids: Iterable[str], mark: Literal["drain", "pin"] | None, *, fleet: str = "default") -> int:
+        """Decide by hand about nodes: "drain" for never a survivor, "pin" for always, None for neither; how many."""
+        return self._loop.run(self._core.mark(ids, mark, fleet=fleet))
+
+    def set_policy(self, policy: Policy, *, fleet: str = "default") -> None:
+        """Decide by another policy from now on."""
+        self._loop.run(self._core.set_policy(policy, fleet=fleet))
 
     def observe(
         self,
@@ -142,16 +193,19 @@ class Driver:
         latency_ms: ArrayLike,
         *,
         ok: ArrayLike | None = None,
-        at_ms: int | None = None,
+        at_ms: ArrayLike | None = None,
+        observer: int = 0,
         fleet: str = "default",
     ) -> int:
         """Report what was measured; how many observations were taken."""
-        return self._loop.run(self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, fleet=fleet))
+        return self._loop.run(
+            self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, observer=observer, fleet=fleet)
+        )
 
     def survivors(
         self,
         *,
-        threshold_ms: float,
+        threshold_ms: float | None = None,
         fleet: str = "default",
         deadline_s: float = SURVIVORS_SECONDS,
         partial: bool = True,
@@ -160,6 +214,31 @@ class Driver:
         return self._loop.run(
             self._core.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s, partial=partial)
         )
+
+    def why(self, node_id: str, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Verdict:
+        """Explain one node: its state, the rule behind it, and what holds it there."""
+        return self._loop.run(self._core.why(node_id, fleet=fleet, deadline_s=deadline_s))
+
+    def plan(
+        self,
+        policy: Policy,
+        *,
+        fleet: str = "default",
+        deadline_s: float = SURVIVORS_SECONDS,
+        partial: bool = True,
+    ) -> Plan:
+        """Find out what another policy would change; nothing is changed."""
+        return self._loop.run(self._core.plan(policy, fleet=fleet, deadline_s=deadline_s, partial=partial))
+
+    def watch(
+        self,
+        since: Mapping[int, tuple[int, int]] | None = None,
+        *,
+        fleet: str = "default",
+        idle_s: float | None = None,
+    ) -> SyncWatch:
+        """Follow the changes of a fleet: an iterator that waits for the next one."""
+        return SyncWatch(self._core.watch(since, fleet=fleet, idle_s=idle_s), self._loop.run)
 
     def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
         """Encode an object over the cluster."""

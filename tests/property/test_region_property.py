@@ -1,4 +1,7 @@
-"""The region servant against a dict: rosters and observations in any order, survivors at any time."""
+"""The region servant against a model: rosters, observations, marks, crashes and moves; survivors at any time.
+
+The model keeps what was told, by hand, under the plain policy: the last sample decides.
+"""
 
 import math
 
@@ -6,93 +9,227 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from faultset_ray.control.checkpoint import Checkpoint, folded
+from faultset_ray.control.messages import Members, Orders
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
 from faultset_ray.errors import StaleEpoch
 
-EPOCH = 4
+THRESHOLD = 100.0
+ORDERS = Orders(1, Policy(threshold_ms=THRESHOLD))
 cells = st.integers(0, 5).map(lambda number: number << 56 | 6)
-latencies = st.sampled_from([0.0, 1.5, 20.0, 100.0, math.inf, math.nan])
+latencies = st.sampled_from([0.0, 1.5, 20.0, 100.0, 101.0, math.inf, math.nan])
 clock = st.integers(0, 30)
 handles = st.integers(0, 12)
-nodes = st.tuples(cells, latencies, clock)
+marks = st.sampled_from([0, 0, 0, 1, 2])
+nodes = st.tuples(cells, latencies, clock, marks)
 
 
-def columns(roster):
+def members(number, roster):
     ascending = sorted(roster)
-    cell, latency, at = zip(*(roster[handle] for handle in ascending), strict=True) if roster else ((), (), ())
-    return (
-        np.array(ascending, np.uint32),
-        np.array(cell, np.uint64),
-        np.array(latency, np.float64),
-        np.array(at, np.int64),
-    )
+    columns = zip(*(roster[handle] for handle in ascending), strict=True) if roster else ((), (), (), ())
+    dtypes = (np.uint64, np.float64, np.int64, np.uint8)
+    arrays = [np.array(ascending, np.uint32)]
+    arrays += [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+    for array in arrays:
+        array.flags.writeable = False
+    return Members(number, *arrays)
 
 
-def survivors(model, threshold):
-    """``[(cell, first, survivors)]``, plainly."""
-    groups = {}
-    for handle in sorted(model):
-        groups.setdefault(model[handle][0], []).append(handle)
-    return [
-        (cell, members[0], sorted((h for h in members if model[h][1] <= threshold), key=lambda h: model[h][1]))
-        for cell, members in groups.items()
-    ]
+class Node:
+    """Of the model: where it is, its last sample (None for none), when that was, and its mark."""
+
+    def __init__(self, cell, mark):
+        self.cell, self.mark, self.at, self.last, self.failed = cell, mark, -1, None, False
+
+    def sample(self, latency, ok, at):
+        if at < self.at:
+            return False
+        self.at = at
+        self.failed = not ok or math.isnan(latency)
+        if not self.failed:
+            self.last = latency
+        return True
+
+    def survives(self, threshold):
+        within = self.last is not None and not self.failed and self.last <= threshold
+        return self.mark != 1 and (within or self.mark == 2)
+
+    def rank(self):
+        return math.inf if self.failed or self.last is None else self.last
 
 
 class RegionMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.region = Region(EPOCH)
+        self.epoch = 4
+        self.region = Region(self.epoch)
         self.model = {}
         self.roster = 0
-        self.version = 0
+        self.registered = {}
+        self.version = (0, 0)
+        self.kept = []
+        self.states = {}
+        self.since = (self.epoch, 0)
+        self.now = 0
+
+    def tick(self):
+        self.now += 1
+        return self.now
 
     @rule(step=st.integers(-2, 3), roster=st.dictionaries(handles, nodes, max_size=10))
     def load(self, step, roster):
         number = max(0, self.roster + step)
-        arrays = columns(roster)
-        for array in arrays:
-            array.flags.writeable = False
-        self.region.load(EPOCH, number, *arrays)
+        self.region.load(self.epoch, ORDERS, self.tick(), members(number, roster), None)
         if number > self.roster:
-            self.roster = number
-            for handle in roster.keys() & self.model.keys():
-                _, latency, at = self.model[handle]
-                if at > roster[handle][2]:
-                    roster[handle] = (roster[handle][0], latency, at)
-            self.model = roster
+            self.enroll(number, roster)
 
-    @rule(seen=st.dictionaries(handles, latencies, max_size=6), at=clock)
-    def observe(self, seen, at):
-        taken = [handle for handle in seen if handle in self.model and self.model[handle][2] <= at]
-        found = self.region.observe(EPOCH, np.array([*seen], np.uint32), np.array([*seen.values()], np.float64), at)
-        assert found == len(taken)
-        for handle in taken:
-            self.model[handle] = (self.model[handle][0], seen[handle], at)
+    def enroll(self, number, roster):
+        self.roster, self.registered, before = number, roster, self.model
+        self.model = {}
+        for handle, (cell, latency, at, mark) in roster.items():
+            node = self.model[handle] = before.get(handle) or Node(cell, mark)
+            node.cell, node.mark = cell, mark
+            if at > node.at and math.isnan(latency):
+                node.last, node.failed, node.at = None, False, at
+            elif at > node.at:
+                node.sample(latency, True, at)
+        for handle in before.keys() - roster.keys():
+            self.states.pop(handle, None)
 
-    @rule(epoch=st.sampled_from([EPOCH - 1, EPOCH + 1]))
-    def of_another_epoch(self, epoch):
+    @rule(seen=st.lists(st.tuples(handles, latencies, st.booleans(), clock), max_size=6))
+    def observe(self, seen):
+        taken = sum(self.model[h].sample(latency, ok, at) for h, latency, ok, at in seen if h in self.model)
+        columns = zip(*seen, strict=True) if seen else ((), (), (), ())
+        dtypes = (np.uint32, np.float64, np.bool_, np.int64)
+        arrays = [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+        assert self.region.observe(self.epoch, ORDERS, self.tick(), *arrays) == taken
+
+    @rule(chosen=st.sets(handles, max_size=4), mark=marks, behind=st.booleans())
+    def mark(self, chosen, mark, behind):
+        known = sorted(chosen & self.model.keys())
+        before = self.roster - behind
+        found = self.region.mark(
+            self.epoch,
+            ORDERS,
+            self.tick(),
+            before,
+            self.roster + 1,
+            np.array(known, np.uint32),
+            np.full(len(known), mark, np.uint8),
+        )
+        if behind:
+            assert found == self.roster
+            return
+        self.roster += 1
+        assert found == self.roster
+        for handle in known:
+            self.model[handle].mark = mark
+            self.registered[handle] = (*self.registered[handle][:3], mark)
+
+    @rule(wrong=st.sampled_from([-1, 1]))
+    def of_another_epoch(self, wrong):
         with pytest.raises(StaleEpoch):
-            self.region.load(epoch, self.roster + 1, *columns({3: (6, 1.0, 99)}))
+            self.region.load(self.epoch + wrong, ORDERS, 0, members(self.roster + 1, {}), None)
         with pytest.raises(StaleEpoch):
-            self.region.observe(epoch, np.array([*self.model], np.uint32), np.zeros(len(self.model)), 99)
+            self.region.survivors(self.epoch + wrong, ORDERS, 0, None)
 
     @rule(threshold=st.sampled_from([0.0, 1.5, 50.0, 100.0, math.inf]))
     def ask(self, threshold):
-        part = self.region.survivors(threshold)
+        part = self.region.survivors(self.epoch, ORDERS, self.tick(), threshold)
+        self.check(part, lambda node: node.survives(threshold))
+
+    @rule()
+    def ask_by_state(self):
+        part = self.region.survivors(self.epoch, ORDERS, self.tick(), None)
+        self.check(part, lambda node: node.survives(THRESHOLD))
+
+    def check(self, part, survives):
+        groups = {}
+        for handle in sorted(self.model):
+            groups.setdefault(self.model[handle].cell, []).append(handle)
+        expected = [
+            (cell, group[0], sorted((h for h in group if survives(self.model[h])), key=lambda h: self.model[h].rank()))
+            for cell, group in groups.items()
+        ]
         bounds = np.cumsum(part.counts)[:-1]
         found = zip(part.cells.tolist(), part.first.tolist(), np.split(part.handles, bounds), strict=bool(self.model))
-        assert [(cell, first, group.tolist()) for cell, first, group in found] == survivors(self.model, threshold)
-        assert (part.epoch, part.roster) == (EPOCH, self.roster)
+        assert [(cell, first, group.tolist()) for cell, first, group in found] == expected
+        assert (part.epoch, part.roster) == (self.epoch, self.roster)
+
+    # -- What is saved
+
+    @rule(whole=st.booleans(), acknowledged=st.booleans())
+    def save(self, whole, acknowledged):
+        made = self.region.checkpoint(self.epoch, self.tick(), whole)
+        if made is None:
+            return
+        made = Checkpoint.from_columns(made.to_columns())
+        self.kept = [made] if made.whole else [*self.kept, made]
+        if acknowledged:
+            self.region.saved(self.epoch, made.version, made.samples if made.whole else None, made.at_ms)
+
+    @rule()
+    @precondition(lambda self: self.kept)
+    def crash(self):
+        """A successor goes on from what was saved, and is told the roster."""
+        saved = folded(self.kept)
+        self.epoch += 1
+        self.region = Region(self.epoch)
+        self.region.load(self.epoch, ORDERS, self.tick(), members(self.roster, self.registered), saved)
+        self.kept = [saved]
+        known = {handle: row for row, handle in enumerate(saved.health["handles"].tolist())}
+        before, self.model = self.model, {}
+        for handle in before.keys() & known.keys():
+            node = self.model[handle] = before[handle]
+            row = {name: saved.health[name][known[handle]] for name in ("last", "last_ms", "failures")}
+            node.last = None if math.isnan(row["last"]) else float(row["last"])
+            node.at, node.failed = int(row["last_ms"]), bool(row["failures"])
+        self.enroll(self.roster, self.registered)
+
+    @rule(limit=st.integers(1, 5))
+    def watch(self, limit):
+        """Every change once, each from where the one before had left the node."""
+        tail = self.region.changes(self.epoch, ORDERS, self.tick(), *self.since, limit)
+        events = tail.events
+        assert len(events) <= limit
+        assert all(version > self.since[1] for version in events.version.tolist())
+        assert tail.version >= self.since[1]
+        for handle, before, after in zip(
+            events.handle.tolist(), events.before.tolist(), events.after.tolist(), strict=True
+        ):
+            assert self.states.get(handle, before) == before
+            self.states[handle] = after
+        self.since = self.epoch, tail.version
+
+    @rule()
+    def census(self):
+        census = self.region.census(self.epoch, ORDERS, self.tick())
+        unmarked = [node for node in self.model.values() if node.mark == 0]
+        assert census.nodes == len(self.model)
+        assert census.measured == sum(node.last is not None or node.failed for node in unmarked)
+        assert census.bad == sum(
+            (node.last is not None or node.failed) and not node.survives(THRESHOLD) for node in unmarked
+        )
+        assert (census.degraded_ms is None) == (2 * census.bad <= census.measured)
+
+    @rule()
+    def seal_and_go_on(self):
+        sealed = self.region.seal(self.epoch, self.tick())
+        assert sealed.whole
+        with pytest.raises(StaleEpoch):
+            self.region.observe(self.epoch, ORDERS, self.now, *(np.empty(0, t) for t in (np.uint32, float, bool, int)))
+        assert self.region.checkpoint(self.epoch, self.now, True) is None
+        self.region.unseal(self.epoch)
 
     @invariant()
     def versions_grow(self):
-        version = self.region.survivors(0.0).version
-        assert version >= self.version
-        self.version = version
+        part = self.region.survivors(self.epoch, ORDERS, self.now, 0.0)
+        assert (part.epoch, part.version) >= self.version
+        self.version = part.epoch, part.version
 
 
-RegionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
-test_region_against_a_dict = RegionMachine.TestCase
+RegionMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+test_region_against_a_model = RegionMachine.TestCase

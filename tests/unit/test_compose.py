@@ -12,12 +12,15 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import Composed, RegionPart, compose
 from faultset_ray.control.health import Health, absorb, decide, live_survivors
 from faultset_ray.control.ladder import flag_regions
+from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
 from faultset_ray.errors import NoSurvivorsError
 from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.model import Fleet
 from faultset_ray.pipeline import faultset
+
+ORDERS = Orders(1, Policy())
 
 
 def fleet_of(seed, count):
@@ -38,10 +41,10 @@ def answer(fleet, precision, threshold, owner):
     for index in np.unique(owners):
         members = np.flatnonzero(owners == index)
         region = Region(1)
-        region.load(
-            1, 1, members.astype(np.uint32), cells[members], fleet.latency_ms[members], np.zeros(len(members), np.int64)
-        )
-        parts.append(region.survivors(threshold))
+        zeros = np.zeros(len(members), np.int64)
+        columns = members.astype(np.uint32), cells[members], fleet.latency_ms[members], zeros, zeros.astype(np.uint8)
+        region.load(1, ORDERS, 0, Members(1, *columns), None)
+        parts.append(region.survivors(1, ORDERS, 0, threshold))
     return Survivors("f", threshold, 0, fleet.ids, compose(parts), {0: (1, 1)}, []), cells_to_strings(cells)
 
 

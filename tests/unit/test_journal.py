@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faultset_ray.control.checkpoint import Checkpoint, folded, newest_rows, rows_of
+from faultset_ray.control.checkpoint import Checkpoint, divided, folded, newest_rows, since_of
+from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.errors import HistoryLost
 
@@ -45,15 +46,29 @@ def test_a_journal_gives_all_or_says_what_it_forgot(sizes, events_max, since, li
         assert found.handle.tolist() == found.version.tolist()
 
 
+def table(handles: list[int], last: float = 1.0) -> dict:
+    health = Health.empty(np.array(handles, np.uint32), np.array(handles, np.uint64) << np.uint64(56) | np.uint64(1))
+    health.last[:] = last
+    return health.to_columns()
+
+
 def checkpoint(version: int, since: int, handles: list[int], floor: int = 0) -> Checkpoint:
     first = max(since, floor)
-    health = {
-        "handle": np.array(handles, np.uint32),
-        "last": np.full(len(handles), float(version)),
-        "form": np.array(1),
-    }
     ones = np.ones(1, np.int64)
-    return Checkpoint(1, version, since, version, 1, floor, health, events(first + 1, version - first), ones, ones * 0)
+    return Checkpoint(
+        epoch=1,
+        version=version,
+        since=since,
+        at_ms=version,
+        roster=1,
+        floor=floor,
+        samples=0,
+        health=table(handles, float(version)),
+        events=events(first + 1, version - first),
+        epochs=ones,
+        begins=ones * 0,
+        flagged=np.array([handles[0] << 56 | 1], np.uint64),
+    )
 
 
 def test_increments_fold_into_the_whole():
@@ -61,18 +76,35 @@ def test_increments_fold_into_the_whole():
     made = folded([whole, checkpoint(15, 8, [4]), checkpoint(15, 12, [4]), checkpoint(20, 15, [2, 7])])
     assert (made.whole, made.version, made.floor) == (True, 20, 3)
     assert made.events.version.tolist() == list(range(4, 21))
-    assert made.health["handle"].tolist() == [1, 2, 4, 7]
+    assert made.health["handles"].tolist() == [1, 2, 4, 7]
     assert made.health["last"].tolist() == [10.0, 20.0, 15.0, 20.0]
     assert folded([whole]) is whole
     with pytest.raises(AssertionError, match="gap"):
         folded([whole, checkpoint(15, 12, [4])])
 
 
-def test_rows_by_handle():
-    table = checkpoint(1, -1, [1, 4, 7]).health
-    assert rows_of(table, np.array([0, 4, 7], np.uint32))["handle"].tolist() == [4, 7]
-    assert rows_of(table, np.array([], np.uint32))["last"].tolist() == []
-    assert newest_rows([table, rows_of(table, np.array([2], np.uint32))])["handle"].tolist() == [1, 4, 7]
+def test_the_newest_row_of_each_node_counts():
+    merged = newest_rows([table([1, 4, 7]), table([], 2.0), table([4, 9], 3.0)])
+    assert merged["handles"].tolist() == [1, 4, 7, 9]
+    assert merged["last"].tolist() == [1.0, 3.0, 1.0, 3.0]
+
+
+def test_checkpoints_are_divided_by_cells():
+    bounds = np.array([0, 4 << 56, 8 << 56], np.uint64)
+    parts = divided([checkpoint(10, -1, [1, 9]), checkpoint(5, -1, [4, 7])], bounds)
+    assert [part.health["handles"].tolist() for part in parts] == [[1], [4, 7], [9]]
+    assert [part.health["last"].tolist() for part in parts] == [[10.0], [5.0, 5.0], [10.0]]
+    assert [(part.flagged >> np.uint64(56)).tolist() for part in parts] == [[1], [4], []]
+    assert {(part.epoch, part.version, part.since, part.at_ms, len(part.events)) for part in parts} == {
+        (1, 0, -1, 10, 0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("epoch", "version", "since"), [(1, 4, 4), (1, 9, 5), (2, 9, 8), (3, 9, 9), (4, 9, 9), (0, 9, 0), (2, 3, 3)]
+)
+def test_what_was_not_saved_did_not_happen(epoch, version, since):
+    assert since_of(np.array([1, 2, 3]), np.array([0, 5, 8]), epoch, version) == since
 
 
 def test_checkpoints_are_plain_arrays():
@@ -85,7 +117,7 @@ def test_checkpoints_are_plain_arrays():
     assert (after.epoch, after.version, after.since, after.roster) == (2, 15, 8, 1)
     assert (after.epochs.tolist(), after.begins.tolist()) == ([1, 2], [0, 15])
     assert after.events.version.tolist() == list(range(9, 16))
-    assert after.health["handle"].tolist() == [4]
+    assert after.health["handles"].tolist() == [4]
     assert after.nbytes == before.nbytes
     with pytest.raises(ValueError, match="format 9"):
-        Checkpoint.from_columns({**before.to_columns(), "checkpoint": np.array([9] * 7)})
+        Checkpoint.from_columns({**before.to_columns(), "checkpoint": np.array([9] * 8)})

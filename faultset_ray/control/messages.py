@@ -1,0 +1,71 @@
+"""What drivers and the servants of ranges tell each other, besides answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.control.journal import Events
+from faultset_ray.control.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """By what a range decides. Every question to it carries them, so that no range is left with older ones."""
+
+    version: int
+    """Of the fleet's directory when the policy was set; a range takes no older ones than it has."""
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Members:
+    """All nodes of a range, as they are registered; columns of one length, by ascending handle."""
+
+    roster: int
+    """The directory's version at which they were last changed."""
+    handles: NDArray[np.uint32]
+    cells: NDArray[np.uint64]
+    latency_ms: NDArray[np.float64]
+    """float64[n]: what was registered; NaN for no measurement."""
+    registered_ms: NDArray[np.int64]
+    """int64[n]: when that was; a later observation is kept."""
+    marks: NDArray[np.uint8]
+    """uint8[n]: see :class:`~faultset_ray.control.states.Mark`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """Changes of a range that were saved, and so may be seen."""
+
+    events: Events
+    version: int
+    """Who goes on from here misses nothing and sees nothing twice."""
+    more: bool
+    """There are more that were saved."""
+    unsaved: bool
+    """There are some that were not saved yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How a range is."""
+
+    nodes: int
+    version: int
+    saved: int
+    """The version that was last saved; below ``version`` there are changes that nobody may see yet."""
+    dirty_ms: int | None
+    """When the first observation came that is in no whole checkpoint, or before; None where there is none."""
+    samples: int
+    """Observations taken in this epoch."""
+    sealed: bool
+    """It takes none, since it is giving way to others."""
+    bad: int
+    """Nodes without a mark that are suspect, ejected or on probation."""
+    measured: int
+    """Nodes without a mark that are not unknown."""
+    degraded_ms: int | None
+    """When the last of the healthy half turned bad; None while at most half of the measured are."""

@@ -1,0 +1,215 @@
+"""What keeps the ranges of fleets alive: their servants, what these are loaded with, and what is saved of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.control.checkpoint import Checkpoint
+from faultset_ray.control.messages import Members, Orders
+from faultset_ray.control.prober import PLACES
+from faultset_ray.control.ranges import range_of
+from faultset_ray.control.region import Region
+from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
+from faultset_ray.limits import CALL_SECONDS, REGION_CPUS
+
+_LOG = logging.getLogger(__name__)
+
+_Handles = NDArray[np.intp]
+
+
+class Keeper:
+    """The ranges of one system, as one driver sees them."""
+
+    def __init__(self, backend: Backend, authority: Authority) -> None:
+        self.backend = backend
+        self.authority = authority
+        self._directories: dict[str, Directory] = {}
+        self.in_use: Callable[[], None] = lambda: None
+        """Called whenever a directory arrives: there is something to keep."""
+        self._loading: set[tuple[str, int]] = set()
+        self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
+        """The fleet's directory as the coordinator has it now."""
+        known = self._directories.get(fleet)
+        version = known.version if known else 0
+        fresh = await self.authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
+        return self._directories[fleet] if fresh is None else self.learn(fresh)
+
+    def learn(self, directory: Directory) -> Directory:
+        """Take a directory that the coordinator gave, unless it comes later than a newer one."""
+        self.in_use()
+        known = self._directories.get(directory.fleet.name)
+        if known is None or known.version < directory.version:
+            self._directories[directory.fleet.name] = known = directory
+        return known
+
+    # -- Servants
+
+    async def load_all(self, directory: Directory, range_ids: Sequence[int]) -> list[FaultsetError]:
+        """Bring the servants of some ranges up, with their nodes; what went wrong, where that is being mended."""
+        positions = range_of(directory.bounds, directory.cells)
+
+        async def load(position: int, info: RangeInfo) -> FaultsetError | None:
+            try:
+                await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
+            except ClusterError as error:
+                self.lost(directory, info, error)
+                return error
+            return None
+
+        chosen = [(position, info) for position, info in enumerate(directory.ranges) if info.id in range_ids]
+        failed = await asyncio.gather(*(load(position, info) for position, info in chosen))
+        return [error for error in failed if error is not None]
+
+    async def mark(self, before: Directory, after: Directory, position: int, handles: NDArray[np.uint32]) -> None:
+        """Tell a range which of its nodes were marked."""
+        fleet, info, old = after.fleet.name, after.ranges[position], before.find(after.ranges[position].id)
+        try:
+            roster = await self.backend.call(
+                address(fleet, info),
+                Region.mark,
+                info.epoch,
+                orders(after),
+                self.backend.now_ms(),
+                old.roster if old else 0,
+                info.roster,
+                handles,
+                after.marks[handles],
+            )
+        except ClusterError as error:
+            self.lost(after, info, error)
+        else:
+            if roster < info.roster:
+                await self.load_all(after, [info.id])
+
+    async def load(
+        self, directory: Directory, info: RangeInfo, members: _Handles, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Bring a range's servant up, and its nodes into it, with what was saved of them."""
+        key = directory.fleet.name, info.id
+        self._loading.add(key)
+        try:
+            await self._load(directory, info, members, checkpoint)
+        finally:
+            self._loading.discard(key)
+
+    async def _load(
+        self, directory: Directory, info: RangeInfo, members: _Handles, checkpoint: Checkpoint | None
+    ) -> None:
+        fleet = directory.fleet
+        region = address(fleet.name, info)
+        # the answer about places must not go with the places that it is about: it lives beside the coordinator
+        at = At(place=self.backend.home) if fleet.name == PLACES else At(cpus=REGION_CPUS)
+        await self.backend.spawn(Region, region.name, info.epoch, at=at)
+        roster = Members(
+            info.roster,
+            members.astype(np.uint32),
+            directory.cells[members],
+            fleet.latency_ms[members],
+            directory.registered_ms[members],
+            directory.marks[members],
+        )
+        now_ms = self.backend.now_ms()
+        await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+
+    def is_loading(self, fleet: str, info: RangeInfo) -> bool:
+        """Whether this driver is just bringing the range up."""
+        return (fleet, info.id) in self._loading
+
+    def lost(self, directory: Directory, info: RangeInfo, error: FaultsetError) -> None:
+        """Note that a range did not answer; where its servant is gone, begin to replace it."""
+        if not isinstance(error, (PlaceUnreachable, CallTimeout, StaleEpoch)):
+            raise error
+        _LOG.warning("range %d of fleet %r: %s", info.id, directory.fleet.name, error)
+        if isinstance(error, PlaceUnreachable):
+            self.restore(directory, info, succeed=True)
+
+    def restore(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
+        """Begin to load a range anew; with ``succeed`` into a servant of the next epoch."""
+        key = (directory.fleet.name, info.id)
+        if key not in self._restoring and key not in self._loading:
+            task = asyncio.ensure_future(self._restored(directory, info, succeed=succeed))
+            self._restoring[key] = task
+            task.add_done_callback(lambda done: self._restore_ended(key, done))
+
+    async def settle(self) -> None:
+        """Wait until the restorations under way have ended."""
+        while self._restoring:
+            await asyncio.gather(*self._restoring.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Give up the restorations under way."""
+        for task in self._restoring.values():
+            task.cancel()
+        await self.settle()
+
+    # -- What is saved
+
+    async def save(self, fleet: str, info: RangeInfo, *, whole: bool) -> bool:
+        """Save what is new of a range; a whole checkpoint also where there is none yet.
+
+        Any driver may do so at any time: the coordinator keeps the newest, and no other epoch's.
+
+        Returns
+        -------
+        bool
+            Whether there was anything.
+        """
+        region = address(fleet, info)
+        made = await self.backend.call(region, Region.checkpoint, info.epoch, self.backend.now_ms(), whole)
+        if made is None:
+            return False
+        durable = await self.authority.ask(Coordinator.save, fleet, info.id, info.epoch, made)
+        if durable < made.version and not made.whole:
+            return await self.save(fleet, info, whole=True)
+        samples = made.samples if made.whole and durable == made.version else None
+        await self.backend.call(region, Region.saved, info.epoch, durable, samples, made.at_ms)
+        return True
+
+    # -- Inside
+
+    async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
+        fleet = directory.fleet.name
+        if succeed:
+            directory = self.learn(await self.authority.ask(Coordinator.succeed, fleet, info.id, info.epoch))
+        successor = directory.find(info.id)
+        if successor is None:
+            return  # it was split or merged meanwhile
+        checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id) if succeed else None
+        await self.load(directory, successor, directory.members(info.id), checkpoint)
+        _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, successor.epoch)
+        if successor.epoch != info.epoch:
+            await self.backend.stop(address(fleet, info))  # it may only have been cut off
+
+    def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        del self._restoring[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.warning("range %d of fleet %r could not be brought back yet: %s", key[1], key[0], error)
+
+
+def address(fleet: str, info: RangeInfo) -> Addr[Region]:
+    """Where the servant of a range is called."""
+    return Addr(f"region/{fleet}/{info.id}/{info.epoch}")
+
+
+def orders(directory: Directory) -> Orders:
+    """By what the ranges of a fleet decide."""
+    return Orders(directory.policy_version, directory.policy)
+
+
+def split(groups: NDArray[np.intp], values: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
+    """Values by group, groups ascending, values in their order."""
+    order = np.argsort(groups, kind="stable")
+    present, begins = np.unique(groups[order], return_index=True)
+    return list(zip(present.tolist(), np.split(values[order], begins[1:]), strict=True)) if len(present) else []

@@ -1,0 +1,188 @@
+"""What one driver of a system does for all: save what is new of ranges, replace the silent, end what was left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from faultset_ray.control.messages import Census
+from faultset_ray.control.region import Region
+from faultset_ray.coordinator.census import RangeCensus
+from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.keeper import Keeper, address, orders
+from faultset_ray.driver.moves import give_up
+from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, StaleEpoch
+from faultset_ray.limits import (
+    CENSUS_SECONDS,
+    CHECKPOINT_INCREMENTS_MAX,
+    CHECKPOINT_SECONDS,
+    LEASE_SECONDS,
+    RANGE_GONE_SECONDS,
+    RANGE_SILENT_SECONDS,
+    STEWARD_SECONDS,
+)
+
+_LOG = logging.getLogger(__name__)
+_PAUSE_FACTOR = 20
+
+_Range = tuple[str, int, int]
+"""Fleet, range and epoch."""
+
+
+class Steward:
+    """A background task of each driver, of which one at a time works: who has the coordinator's lease.
+
+    The lease saves work. That nothing goes wrong where two believe they have it hangs on epochs alone.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        keeper.in_use = self.start
+        self._keeper = keeper
+        self._backend = keeper.backend
+        self._name = keeper.backend.token(8).hex()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._saving: dict[_Range, asyncio.Task[None]] = {}
+        self._whole_due_ms: dict[_Range, int] = {}
+        self._increments: dict[_Range, int] = {}
+        self._silent_ms: dict[_Range, int] = {}
+        """Since when a range has not answered."""
+        self._seen: set[_Range] = set()
+        """Ranges that have answered; others may be just brought up by another driver."""
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._task is None and not self._closed:
+            self._task = asyncio.ensure_future(self._run())
+
+    async def close(self, *, save: bool) -> None:
+        """End; with ``save`` all that is new is saved first, and the lease is free at once."""
+        self._closed = True
+        if self._task is None:
+            return
+        self._task.cancel()
+        tasks = [self._task, *self._saving.values()]
+        self._task = None
+        if save:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            try:
+                await self._save_all()
+                await self._keeper.authority.ask_within(
+                    CENSUS_SECONDS, Coordinator.lease, self._name, 0.0, self._backend.now_ms()
+                )
+            except ClusterError as error:
+                _LOG.warning("not all could be saved: %s", error)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- Inside
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._tick()
+            except BackendClosed:
+                return
+            except ClusterError as error:
+                _LOG.info("a round of the steward was cut short: %s", error)
+            await self._backend.sleep(STEWARD_SECONDS)
+
+    async def _tick(self) -> None:
+        authority = self._keeper.authority
+        lease = await authority.ask_within(
+            CENSUS_SECONDS, Coordinator.lease, self._name, LEASE_SECONDS, self._backend.now_ms()
+        )
+        if lease.holder == self._name:
+            for fleet in await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets):
+                await self._tend(fleet)
+
+    async def _tend(self, fleet: str) -> None:
+        authority = self._keeper.authority
+        for move in await authority.ask_within(CENSUS_SECONDS, Coordinator.moves, fleet):
+            await give_up(self._keeper, move)  # whoever began it has lost the lease
+        directory = await self._keeper.directory(fleet, CENSUS_SECONDS)
+        found = await asyncio.gather(*(self._count(directory, info) for info in directory.ranges))
+        counted = [(info, census) for info, census in zip(directory.ranges, found, strict=True) if census is not None]
+        for info, census in counted:
+            self._save(fleet, info, census)
+        if directory.policy.freeze_at is not None:
+            await self._freeze(directory, counted)
+
+    async def _count(self, directory: Directory, info: RangeInfo) -> Census | None:
+        """How a range is; None where it does not say."""
+        fleet, key = directory.fleet.name, (directory.fleet.name, info.id, info.epoch)
+        if self._keeper.is_loading(fleet, info):
+            return None
+        now_ms = self._backend.now_ms()
+        region, net = address(fleet, info), self._backend.within(CENSUS_SECONDS)
+        try:
+            census = await net.call(region, Region.census, info.epoch, orders(directory), now_ms)
+            if census.sealed:  # of a move that was given up, by a driver that died before it said so
+                await net.call(region, Region.unseal, info.epoch)
+        except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
+            self._silent(directory, info, error)
+            return None
+        self._seen.add(key)
+        self._silent_ms.pop(key, None)
+        return census
+
+    def _silent(self, directory: Directory, info: RangeInfo, error: ClusterError) -> None:
+        """Begin to replace a range that has been silent for too long, though it may only have been cut off."""
+        key = directory.fleet.name, info.id, info.epoch
+        gone = isinstance(error, PlaceUnreachable)
+        patience_s = RANGE_GONE_SECONDS if gone and key in self._seen else RANGE_SILENT_SECONDS
+        silent_ms = self._backend.now_ms() - self._silent_ms.setdefault(key, self._backend.now_ms())
+        if silent_ms >= 1000 * patience_s:
+            _LOG.warning("range %d of fleet %r is silent: %s", info.id, directory.fleet.name, error)
+            self._keeper.restore(directory, info, succeed=True)
+
+    def _save(self, fleet: str, info: RangeInfo, census: Census) -> None:
+        """Begin to save what is new of a range."""
+        key = fleet, info.id, info.epoch
+        now_ms = self._backend.now_ms()
+        dirty = census.dirty_ms is not None and now_ms - census.dirty_ms >= 1000 * CHECKPOINT_SECONDS
+        whole = dirty and now_ms >= self._whole_due_ms.get(key, 0)
+        whole = whole or self._increments.get(key, 0) >= CHECKPOINT_INCREMENTS_MAX
+        if key not in self._saving and (whole or census.version > census.saved):
+            task = asyncio.ensure_future(self._saved(key, info, whole=whole))
+            self._saving[key] = task
+            task.add_done_callback(lambda _: self._saving.pop(key))
+
+    async def _saved(self, key: _Range, info: RangeInfo, *, whole: bool) -> None:
+        began_ms = self._backend.now_ms()
+        try:
+            await self._keeper.save(key[0], info, whole=whole)
+        except ClusterError as error:
+            _LOG.info("range %d of fleet %r could not be saved yet: %s", info.id, key[0], error)
+            return
+        now_ms = self._backend.now_ms()
+        self._increments[key] = 0 if whole else self._increments.get(key, 0) + 1
+        if whole:
+            self._whole_due_ms[key] = now_ms + _PAUSE_FACTOR * (now_ms - began_ms)
+
+    async def _freeze(self, directory: Directory, counted: list[tuple[RangeInfo, Census]]) -> None:
+        """Tell the coordinator how the ranges are, and them whether ejections are frozen."""
+        fleet, now_ms = directory.fleet.name, self._backend.now_ms()
+        told = [RangeCensus(info.id, census.measured, census.bad, census.degraded_ms or 0) for info, census in counted]
+        freeze = await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.census, fleet, told, now_ms)
+        if freeze is None:
+            return
+        net, told_orders = self._backend.within(CENSUS_SECONDS), orders(directory)
+
+        async def tell(info: RangeInfo) -> None:
+            arguments = info.epoch, told_orders, now_ms, freeze.since_ms, freeze.until_ms
+            try:
+                await net.call(address(fleet, info), Region.freeze, *arguments)
+            except ClusterError as error:
+                self._keeper.lost(directory, info, error)
+
+        await asyncio.gather(*(tell(info) for info in directory.ranges))
+
+    async def _save_all(self) -> None:
+        for fleet in await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.fleets):
+            directory = await self._keeper.directory(fleet, CENSUS_SECONDS)
+            await asyncio.gather(
+                *(self._keeper.save(fleet, info, whole=True) for info in directory.ranges), return_exceptions=True
+            )

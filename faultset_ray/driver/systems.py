@@ -1,0 +1,64 @@
+"""Systems by name: private ones that end with their driver, and named ones."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from os import PathLike
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.driver.backends import load
+from faultset_ray.errors import InputError
+
+_PRIVATE = "private-"
+_NAMESPACE = "faultset:"
+_SYSTEM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def system_name(system: str | None) -> str:
+    """Check the name of a system; None gives a private one a name of its own.
+
+    Raises
+    ------
+    InputError
+        Not a name of 1 to 64 letters, digits, dots, dashes and underscores.
+    """
+    if system is None:
+        return _PRIVATE + secrets.token_hex(8)
+    if not isinstance(system, str) or not _SYSTEM.fullmatch(system):
+        raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
+    if system.startswith(_PRIVATE):
+        raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
+    return system
+
+
+def is_private(system: str) -> bool:
+    """Whether a system ends with its driver."""
+    return system.startswith(_PRIVATE)
+
+
+def check_region_actors(number: int | None) -> None:
+    """Refuse what can't be a number of region actors."""
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise InputError(f"region_actors is {number!r}; expected an integer of at least 1")
+
+
+def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[str] | None) -> bool:
+    """Whether a system's coordinator keeps its state in a directory.
+
+    Raises
+    ------
+    InputError
+        A directory is given for a private system.
+    """
+    if is_private(system):
+        if state_dir is not None:
+            raise InputError(f"state_dir is {state_dir!r}; a private system dies with its driver: name a system")
+        return False
+    return backend == "ray" or state_dir is not None
+
+
+def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
+    """Make the backend of a system; blocks while Ray connects."""
+    lasting = not is_private(system)
+    return load(backend, _NAMESPACE + system, lasting=lasting, address=address)

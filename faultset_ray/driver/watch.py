@@ -1,0 +1,218 @@
+"""Changes of a fleet as they happen: pulled at the reader's pace, each once, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from faultset_ray.control.journal import Events
+from faultset_ray.control.messages import Tail
+from faultset_ray.control.region import Region
+from faultset_ray.control.states import Rule, State
+from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.keeper import Keeper, address, orders
+from faultset_ray.errors import CallTimeout, HistoryLost, InputError, PlaceUnreachable, StaleEpoch
+from faultset_ray.geohash import cells_to_strings
+from faultset_ray.limits import CALL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
+
+Versions = dict[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one node: who, from what, to what, and why."""
+
+    id: str
+    handle: int
+    region: str
+    at_ms: int
+    before: State
+    """Equal to ``after`` where only the node's mark changed."""
+    after: State
+    rule: Rule
+    """Why; it says what ``value`` and ``threshold`` are."""
+    value: float | None
+    threshold: float | None
+    range: int
+    version: int
+    """Of the range: there it holds from this version on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, enumerations by their labels."""
+        return {
+            name: value.label if isinstance(value, (State, Rule)) else value for name, value in asdict(self).items()
+        }
+
+
+class Watch:
+    """An asynchronous iterator of :class:`Change`, without end unless it is given an idle time.
+
+    It asks only when everything that it has was taken, so that a slow reader makes it wait. Nothing is
+    lost or seen twice, also where a range's servant dies, or ranges are split and merged: only changes that
+    were saved are given out.
+    """
+
+    def __init__(self, keeper: Keeper, fleet: str, since: Versions | None, idle_s: float | None) -> None:
+        self._keeper = keeper
+        self._fleet = fleet
+        self._versions = None if since is None else dict(since)
+        self._idle_s = idle_s
+        self._pulled: deque[Change] = deque()
+        self._reached: Versions = {}
+        """Where the ranges are once all that was pulled is given out."""
+        self._retired: dict[int, tuple[int, ...]] = {}
+        """Of those, the ones that are no more, and their successors."""
+
+    @property
+    def versions(self) -> Versions:
+        """What to watch ``since`` to go on behind the last change that was given out."""
+        return dict(self._versions or {})
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def start(self) -> Self:
+        """Find out from where to watch, if that was left open: from now on."""
+        if self._versions is None:
+            directory = await self._keeper.directory(self._fleet)
+            tails = await asyncio.gather(*(self._ask(directory, info, None) for info in directory.ranges))
+            lost = [info.id for info, tail in zip(directory.ranges, tails, strict=True) if tail is None]
+            if lost:
+                raise CallTimeout(f"ranges {lost} of fleet {self._fleet!r}", "changes", CALL_SECONDS)
+            self._versions = {
+                info.id: (info.epoch, tail.version)
+                for info, tail in zip(directory.ranges, tails, strict=True)
+                if tail is not None
+            }
+        return self
+
+    async def __anext__(self) -> Change:
+        await self.start()
+        waited_ms = self._keeper.backend.now_ms()
+        while not self._pulled:
+            await self._pull()
+            if not self._pulled:
+                if self._idle_s is not None and self._keeper.backend.now_ms() - waited_ms >= 1000 * self._idle_s:
+                    raise StopAsyncIteration
+                await self._keeper.backend.sleep(WATCH_SECONDS)
+        change = self._pulled.popleft()
+        assert self._versions is not None
+        epoch, _ = self._reached[change.range]
+        self._versions[change.range] = epoch, change.version
+        if not self._pulled:
+            self._arrive()
+        return change
+
+    # -- Inside
+
+    async def _pull(self) -> None:
+        """Get what is new: first of ranges that gave way to others, so that a node's changes keep their order."""
+        assert self._versions is not None
+        directory = await self._keeper.directory(self._fleet)
+        living = {info.id: info for info in directory.ranges}
+        gone = [range_id for range_id in self._versions if range_id not in living]
+        if gone:
+            await self._pull_retired(directory, gone)
+        else:
+            tails = await asyncio.gather(
+                *(self._ask(directory, info, self._versions.get(info.id, (0, 0))) for info in directory.ranges)
+            )
+            found = [(info, tail) for info, tail in zip(directory.ranges, tails, strict=True) if tail is not None]
+            self._reached = {info.id: (info.epoch, tail.version) for info, tail in found}
+            self._put(directory, {info.id: tail.events for info, tail in found})
+        if not self._pulled:
+            self._arrive()
+
+    async def _pull_retired(self, directory: Directory, gone: list[int]) -> None:
+        assert self._versions is not None
+        events: dict[int, Events] = {}
+        self._reached, self._retired = {}, dict.fromkeys(gone, ())
+        for range_id in gone:
+            epoch, version = self._versions[range_id]
+            retired = await self._keeper.authority.ask(Coordinator.retired, self._fleet, range_id)
+            if retired is None:
+                raise HistoryLost(version, -1)
+            since = retired.last.since_of(epoch, version)
+            if since < retired.last.floor:
+                raise HistoryLost(since, retired.last.floor)
+            events[range_id] = retired.last.events.after_version(since)
+            self._reached[range_id] = retired.last.epoch, max(since, retired.last.version)
+            self._retired[range_id] = retired.children
+        self._put(directory, events)
+
+    async def _ask(self, directory: Directory, info: RangeInfo, since: tuple[int, int] | None) -> Tail | None:
+        """What a range has behind a version, or with None where it is now; None where it does not answer."""
+        epoch, version = since or (info.epoch, np.iinfo(np.int64).max)
+        region, told = address(self._fleet, info), orders(directory)
+
+        async def ask() -> Tail:
+            now_ms = self._keeper.backend.now_ms()
+            return await self._keeper.backend.call(
+                region, Region.changes, info.epoch, told, now_ms, epoch, version, WATCH_EVENTS
+            )
+
+        try:
+            tail = await ask()
+            if tail.unsaved and not len(tail.events) and await self._keeper.save(self._fleet, info, whole=False):
+                tail = await ask()
+        except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
+            self._keeper.lost(directory, info, error)
+            return None
+        return tail
+
+    def _put(self, directory: Directory, events: Mapping[int, Events]) -> None:
+        changes = [change for range_id, found in events.items() for change in _changes(directory, range_id, found)]
+        changes.sort(key=lambda change: change.at_ms)  # stable: of one range by version
+        self._pulled.extend(changes)
+
+    def _arrive(self) -> None:
+        """All that was pulled is given out: go on from there, and from retired ranges to those after them."""
+        assert self._versions is not None
+        self._versions.update(self._reached)
+        for range_id, children in self._retired.items():
+            del self._versions[range_id]
+            for child in children:
+                self._versions.setdefault(child, (0, 0))
+        self._reached, self._retired = {}, {}
+
+
+def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Change]:
+    ids = directory.fleet.ids[events.handle].tolist()
+    regions = cells_to_strings(directory.cells[events.handle]).tolist()
+    rows = zip(*(column.tolist() for column in events.to_columns().values()), strict=True)
+    for node_id, region, (version, at_ms, handle, before, after, rule, value, threshold) in zip(
+        ids, regions, rows, strict=True
+    ):
+        yield Change(
+            id=node_id,
+            handle=handle,
+            region=region,
+            at_ms=at_ms,
+            before=State(before),
+            after=State(after),
+            rule=Rule(rule),
+            value=_known(value),
+            threshold=_known(threshold),
+            range=range_id,
+            version=version,
+        )
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124 - NaN
+
+
+def check_since(since: Any) -> Versions | None:
+    """Where to begin: what ``answer.versions`` or ``watch.versions`` gave."""
+    if since is None:
+        return None
+    try:
+        return {int(range_id): (int(epoch), int(version)) for range_id, (epoch, version) in dict(since).items()}
+    except (TypeError, ValueError):
+        raise InputError(f"since is {since!r}; expected the versions of an answer or a watch") from None

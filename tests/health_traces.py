@@ -30,6 +30,12 @@ class Pair:
         self.real = Health.empty(none, none.astype(np.uint64), sketch=needs_sketch(self.rules))
         self.naive = naive.Fleet(policy)
 
+    def change_policy(self, policy):
+        self.policy, self.rules = policy, policy.rules
+        self.real = self.real.with_sketch(wanted=needs_sketch(self.rules))
+        self.naive.change_policy(policy)
+        self.compare()
+
     def enroll(self, rows):
         handles, cells, latency, at_ms = zip(*sorted(rows), strict=True) if rows else ((),) * 4
         self.real = self.real.enroll(
@@ -154,5 +160,13 @@ def random_trace(rng, steps=8):
                 for _ in range(int(rng.integers(0, 25)))
             ]
         )
+        if rng.random() < 0.03:  # so many that a bucket of the sketch is full
+            handle, usual = int(rng.integers(0, len(cells))), latency()
+            pair.absorb(
+                [
+                    (handle, usual if rng.random() < 0.95 else latency(), True, now_ms)
+                    for _ in range(int(rng.integers(20, 90)))
+                ]
+            )
         pair.decide(now_ms, freeze)
     return pair

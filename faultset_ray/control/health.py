@@ -138,7 +138,8 @@ class Health:
             else:
                 setattr(self, name, views[np.dtype(column.kind)][:, column.position])
                 getattr(self, name)[:] = columns[name]
-        self.sketch = np.array(columns["sketch"], np.uint64)
+        self.sketch = kernels.lines(len(columns["sketch"])).view(np.uint64)
+        self.sketch[:] = columns["sketch"]
 
     @classmethod
     def empty(cls, handles: NDArray[np.uint32], cells: NDArray[np.uint64], *, sketch: bool = False) -> Self:
@@ -327,24 +328,25 @@ def absorb(
         How many were taken.
     """
     m = len(slots)
-    return int(
-        kernels.absorb_samples(
-            slots,
-            latency_ms,
-            latency_ms.view(np.uint64),
-            np.ones(m, np.bool_) if ok is None else ok,
-            np.full(m, at_ms, np.int64) if np.ndim(at_ms) == 0 else at_ms,
-            health.floats,
-            health.times,
-            health.words,
-            health.halves,
-            health.sketch,
-            rules.statistic,
-            rules.threshold_ms,
-            rules.recover_ms,
-            rules.half_life_ms,
-        )
+    taken, _ = kernels.absorb_samples(
+        slots,
+        latency_ms,
+        latency_ms.view(np.uint64),
+        np.ones(m, np.bool_) if ok is None else ok,
+        np.full(m, at_ms, np.int64) if np.ndim(at_ms) == 0 else at_ms,
+        health.floats,
+        health.times,
+        health.words,
+        health.halves,
+        health.sketch,
+        rules.statistic,
+        rules.threshold_ms,
+        rules.recover_ms,
+        rules.half_life_ms,
+        kernels.bucket_above(rules.threshold_ms),
+        kernels.bucket_above(rules.recover_ms),
     )
+    return int(taken)
 
 
 def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.kernels.jit import kernel
+from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 from faultset_ray.limits import LATENCY_MS_MAX
 
 NEVER = -1
@@ -52,10 +52,16 @@ _LOWEST = (1023 - 1) << 2
 """The leading bits of 0.5."""
 _KEPT = np.array([(0xFF >> shift) * 0x0101010101010101 for shift in range(_FADED_AFTER + 1)], np.uint64)
 """Bits of a word that are a byte's own after a shift."""
+_FROM = np.array(
+    [[sum(0xFF << 8 * b for b in range(8) if 8 * w + b >= low) for w in range(SKETCH_WORDS)] for low in range(65)],
+    np.uint64,
+)
+"""Bits of each word that are buckets from the given one on."""
 _BYTE, _EVEN_BYTES, _LOW_HALF = np.uint64(0xFF), np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFFFF)
 _EIGHT, _SIXTEEN, _THIRTY_TWO = np.uint64(8), np.uint64(16), np.uint64(32)
 _SAMPLE = np.uint64(SAMPLE_WEIGHT)
 _WINDOW_BITS = 0xFFFFFFFF
+_TOUCHED_AHEAD = 32
 _HALVINGS_MAX = 64
 _HALVES = np.ldexp(1.0, -np.arange(_HALVINGS_MAX))
 _EDGES = np.ldexp(1.0 + np.arange(SKETCH_BUCKETS + 1) % 4 / 4, np.arange(SKETCH_BUCKETS + 1) // 4 - 1)
@@ -87,7 +93,7 @@ def decay(elapsed_ms: Any, half_life_ms: Any) -> Any:
 
 
 @kernel()
-def sketch_add(row: Any, bits: Any, halvings: Any) -> None:
+def sketch_add(sketch: Any, s: Any, bits: Any, halvings: Any) -> None:
     """Let a node's sketch fade by ``halvings``, and add the latency with these bits.
 
     The sketch is uint64[8]: bucket b is byte b % 8 of word b // 8, counted from the lowest.
@@ -95,27 +101,27 @@ def sketch_add(row: Any, bits: Any, halvings: Any) -> None:
     bucket: Any = min(max(np.int64(bits >> _MANTISSA_SHIFT) - _LOWEST, 0), _BUCKET_MAX)
     word, at = bucket >> 3, np.uint64((bucket & 7) << 3)
     shift = min(halvings, _FADED_AFTER)
-    if np.int64((row[word] >> at) & _BYTE) >> shift > _WEIGHT_MAX - SAMPLE_WEIGHT:
+    if np.int64((sketch[s, word] >> at) & _BYTE) >> shift > _WEIGHT_MAX - SAMPLE_WEIGHT:
         shift = min(shift + 1, _FADED_AFTER)
     if shift > 0:
         for w in range(SKETCH_WORDS):
-            row[w] = (row[w] >> np.uint64(shift)) & _KEPT[shift]
-    row[word] += _SAMPLE << at
+            sketch[s, w] = (sketch[s, w] >> np.uint64(shift)) & _KEPT[shift]
+    sketch[s, word] += _SAMPLE << at
 
 
 @kernel()
-def sketch_p95(row: Any) -> Any:
+def sketch_p95(sketch: Any, s: Any) -> Any:
     """Return the 95th percentile: of the lowest bucket with at least 19/20 of the weight in or below it."""
     total = np.int64(0)
     for w in range(SKETCH_WORDS):
-        total += _weight_of(row[w])
+        total += _weight_of(sketch[s, w])
     above, word = np.int64(0), SKETCH_WORDS - 1
-    while word > 0 and (above + _weight_of(row[word])) * 20 <= total:
-        above += _weight_of(row[word])
+    while word > 0 and (above + _weight_of(sketch[s, word])) * 20 <= total:
+        above += _weight_of(sketch[s, word])
         word -= 1
     byte = 7
     while byte > 0:
-        above += np.int64((row[word] >> np.uint64(byte << 3)) & _BYTE)
+        above += np.int64((sketch[s, word] >> np.uint64(byte << 3)) & _BYTE)
         if above * 20 > total:
             break
         byte -= 1
@@ -123,11 +129,26 @@ def sketch_p95(row: Any) -> Any:
 
 
 @kernel()
-def _weight_of(word: Any) -> Any:
-    """Add up the bytes of a word."""
-    pairs = (word & _EVEN_BYTES) + ((word >> _EIGHT) & _EVEN_BYTES)
+def sketch_above(sketch: Any, s: Any, bucket: Any) -> Any:
+    """Tell whether the 95th percentile is in this bucket (0 to 64) or above: :func:`sketch_p95` without a search."""
+    total, above = np.uint64(0), np.uint64(0)
+    for w in range(SKETCH_WORDS):
+        total += (sketch[s, w] & _EVEN_BYTES) + ((sketch[s, w] >> _EIGHT) & _EVEN_BYTES)
+        high = sketch[s, w] & _FROM[bucket, w]
+        above += (high & _EVEN_BYTES) + ((high >> _EIGHT) & _EVEN_BYTES)
+    return _add_pairs(above) * 20 > _add_pairs(total)
+
+
+@kernel()
+def _add_pairs(pairs: Any) -> Any:
     pairs += pairs >> _THIRTY_TWO
     return np.int64((pairs + (pairs >> _SIXTEEN)) & _LOW_HALF)
+
+
+@kernel()
+def _weight_of(word: Any) -> Any:
+    """Add up the bytes of a word."""
+    return _add_pairs((word & _EVEN_BYTES) + ((word >> _EIGHT) & _EVEN_BYTES))
 
 
 @kernel()
@@ -135,7 +156,7 @@ def statistic_of(statistic: Any, slot: Any, floats: Any, sketch: Any) -> Any:
     """Return what a policy compares of a node; NaN where it was never measured."""
     if statistic < P95:
         return floats[slot, statistic]
-    return np.nan if np.isnan(floats[slot, LAST]) else sketch_p95(sketch[slot])
+    return np.nan if np.isnan(floats[slot, LAST]) else sketch_p95(sketch, slot)
 
 
 @kernel()
@@ -154,10 +175,17 @@ def absorb_samples(
     threshold_ms: Any,
     recover_ms: Any,
     half_life_ms: Any,
+    bad_bucket: Any,
+    unrecovered_bucket: Any,
 ) -> Any:
-    """Take samples in order, in place; return how many were not older than what was known."""
-    taken = 0
+    """Take samples in order, in place; return how many were not older than what was known.
+
+    The second value returned means nothing: without it the compiler would leave the touching out.
+    """
+    taken, touched = 0, np.int64(0)
     for i in range(len(slots)):
+        if i % _TOUCHED_AHEAD == 0 and HAVE_NUMBA:
+            touched ^= _touch(slots[i : i + _TOUCHED_AHEAD], times, sketch)
         s = slots[i]
         at = at_ms[i]
         if s < 0 or at < times[s, LAST_MS]:
@@ -186,23 +214,43 @@ def absorb_samples(
             floats[s, PEAK] = max(value, floats[s, PEAK] * kept)
         if len(sketch) > 0:
             halvings = 0 if before == NEVER else at // half_life_ms - before // half_life_ms
-            sketch_add(sketch[s], bits[i], halvings)
-        compared = statistic_of(statistic, s, floats, sketch)
-        words[s, WINDOW] = (np.int64(words[s, WINDOW]) << 1 | np.int64(compared > threshold_ms)) & _WINDOW_BITS
-        halves[s, GOOD] = min(np.int64(halves[s, GOOD]) + 1, COUNT_MAX) if compared <= recover_ms else 0
-    return taken
+            sketch_add(sketch, s, bits[i], halvings)
+        if statistic < P95:
+            bad, recovered = floats[s, statistic] > threshold_ms, floats[s, statistic] <= recover_ms
+        else:
+            bad, recovered = sketch_above(sketch, s, bad_bucket), not sketch_above(sketch, s, unrecovered_bucket)
+        words[s, WINDOW] = (np.int64(words[s, WINDOW]) << 1 | np.int64(bad)) & _WINDOW_BITS
+        halves[s, GOOD] = min(np.int64(halves[s, GOOD]) + 1, COUNT_MAX) if recovered else 0
+    return taken, touched
+
+
+@kernel()
+def _touch(slots: Any, times: Any, sketch: Any) -> Any:
+    """Read from every line that is needed next, so that the processor waits for all of them at once."""
+    touched = np.int64(0)
+    for i in range(len(slots)):
+        if slots[i] >= 0:
+            touched ^= times[slots[i], LAST_MS]
+            if len(sketch) > 0:
+                touched ^= np.int64(sketch[slots[i], 0])
+    return touched
 
 
 @kernel()
 def sketch_p95s(sketch: Any, slots: Any, places: Any, values: Any) -> None:
     """Write the 95th percentile of each of these slots to its place in ``values``."""
     for j in range(len(slots)):
-        values[places[j]] = sketch_p95(sketch[slots[j]])
+        values[places[j]] = sketch_p95(sketch, slots[j])
+
+
+def bucket_above(threshold_ms: float) -> int:
+    """Return the lowest bucket (64 for none) whose value is above a threshold."""
+    return int(np.searchsorted(_MIDDLES, threshold_ms, side="right"))
 
 
 def sketches_of(latency: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Return sketches that know one latency each, none where it is NaN: uint64[n, 8]."""
-    rows = np.zeros((len(latency), SKETCH_WORDS), np.uint64)
+    rows = lines(len(latency)).view(np.uint64)
     _add_each(rows, latency, latency.view(np.uint64))
     return rows
 
@@ -211,4 +259,4 @@ def sketches_of(latency: NDArray[np.float64]) -> NDArray[np.uint64]:
 def _add_each(rows: Any, latency: Any, bits: Any) -> None:
     for s in range(len(rows)):
         if not np.isnan(latency[s]):
-            sketch_add(rows[s], bits[s], 0)
+            sketch_add(rows, s, bits[s], 0)

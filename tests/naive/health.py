@@ -106,6 +106,15 @@ class Fleet:
         node.bad = [*node.bad, bad][-32:]
         node.good = min(node.good + 1, 65535) if good else 0
 
+    def change_policy(self, policy):
+        """Samples so far stay judged as they were; a new sketch knows the last latency."""
+        if (policy.statistic == "p95") != (self.policy.statistic == "p95"):
+            for node in self.nodes.values():
+                node.sketch = Sketch()
+                if not math.isnan(node.last):
+                    node.sketch.add(node.last, 0)
+        self.policy = policy
+
     # -- Roster
 
     def enroll(self, rows):

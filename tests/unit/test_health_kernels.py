@@ -37,11 +37,11 @@ def test_decay_is_two_to_the_minus_age(elapsed, half_life):
 
 
 def p95_of(latencies, halvings=()):
-    row = np.zeros(8, np.uint64)
+    rows = np.zeros((1, 8), np.uint64)
     fades = dict(halvings)
     for index, latency in enumerate(latencies):
-        sketch_add(row, np.float64(latency).view(np.uint64), fades.get(index, 0))
-    return sketch_p95(row), row.astype("<u8").view(np.uint8)
+        sketch_add(rows, 0, np.float64(latency).view(np.uint64), fades.get(index, 0))
+    return sketch_p95(rows, 0), rows[0].astype("<u8").view(np.uint8)
 
 
 @given(st.lists(st.floats(0.5, 32_768, exclude_max=True), min_size=1, max_size=62))
@@ -56,15 +56,15 @@ def test_p95_of_recent_samples_is_within_a_ninth(latencies):
 def test_the_weight_of_every_bucket_is_right_to_a_quarter_of_a_sample(samples):
     """Where no bucket is full: a full one halves all, as if a half-life had passed."""
     weights = dict.fromkeys([1.0, 3.0, 9.0, 40.0, 200.0], 0.0)
-    row = np.zeros(8, np.uint64)
+    rows = np.zeros((1, 8), np.uint64)
     for latency, halvings in samples:
         full = max(weights.values()) * 2.0**-halvings * SAMPLE_WEIGHT > 255 - 2 * SAMPLE_WEIGHT
-        sketch_add(row, np.float64(latency).view(np.uint64), halvings)
+        sketch_add(rows, 0, np.float64(latency).view(np.uint64), halvings)
         if full:
             return
         weights = {value: weight * 2.0**-halvings for value, weight in weights.items()}
         weights[latency] += 1
-    counted = row.astype("<u8").view(np.uint8)
+    counted = rows[0].astype("<u8").view(np.uint8)
     counted = sorted(counted[counted > 0].tolist())
     exact = sorted(SAMPLE_WEIGHT * weight for weight in weights.values())
     padded = [0] * (len(exact) - len(counted)) + counted

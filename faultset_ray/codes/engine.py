@@ -15,7 +15,7 @@ from faultset_ray.kernels.gf_tables import Bytes
 from faultset_ray.kernels.jit import HAVE_NUMBA
 
 from .checks import Program
-from .threads import columns, part_count, run_parts
+from .threads import recruit
 
 if HAVE_NUMBA:
     from faultset_ray.kernels.gf_rows import layout_is_known
@@ -70,15 +70,10 @@ class Folder:
         if not self._quick:
             return False
         if type(threads) is int and threads == 1:
-            return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 1, 0))
-        parts = part_count(threads)
-        answers: list[bool] = []
-
-        def work(part: int) -> None:
-            answers.append(gf_fold.fold_objects(self._quick, id(source), id(target), batched, part, parts, 0))
-
-        run_parts(work, parts)
-        return all(answers)
+            return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 0, 0))
+        board, helpers = recruit(threads)
+        work = gf_fold.FOLD.address
+        return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, board, helpers, work))
 
     def fold(
         self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int = 1, *, accumulate: bool = False
@@ -94,20 +89,15 @@ class Folder:
         if max(self._matrix.shape) > gf_fold.INPUTS_MAX:
             self._fold_blocks(rows, targets, threads, accumulate)
             return
-        parts = part_count(threads)
+        board, helpers = recruit(threads)
         if self._control is None:
             gf_fold.fold_plain(self._matrix, tuple(rows), tuple(targets), accumulate)
             return
-        control = self._control.address
         sources = np.array([row.ctypes.data for row in rows], dtype=np.int64)
         sinks = np.array([row.ctypes.data for row in targets], dtype=np.int64)
-        length = targets[0].size
-
-        def part(index: int) -> None:
-            begin, end = columns(index, parts, length)
-            gf_fold.fold_addresses(control, sources, sinks, begin, end, int(accumulate))
-
-        run_parts(part, parts)
+        work = gf_fold.FOLD.address if helpers else 0
+        flags = gf_fold.ACCUMULATE if accumulate else 0
+        gf_fold.fold_addresses(self._control.address, sources, sinks, targets[0].size, flags, board, helpers, work)
 
     def _fold_blocks(self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int, accumulate: bool) -> None:
         """:meth:`fold` for a matrix larger than the kernel takes."""
@@ -130,7 +120,7 @@ def xor_program(program: Program, slots: Mapping[int, Bytes], threads: int = 1) 
     program : Program
         Every slot that it names is in ``slots``; its targets are writable and overlap nothing.
     """
-    parts = part_count(threads)
+    board, helpers = recruit(threads)
     level = gf_levels.chosen()
     if not program.targets:
         return
@@ -148,9 +138,5 @@ def xor_program(program: Program, slots: Mapping[int, Bytes], threads: int = 1) 
     sources = addresses[np.concatenate(program.sources)]
     starts = np.concatenate([[0], np.cumsum([step.size for step in program.sources])]).astype(np.int64)
     length = slots[program.targets[0]].size
-
-    def part(index: int) -> None:
-        begin, end = columns(index, parts, length)
-        gf_fold.xor_steps(control.address, targets, starts, sources, begin, end)
-
-    run_parts(part, parts)
+    work = gf_fold.STEPS.address if helpers else 0
+    gf_fold.xor_steps(control.address, targets, starts, sources, length, board, helpers, work)

@@ -24,6 +24,11 @@ INPUTS_MAX: Final = 255
 """Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
 """Rows in of one chunk, which every tile of a large matrix reads again."""
+_PARTS_EACH: Final = 4
+"""Parts for each of several threads, so that a slow one is not waited for long."""
+_PART_BYTES_MIN: Final = 1 << 16
+"""Rows in and out of one part, some microseconds of work."""
+_LINE: Final = 64
 
 
 def fold_plain(matrix: Bytes, rows: tuple[Bytes, ...], out: tuple[Bytes, ...], accumulate: bool) -> None:
@@ -55,11 +60,24 @@ class Control:
 if HAVE_NUMBA:
     from .gf_rows import KINDS, ROWS_MAX, copy, load64, locate, stack, store64
     from .gf_simd import OUTPUTS_MAX, call_tile
+    from .team import Work, share
 
     _addresses = stack(4 * 8 * ROWS_MAX)
     _stripe_addresses = stack(2 * 8 * ROWS_MAX)
     _words = stack(8 * 10)
     _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
+
+    _job = stack(8 * 6)
+
+    @kernel()
+    def _column(length: int, part: int, parts: int) -> int:
+        """Where one of equal parts of the columns begins, at a cache line."""
+        return min(length, part * (-(-length // (parts * _LINE)) * _LINE))
+
+    @kernel()
+    def _parts(nbytes: int, helpers: int) -> int:
+        """How many parts to make for so many helpers: some for each, and none too small to be worth it."""
+        return 1 if helpers == 0 else max(1, min((helpers + 1) * _PARTS_EACH, nbytes // _PART_BYTES_MIN))
 
     @kernel()
     def _tiles(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
@@ -121,11 +139,60 @@ if HAVE_NUMBA:
             _tail(control, sources, targets, middle, end, flags)
 
     @kernel()
-    def fold_objects(control: int, source: int, target: int, batched: int, part: int, parts: int, flags: int) -> bool:
+    def _part_of_fold(job: int, part: int, parts: int) -> None:
+        """Make one of equal parts of a fold: of its columns, or of its stripes where there are several."""
+        control, sources, targets = load64(job), load64(job + 8), load64(job + 16)
+        stripes, length, flags = load64(job + 24), load64(job + 32), load64(job + 40)
+        if stripes == 1:
+            _stripe(control, sources, targets, _column(length, part, parts), _column(length, part + 1, parts), flags)
+            return
+        outputs, inputs = load64(control + 16), load64(control + 24)
+        here = _stripe_addresses()
+        there = here + 8 * ROWS_MAX
+        for stripe in range(stripes * part // parts, stripes * (part + 1) // parts):
+            for index in range(inputs):
+                step = load64(sources + 8 * (ROWS_MAX + index))
+                store64(here + 8 * index, load64(sources + 8 * index) + stripe * step)
+            for index in range(outputs):
+                step = load64(targets + 8 * (ROWS_MAX + index))
+                store64(there + 8 * index, load64(targets + 8 * index) + stripe * step)
+            _stripe(control, here, there, 0, length, flags)
+
+    @kernel()
+    def _fold(
+        control: int,
+        sources: int,
+        targets: int,
+        stripes: int,
+        length: int,
+        flags: int,
+        board: int,
+        helpers: int,
+        work: int,
+    ) -> None:
+        """Fold rows at the addresses that :func:`locate` writes."""
+        nbytes = stripes * length * (load64(control + 16) + load64(control + 24))
+        if not flags & ACCUMULATE and nbytes >= STREAM_BYTES_MIN:
+            flags |= STREAM
+        job = _job()
+        store64(job, control)
+        store64(job + 8, sources)
+        store64(job + 16, targets)
+        store64(job + 24, stripes)
+        store64(job + 32, length)
+        store64(job + 40, flags)
+        parts = _parts(nbytes, helpers)
+        if parts == 1:
+            _part_of_fold(job, 0, 1)
+        else:
+            share(board, helpers, work, job, parts)
+
+    @kernel()
+    def fold_objects(control: int, source: int, target: int, batched: int, board: int, helpers: int, work: int) -> bool:
         """Fold, given a :class:`Control`'s address and the ids of a tuple or array each; False if not understood.
 
-        See :mod:`faultset_ray.kernels.gf_rows` for what is understood. Of ``parts`` equal parts of the columns
-        (batched: of the stripes) only ``part`` is made.
+        See :mod:`faultset_ray.kernels.gf_rows` for what is understood. Helpers at a board do parts of it
+        (:func:`~faultset_ray.kernels.team.share`) by ``work``, the address of :data:`FOLD`.
         """
         outputs, inputs = load64(control + 16), load64(control + 24)
         sources = _addresses()
@@ -133,52 +200,76 @@ if HAVE_NUMBA:
         stripes, length = locate(load64(control + 64), source, inputs, target, outputs, batched, sources, targets)
         if stripes < 0:
             return False
-        if not flags & ACCUMULATE and stripes * length * (inputs + outputs) >= STREAM_BYTES_MIN:
-            flags |= STREAM
-        first, last, begin, end = stripes * part // parts, stripes * (part + 1) // parts, 0, length
-        if not batched:
-            share = -(-length // (parts * 64)) * 64 if parts > 1 else length
-            first, last, begin, end = 0, 1, min(part * share, length), min((part + 1) * share, length)
-        here = _stripe_addresses()
-        there = here + 8 * ROWS_MAX
-        for stripe in range(first, last):
-            for index in range(inputs):
-                step = load64(sources + 8 * (ROWS_MAX + index))
-                store64(here + 8 * index, load64(sources + 8 * index) + stripe * step)
-            for index in range(outputs):
-                step = load64(targets + 8 * (ROWS_MAX + index))
-                store64(there + 8 * index, load64(targets + 8 * index) + stripe * step)
-            _stripe(control, here, there, begin, end, flags)
+        _fold(control, sources, targets, stripes, length, 0, board, helpers, work)
         return True
 
     @kernel()
     def fold_addresses(
-        control: int, sources: np.ndarray, targets: np.ndarray, begin: int, end: int, accumulate: int
+        control: int,
+        sources: np.ndarray,
+        targets: np.ndarray,
+        length: int,
+        flags: int,
+        board: int,
+        helpers: int,
+        work: int,
     ) -> None:
-        """Fold the bytes begin … end of rows at int64 addresses, which the caller has checked."""
-        flags = accumulate
-        if not accumulate and (end - begin) * (sources.size + targets.size) >= STREAM_BYTES_MIN:
-            flags |= STREAM
-        _stripe(control, sources.ctypes.data, targets.ctypes.data, begin, end, flags)
+        """Fold rows at int64 addresses, which the caller has checked; the rest as :func:`fold_objects`."""
+        _fold(control, sources.ctypes.data, targets.ctypes.data, 1, length, flags, board, helpers, work)
 
     @kernel()
-    def xor_steps(
-        control: int, targets: np.ndarray, starts: np.ndarray, sources: np.ndarray, begin: int, end: int
-    ) -> None:
-        """Make the bytes begin … end of each target in turn the XOR of its sources, all int64 addresses.
-
-        ``control`` is that of a row of 255 ones; step i has ``sources[starts[i]:starts[i + 1]]``.
-        """
+    def _part_of_steps(job: int, part: int, parts: int) -> None:
+        """Make one of equal parts of the columns of :func:`xor_steps`."""
+        targets, starts, sources = load64(job + 8), load64(job + 16), load64(job + 24)
+        length = load64(job + 40)
+        begin, end = _column(length, part, parts), _column(length, part + 1, parts)
         mine = _words()
-        copy(mine, control, 8 * 9)
+        copy(mine, load64(job), 8 * 9)
         target = mine + 8 * 9
-        for step in range(targets.size):
-            store64(target, targets[step])
-            first, last = starts[step], starts[step + 1]
+        for step in range(load64(job + 32)):
+            store64(target, load64(targets + 8 * step))
+            first, last = load64(starts + 8 * step), load64(starts + 8 * (step + 1))
             flags = 0
             while first < last or flags == 0:
                 count = min(last - first, INPUTS_MAX)
                 store64(mine + 24, count)
-                _stripe(mine, sources.ctypes.data + 8 * first, target, begin, end, flags)
+                _stripe(mine, sources + 8 * first, target, begin, end, flags)
                 first += count
                 flags = ACCUMULATE
+
+    @kernel()
+    def xor_steps(
+        control: int,
+        targets: np.ndarray,
+        starts: np.ndarray,
+        sources: np.ndarray,
+        length: int,
+        board: int,
+        helpers: int,
+        work: int,
+    ) -> None:
+        """Make each target in turn the XOR of its sources, all int64 addresses of so many bytes.
+
+        ``control`` is that of a row of 255 ones; step i has ``sources[starts[i]:starts[i + 1]]``. ``work`` is
+        the address of :data:`STEPS`.
+        """
+        job = _job()
+        store64(job, control)
+        store64(job + 8, targets.ctypes.data)
+        store64(job + 16, starts.ctypes.data)
+        store64(job + 24, sources.ctypes.data)
+        store64(job + 32, targets.size)
+        store64(job + 40, length)
+        parts = _parts((targets.size + sources.size) * length, helpers)
+        if parts == 1:
+            _part_of_steps(job, 0, 1)
+        else:
+            share(board, helpers, work, job, parts)
+
+    def _fold_work(job, part, parts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        _part_of_fold(job, part, parts)
+
+    def _steps_work(job, part, parts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        _part_of_steps(job, part, parts)
+
+    FOLD, STEPS = Work(_fold_work), Work(_steps_work)

@@ -49,15 +49,15 @@ def data_on_stdout() -> BinaryIO:
 
 
 @contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show bytes go by on stderr, where that is a terminal; yields what is to be told of each more."""
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """Show bytes go by on stderr, where that is a terminal; yields what is told of each more, and of all if known."""
     if not _errors.is_terminal or console.quiet:
-        yield lambda _: None
+        yield lambda _done, _total: None
         return
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn()
     with Progress(*columns, console=_errors, transient=True) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda nbytes: bar.advance(task, nbytes)
+        yield lambda done, total: bar.update(task, advance=done, total=total)
 
 
 _finished = threading.Event()

@@ -7,7 +7,7 @@ XORs a shard. It is not MDS: slightly more than k shards are needed, see the par
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import ClassVar, Final
 
 import numpy as np
@@ -23,6 +23,10 @@ from .plan import Plan, Rows
 from .spec import Spec
 
 SHARDS_MAX: Final = 20_000
+SHARDS_EACH_MAX: Final = 64
+"""n at most for each of the k data shards: to have a matrix made, one must have shards in proportion to it."""
+DEGREE_MAX: Final = 10
+"""The left degree that RFC 5170 can name."""
 _PROGRAMS_MAX = 16
 
 
@@ -45,7 +49,7 @@ def _left_side(k: int, m: int, degree: int, seed: int) -> list[list[int]]:
     taken = 0
     for column in range(k):
         for _ in range(degree):
-            if any(column not in rows[row] for row in choices[taken:]):
+            if any(column not in rows[choices[at]] for at in range(taken, len(choices))):
                 place = taken + rng.below(len(choices) - taken)
                 while column in rows[choices[place]]:
                     place = taken + rng.below(len(choices) - taken)
@@ -72,12 +76,22 @@ class Staircase(Code):
         self.spec = spec
         self.k = k
         self.n = k + m
-        left = _left_side(k, m, degree, seed)
-        stairs = [[k] if row == 0 else [k + row - 1, k + row] for row in range(m)]
-        self.checks = Checks(self.n, [data + step for data, step in zip(left, stairs, strict=True)])
-        sources = tuple(row[row != k + index] for index, row in enumerate(self.checks.rows))
-        self._encoder = Program(tuple(range(k, self.n)), sources)
+        self._degree = degree
+        self._seed = seed
         self._solve = lru_cache(_PROGRAMS_MAX)(self._solve_mask)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """The matrix; made when it is first needed, since anyone can name a large one."""
+        k, m = self.k, self.n - self.k
+        left = _left_side(k, m, self._degree, self._seed)
+        stairs = [[k] if row == 0 else [k + row - 1, k + row] for row in range(m)]
+        return Checks(self.n, [data + step for data, step in zip(left, stairs, strict=True)])
+
+    @cached_property
+    def _encoder(self) -> Program:
+        sources = tuple(row[row != self.k + index] for index, row in enumerate(self.checks.rows))
+        return Program(tuple(range(self.k, self.n)), sources)
 
     @classmethod
     def from_spec(cls, spec: Spec) -> Staircase:  # noqa: D102 - the contract's
@@ -85,11 +99,14 @@ class Staircase(Code):
         if len(spec.shape) != 2:
             raise spec.fail('expected two numbers, "ldpc:k+m"')
         k, m = spec.shape
-        if k < 1 or m < 1 or k + m > SHARDS_MAX:
-            raise spec.fail(f"k = {k} and m = {m}; expected 1 or more of each and k + m up to {SHARDS_MAX}")
+        most = min(SHARDS_MAX, SHARDS_EACH_MAX * k)
+        if k < 1 or m < 1 or k + m > most:
+            raise spec.fail(
+                f"k = {k} and m = {m}; expected 1 or more of each and k + m up to {SHARDS_MAX} and {SHARDS_EACH_MAX}·k"
+            )
         degree, seed = (_number(full, key) for key in ("left_degree", "seed"))
-        if not 1 <= degree <= m:
-            raise spec.fail(f"left_degree is {degree}; expected 1 to m = {m}")
+        if not 1 <= degree <= min(m, DEGREE_MAX):
+            raise spec.fail(f"left_degree is {degree}; expected 1 to {DEGREE_MAX} and to m = {m}")
         if not 1 <= seed < 0x7FFFFFFF:
             raise spec.fail(f"seed is {seed}; expected 1 to {0x7FFFFFFE}")
         return cls(str(full), k, m, degree, seed)

@@ -7,7 +7,7 @@ understand is checked here, step by step, to copy it into shape or to say what i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -46,10 +46,13 @@ class LinearCode(Code):
         self.generator: Bytes = np.concatenate([np.eye(self.k, dtype=np.uint8), parity])
         """uint8[n, k], read-only: shard i is ``generator[i] · data``."""
         self.generator.setflags(write=False)
-        self._encoder = Folder(self.generator[self.k :])
         self._combine = lru_cache(_PLANS_MAX)(self._solve)
         self._updater = lru_cache(self.k)(self._make_updater)
         self._ready: dict[tuple[Any, ...], tuple[itemgetter[Any], Folder]] = {}
+
+    @cached_property
+    def _encoder(self) -> Folder:
+        return Folder(self.generator[self.k :])
 
     def encode(self, data: Bytes, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102 - the contract's
         if out is None and isinstance(data, np.ndarray) and data.ndim == 2:

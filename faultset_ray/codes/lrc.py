@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from faultset_ray.kernels.gf_tables import Bytes, power
+from faultset_ray.kernels.gf_tables import EXP, LOG, Bytes
 from faultset_ray.limits import CODE_SHARDS_MAX as N_MAX
 
 from .linear import LinearCode
@@ -70,5 +70,5 @@ def _points(k: int, groups: list[range]) -> list[int]:
 def _parity(k: int, groups: list[range], globals_: int) -> Bytes:
     points = _points(k, groups)
     local = np.array([[index in group for index in range(k)] for group in groups], dtype=np.uint8)
-    shared = np.array([[power(x, row + 1) for x in points] for row in range(globals_)], dtype=np.uint8)
+    shared = EXP[np.arange(1, globals_ + 1)[:, None] * LOG[points][None, :] % 255]
     return np.concatenate([local, shared])

@@ -6,13 +6,13 @@ Each is byte-compatible with the systems that its docstring names. All are over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from faultset_ray.kernels.gf_tables import EXP, INV, MUL, Bytes, power
-from faultset_ray.kernels.solve import express
+from faultset_ray.kernels.gf_tables import EXP, INV, LOG, MUL, Bytes
 
 
 def cauchy(k: int, m: int) -> Bytes:
@@ -41,47 +41,51 @@ def isal_vand_is_mds(k: int, m: int) -> bool:
 
 def backblaze(k: int, m: int) -> Bytes:
     """Points 0, 1, 2, …: Backblaze's JavaReedSolomon, klauspost/reedsolomon's default, MinIO, SeaweedFS."""
-    return _systematic(range(k + m), k)
+    points = np.arange(k + m, dtype=np.uint8)
+    return _interpolate(points[:k], points[k:])
 
 
 def zfec(k: int, m: int) -> Bytes:
     """Points 0, 2⁰, 2¹, …: zfec and Tahoe-LAFS."""
-    return _systematic([0, *map(int, EXP[: k + m - 1])], k)
+    points = np.zeros(k + m, dtype=np.uint8)
+    points[1:] = EXP[: k + m - 1]
+    return _interpolate(points[:k], points[k:])
 
 
 def vandinv(k: int, m: int) -> Bytes:
     """Points 2⁰, 2¹, …: pyeclib's ``isa_l_rs_vand_inv``."""
-    return _systematic(map(int, EXP[: k + m]), k)
+    return _interpolate(EXP[:k], EXP[k : k + m])
 
 
 def jerasure(k: int, m: int) -> Bytes:
     """Jerasure's ``reed_sol_vandermonde_coding_matrix``, w = 8; Ceph's jerasure reed_sol_van.
 
-    Points 0, 1, 2, …, the last one at infinity; then columns are scaled to make the first parity row
-    all ones, and each later row to begin with one.
+    Points 0, 1, 2, …, the last one at infinity, where a polynomial's value is its leading coefficient; then
+    columns are scaled to make the first parity row all ones, and each later row to begin with one.
     """
-    rows = _vandermonde(range(k + m - 1), k)
-    infinity = np.zeros((1, k), dtype=np.uint8)
-    infinity[0, -1] = 1
-    parity = _over(np.concatenate([rows, infinity]), k)
+    points = np.arange(k + m - 1, dtype=np.uint8)
+    leading = EXP[-_denominators(points[:k]) % 255]
+    parity = np.concatenate([_interpolate(points[:k], points[k:]), leading[None, :]])
     parity = MUL[parity, INV[parity[0]][None, :]]
     scaled: Bytes = MUL[parity, INV[parity[:, 0]][:, None]]
     return scaled
 
 
-def _vandermonde(points: Iterable[int], k: int) -> Bytes:
-    return np.array([[power(point, exponent) for exponent in range(k)] for point in points], dtype=np.uint8)
+def _interpolate(known: Bytes, wanted: Bytes) -> Bytes:
+    """The matrix from a polynomial's values at k points to those at others, all distinct.
 
-
-def _over(rows: Bytes, k: int) -> Bytes:
-    """Return the rows past the k-th as combinations of the first k: multiplied by their inverse."""
-    parity = express(rows[:k], rows[k:])
-    assert parity is not None  # distinct points: the first k rows are independent
+    Of degree k - 1, after Lagrange: ``P[i][j] = Π over l ≠ j of (y_i - x_l) / (x_j - x_l)``. It is the
+    Vandermonde matrix of all points times the inverse of its first k rows, without an inversion.
+    """
+    differences = LOG[wanted[:, None] ^ known[None, :]]
+    parity: Bytes = EXP[(differences.sum(axis=1)[:, None] - differences - _denominators(known)[None, :]) % 255]
     return parity
 
 
-def _systematic(points: Iterable[int], k: int) -> Bytes:
-    return _over(_vandermonde(points, k), k)
+def _denominators(points: Bytes) -> npt.NDArray[np.int64]:
+    """Logarithms of Π over l ≠ j of (x_j - x_l)."""
+    logarithms: npt.NDArray[np.int64] = LOG[points[:, None] ^ points[None, :]].sum(axis=1) - LOG[0]  # of l = j
+    return logarithms
 
 
 PARITY: Final[Mapping[str, Callable[[int, int], Bytes]]] = {

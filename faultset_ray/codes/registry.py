@@ -9,10 +9,12 @@ code's and whose object is a subclass of :class:`~faultset_ray.codes.base.Code`:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final
 
 from faultset_ray.errors import InvalidCodeSpec
@@ -45,7 +47,7 @@ def get(spec: str) -> Code:
 
 def available() -> tuple[str, ...]:
     """Return the names of all codes that :func:`get` can build, plug-ins among them, sorted."""
-    return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*_BUILT_IN, *_plugins()}))
 
 
 def from_config(config: Mapping[str, Any]) -> Code:
@@ -82,9 +84,20 @@ def _type(spec: Spec) -> type[Code]:
         module, name = home.split(":")
         built_in: type[Code] = getattr(import_module(f".{module}", __package__), name)
         return built_in
-    for point in entry_points(group=GROUP, name=spec.name):
-        found = point.load()
-        if not (isinstance(found, type) and issubclass(found, Code)):
-            raise spec.fail(f"entry point {point.value!r} is no subclass of faultset_ray.codes.Code")
-        return found
-    raise spec.fail(f"unknown code; there are: {', '.join(available())}")
+    point = _plugins().get(spec.name)
+    if point is None:
+        raise spec.fail(f"unknown code; there are: {', '.join(available())}")
+    found = point.load()
+    if not (isinstance(found, type) and issubclass(found, Code)):
+        raise spec.fail(f"entry point {point.value!r} is no subclass of faultset_ray.codes.Code")
+    return found
+
+
+def _plugins() -> Mapping[str, EntryPoint]:
+    """Codes of other distributions by name; looked for again once something was installed."""
+    return _plugins_of(tuple((place, Path(place).stat().st_mtime_ns) for place in sys.path if Path(place).is_dir()))
+
+
+@lru_cache(1)
+def _plugins_of(_places: tuple[tuple[str, int], ...]) -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in reversed(tuple(entry_points(group=GROUP)))}  # the first of a name counts

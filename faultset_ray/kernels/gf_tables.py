@@ -43,13 +43,6 @@ for _table in (EXP, LOG, MUL, INV):
     _table.setflags(write=False)
 
 
-def power(base: int, exponent: int) -> int:
-    """``base`` to the ``exponent`` (0 or more) in the field, with 0⁰ = 1."""
-    if exponent == 0:
-        return 1
-    return 0 if base == 0 else int(EXP[int(LOG[base]) * exponent % 255])
-
-
 def matmul(left: Bytes, right: Bytes) -> Bytes:
     """Matrix product over the field: uint8[a, b] · uint8[b, c] → uint8[a, c]. For small matrices."""
     product = np.zeros((left.shape[0], right.shape[1]), dtype=np.uint8)

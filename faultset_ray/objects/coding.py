@@ -7,8 +7,7 @@ this process, or on the workers of a cluster.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,23 +15,22 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.codes.base import Code
-from faultset_ray.errors import CorruptShard, DigestMismatch, InputError
+from faultset_ray.errors import CorruptShard, InputError
 from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.groups import Group
-from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
+from faultset_ray.objects.output import Take, hand_out
+from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
 from faultset_ray.objects.views import Readable
-from faultset_ray.shards.format import Header, Trailer
+from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
 Bytes = NDArray[np.uint8]
 Put = Callable[[int, Sequence[Bytes], Sequence[Bytes]], Awaitable[None]]
 """Takes a stripe's number, its n blocks and their digests; several at once, in any order."""
-Take = Callable[[int, list[Bytes]], Awaitable[None]]
-"""Takes the next pieces of the object, and where they start; one call at a time, in order."""
-Progress = Callable[[int], None]
-"""Is told how many more bytes of the object are done."""
+Progress = Callable[[int, int | None], None]
+"""Is told how many more bytes of the object are done, and how many it has in all, where that is known."""
 
 _CODING = At(cpus=CODING_CPUS)
 
@@ -47,7 +45,7 @@ class Reading(Protocol):
         """Of all that was read."""
 
 
-def no_progress(_: int) -> None:
+def no_progress(_done: int, _total: int | None) -> None:
     """Tell nobody."""
 
 
@@ -80,7 +78,7 @@ async def encode_object(
         shared = backend.share(rows)
         parity, digests = await run_again(backend, encode_task, _CODING, shared, header, stripe)
         await put(stripe, (*rows, *parity), digests)
-        progress(data.size)
+        progress(data.size, None)
 
     async with window:
         ended = False
@@ -121,59 +119,27 @@ async def decode_object(
         The write's code is not known, or not the one of its headers.
     """
     header, size = group.header, group.trailer.size
-    layout, stripes = header.layout, header.layout.stripes(size)
+    layout = header.layout
     code = await backend.compute(group.code)
     unusable = group.missing()
-    output = Output(backend, take, what)
-    turns = Turns()
-    window = Window(header.n * header.block_bytes, CODING_BYTES_MAX)
 
-    async def one(stripe: int) -> None:
+    async def make(stripe: int) -> list[Bytes]:
         async def fetch(index: int) -> tuple[Bytes, Bytes]:
             return await backend.compute(read_block, shards[index], stripe, what)
 
         start, stop = layout.span(stripe, size)
         found = group.missing()
         rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
-        pieces = await data_of(backend, header, rows, stop - start)
         unusable.update(found)
-        async with turns.of(stripe):
-            await output.take(start, pieces, group.trailer if stripe == stripes - 1 else None)
-        progress(stop - start)
+        return await data_of(backend, header, rows, stop - start)
 
-    async with window:
-        for stripe in range(stripes):
-            await window.room()
-            window.add(one(stripe))
-    if not stripes:
-        output.check(group.trailer)
+    async def hand_on(start: int, pieces: list[Bytes]) -> None:
+        await take(start, pieces)
+        progress(sum(piece.size for piece in pieces), size)
+
+    held = header.n * header.block_bytes
+    await hand_out(backend, layout, size, group.trailer.object_digest, make, hand_on, what, held, CODING_BYTES_MAX)
     return unusable
-
-
-class Output:
-    """Hashes an object on its way out; the last piece leaves only if all of it is right."""
-
-    def __init__(self, net: Net, take: Take, what: str) -> None:
-        self._net = net
-        self._take = take
-        self._what = what
-        self._hasher = hashlib.sha256()
-
-    async def take(self, start: int, pieces: list[Bytes], last_of: Trailer | None = None) -> None:
-        """Pass the next pieces on; with the last ones comes the trailer of the object."""
-        await self._net.compute(self._update, pieces)
-        if last_of is not None:
-            self.check(last_of)
-        await self._take(start, pieces)
-
-    def check(self, trailer: Trailer) -> None:
-        """Raise ``DigestMismatch`` unless what passed is the whole object."""
-        if self._hasher.digest() != trailer.object_digest:
-            raise DigestMismatch(self._what, trailer.object_digest.hex(), self._hasher.hexdigest())
-
-    def _update(self, pieces: Iterable[Bytes]) -> None:
-        for piece in pieces:
-            self._hasher.update(piece.data)
 
 
 async def data_of(backend: Backend, header: Header, rows: Mapping[int, Bytes], nbytes: int) -> list[Bytes]:

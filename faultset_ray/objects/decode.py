@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import At, Backend, Net
-from faultset_ray.errors import DigestMismatch
-from faultset_ray.limits import CODING_CPUS, READ_SECONDS
+from faultset_ray.limits import CODING_CPUS, INFLIGHT_BYTES_MAX, READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.output import hand_out
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, read_order, trusted
-from faultset_ray.objects.pool import Turns, Window, run_again, threads_of
+from faultset_ray.objects.pool import run_again, threads_of
 from faultset_ray.objects.stripes import decode_rows
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
 Write = Callable[[int, Bytes], None]
-"""Takes a piece of the object and where it starts; pieces come in any order."""
+"""Takes a piece of the object and where it starts."""
 
 
 async def decode_stripe(
@@ -104,11 +102,8 @@ async def read_object(
     """
     layout = header.layout
     unusable = {index: "missing" for index in range(header.n) if index not in stores}
-    hasher = hashlib.sha256()
-    window = Window(layout.stripe_bytes)
-    turn = Turns()
 
-    async def one(stripe: int) -> None:
+    async def make(stripe: int) -> list[Bytes]:
         reader = _reader_place(stores, unusable, survivors, stripe)
         at = At(place=reader, soft=True, cpus=CODING_CPUS)
         cost = read_order({index: store.place for index, store in stores.items()}, survivors, reader)
@@ -116,21 +111,16 @@ async def read_object(
         gone = {index: why for index, why in unusable.items() if not why.startswith("corrupt")}
         data, found = await run_again(backend, decode_stripe, at, header, size, stripe, stores, gone, cost)
         unusable.update(found)
-        async with turn.of(stripe):
-            await backend.compute(_take, hasher, write, layout.span(stripe, size)[0], data)
+        return [data]
 
-    async with window:
-        for stripe in range(layout.stripes(size)):
-            await window.room()
-            window.add(one(stripe))
-    if hasher.hexdigest() != sha256:
-        raise DigestMismatch(f"write {header.write_id.hex()}", sha256, hasher.hexdigest())
+    async def take(start: int, pieces: list[Bytes]) -> None:
+        for piece in pieces:
+            await backend.compute(write, start, piece)
+            start += piece.size
+
+    digest, what = bytes.fromhex(sha256), f"write {header.write_id.hex()}"
+    await hand_out(backend, layout, size, digest, make, take, what, layout.stripe_bytes, INFLIGHT_BYTES_MAX)
     return unusable
-
-
-def _take(hasher: Any, write: Write, start: int, data: Bytes) -> None:
-    hasher.update(data)
-    write(start, data)
 
 
 def _reader_place(

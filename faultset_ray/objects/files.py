@@ -21,8 +21,8 @@ from faultset_ray.objects.coding import Progress, Reading, decode_object, encode
 from faultset_ray.objects.groups import Group, choose
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
-from faultset_ray.objects.views import Readable, copies
-from faultset_ray.shards.directory import scan, shard_path
+from faultset_ray.objects.views import Readable, shards_of
+from faultset_ray.shards.directory import scan, shard_path, shards_named
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
 from faultset_ray.shards.reader import ShardFile, ShardReader
@@ -67,11 +67,14 @@ async def encode_file(
     Parameters
     ----------
     directory
-        Made if it isn't there. Shard files of the same names are replaced.
+        Made if it isn't there. Other objects' shards may lie in it.
 
     Raises
     ------
-    InvalidCodeSpec, InputError, LimitExceeded
+    InputError
+        Shards of a file of this name lie there already: of two encodings one could not tell which is meant, and
+        a mixture of both might be neither. Nothing is replaced.
+    InvalidCodeSpec, LimitExceeded
     OSError
         The disk failed; what was begun is removed.
     """
@@ -79,9 +82,8 @@ async def encode_file(
     with Source(path) as source:
         layout = layout_for(source.size, found.k, stripe_bytes)
         header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
-        paths = tuple(shard_path(directory, path.name, index) for index in range(found.n))
         reading = _Whole(backend, source)
-        await write_shards(backend, reading, header, paths, progress)
+        paths, _ = await write_shards(backend, reading, header, directory, path.name, progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
 
 
@@ -99,17 +101,22 @@ async def encode_pipe(
     found = codes.get(code)
     layout = layout_for(None, found.k, stripe_bytes)
     header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
-    paths = tuple(shard_path(directory, name, index) for index in range(found.n))
     reading = ByteReader(backend, pipe)
-    size = await write_shards(backend, reading, header, paths, progress)
+    paths, size = await write_shards(backend, reading, header, directory, name, progress)
     return EncodedFile(paths, found.spec, size, reading.sha256().hex())
 
 
 async def write_shards(
-    backend: Backend, source: Reading, header: Header, paths: Sequence[Path], progress: Progress = no_progress
-) -> int:
-    """Encode a source into shard files, which appear all at once, or not at all; its size is returned."""
-    await backend.compute(_prepare, paths[0].parent, paths)
+    backend: Backend,
+    source: Reading,
+    header: Header,
+    directory: Path,
+    name: str,
+    progress: Progress = no_progress,
+) -> tuple[tuple[Path, ...], int]:
+    """Encode a source into shard files, which appear all at once, or not at all; their paths, and its size."""
+    await backend.compute(_prepare, directory, name)
+    paths = tuple(shard_path(directory, name, index) for index in range(header.n))
     with new_shards(header, dict(enumerate(paths))) as writers:
 
         async def put(stripe: int, blocks: Sequence[Bytes], digests: Sequence[Bytes]) -> None:
@@ -119,8 +126,9 @@ async def write_shards(
             )
 
         size, stripes = await encode_object(backend, header, source, put, progress)
+        await backend.compute(_prepare, directory, name)  # it may have taken hours
         await publish(backend, writers, paths, size, stripes, source.sha256())
-    return size
+    return paths, size
 
 
 @contextmanager
@@ -169,11 +177,14 @@ class _Whole:
         return self._source.sha256()
 
 
-def _prepare(directory: Path, paths: Sequence[Path]) -> None:
+def _prepare(directory: Path, name: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        if path.is_dir():
-            raise InputError(f"{path} is a directory; a shard file is to stand there")
+    there = shards_named(directory, name)
+    if there:
+        raise InputError(
+            f"{directory} already holds shards of {name} ({len(there)}, such as {there[0].name}); "
+            "encode into another directory, or remove them"
+        )
 
 
 def _publish(unseen: Sequence[Path], paths: Sequence[Path]) -> None:
@@ -206,13 +217,14 @@ async def open_directory(backend: Backend, directory: Path) -> AsyncIterator[Ope
         There is no such directory.
     """
     files = await backend.compute(scan, directory)
-    group = choose(files, str(directory))
+    group = await backend.compute(choose, files, str(directory))
     with ExitStack() as stack:
-        shards = {}
-        for index, at in group.members.items():
-            readers = [stack.enter_context(ShardReader(files[position].path)) for position in at]
-            shards[index] = copies(group.header, index, readers)
-        yield OpenShards(files, group, shards)
+        readers: dict[int, Readable] = {
+            position: stack.enter_context(ShardReader(files[position].path))
+            for at in group.members.values()
+            for position in at
+        }
+        yield OpenShards(files, group, shards_of(group.header, group.members, readers))
 
 
 async def decode_directory(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Protocol
 
 from faultset_ray import codes
 from faultset_ray.codes.base import Code
-from faultset_ray.errors import AmbiguousObjectError, CorruptShard, InvalidCodeSpec, NotEnoughShards, UnsupportedFormat
+from faultset_ray.errors import (
+    AmbiguousObjectError,
+    CodingError,
+    CorruptShard,
+    InvalidCodeSpec,
+    NotEnoughShards,
+    UnsupportedFormat,
+)
 from faultset_ray.shards.format import Header, Trailer
 
 _TOLD_MAX: Final = 256
@@ -83,6 +90,17 @@ class Group:
             raise CorruptShard(self.label, f"the header says {k} of {n} shards, its code {code.spec} does not")
         return code
 
+    def is_determined(self) -> bool:
+        """Whether the shards determine the object, if they are sound all through; of some codes not every k do."""
+        lost = [index for index in range(self.header.k) if index not in self.members]
+        if not lost or len(self.members) < self.header.k:
+            return not lost
+        try:
+            self.code().plan(lost, self.members)
+        except CodingError:
+            return False
+        return True
+
 
 @lru_cache(64)
 def _code(spec: str) -> Code | None:
@@ -105,7 +123,7 @@ def groups_of(pile: Sequence[Found]) -> list[Group]:
     return sorted(groups, key=lambda group: -len(group.members) / group.header.k)
 
 
-def choose(pile: Sequence[Found], what: str = "", decodable: Callable[[Group], bool] | None = None) -> Group:
+def choose(pile: Sequence[Found], what: str = "") -> Group:
     """Find the one write that can be decoded.
 
     Parameters
@@ -114,8 +132,6 @@ def choose(pile: Sequence[Found], what: str = "", decodable: Callable[[Group], b
         Shards, sound or not.
     what
         How errors name the pile.
-    decodable
-        Tells, where several writes have k shards, which of them can really be decoded; all by default.
 
     Raises
     ------
@@ -126,8 +142,8 @@ def choose(pile: Sequence[Found], what: str = "", decodable: Callable[[Group], b
     """
     groups = groups_of(pile)
     enough = [group for group in groups if len(group.members) >= group.header.k]
-    if len(enough) > 1 and decodable is not None:
-        enough = [group for group in enough if decodable(group)] or enough[:1]
+    if len(enough) > 1:
+        enough = [group for group in enough if group.is_determined()] or enough[:1]
     if len(enough) > 1:
         raise ambiguous(enough)
     if enough:

@@ -20,7 +20,7 @@ from faultset_ray.objects.gather import damage, pick_rows
 from faultset_ray.objects.groups import Group, ambiguous, groups_of, not_enough
 from faultset_ray.objects.sealing import Sealing
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
-from faultset_ray.objects.views import Readable, View, copies, view_memory
+from faultset_ray.objects.views import Readable, View, shards_of, view_memory
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for, stripe_rows
@@ -125,8 +125,7 @@ def _not_enough(pile: Sequence[View]) -> NotEnoughShards:
     group = groups[0]
     layout, size = group.header.layout, group.trailer.size
     spoiled: dict[int, str] = {}
-    for index, at in group.members.items():
-        shard = copies(group.header, index, [pile[position] for position in at])
+    for index, shard in shards_of(group.header, group.members, pile).items():
         for stripe in range(layout.stripes(size)):
             block, digests = shard.read(stripe)
             corrupt = verify_block(replace(group.header, index=index), stripe, block, digests)
@@ -140,9 +139,7 @@ def _not_enough(pile: Sequence[View]) -> NotEnoughShards:
 
 
 def _decode(group: Group, pile: Sequence[View]) -> bytes:
-    shards = {
-        index: copies(group.header, index, [pile[position] for position in at]) for index, at in group.members.items()
-    }
+    shards = shards_of(group.header, group.members, pile)
     used: set[int] = set()
     try:
         return _assemble(group, shards, used)

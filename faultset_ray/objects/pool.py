@@ -54,6 +54,16 @@ class Window:
             # else the feeder failed first, and its own error goes on its way
 
 
+async def each(
+    count: int, work: Callable[[int], Coroutine[Any, Any, None]], item_bytes: int, most_bytes: int = INFLIGHT_BYTES_MAX
+) -> None:
+    """Run ``work(0)`` … ``work(count - 1)``, begun in this order, in a :class:`Window`."""
+    async with Window(item_bytes, most_bytes) as window:
+        for number in range(count):
+            await window.room()
+            window.add(work(number))
+
+
 class Turns:
     """Lets pieces of work through one after another in order of their numbers, from 0 on.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,10 @@ from faultset_ray.limits import CODING_BYTES_MAX
 from faultset_ray.objects.coding import Progress, no_progress, read_block
 from faultset_ray.objects.files import OpenShards, new_shards, open_directory, publish
 from faultset_ray.objects.gather import gather_rows
-from faultset_ray.objects.pool import Window
+from faultset_ray.objects.pool import each
 from faultset_ray.objects.verify import Report, verify_directory
 from faultset_ray.shards.digest import granule_digests
-from faultset_ray.shards.directory import shard_path
+from faultset_ray.shards.directory import basename_of, shard_path
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.writer import ShardWriter
 
@@ -74,8 +73,7 @@ def _path(directory: Path, found: OpenShards, report: Report, index: int) -> Pat
         if file.index == index and (file.header is None or file.header.write_id == write_id):
             return file.path
     position = min(position for at in found.group.members.values() for position in at)
-    basename = re.sub(r"(\.\d{3,5})?\.shard$", "", found.files[position].path.name)
-    return shard_path(directory, basename, index)
+    return shard_path(directory, basename_of(found.files[position].path), index)
 
 
 async def _rebuild(backend: Backend, found: OpenShards, writers: Mapping[int, ShardWriter], what: str) -> None:
@@ -84,7 +82,6 @@ async def _rebuild(backend: Backend, found: OpenShards, writers: Mapping[int, Sh
     layout = header.layout
     code = await backend.compute(group.code)
     wanted = list(writers)
-    window = Window(header.n * header.block_bytes, CODING_BYTES_MAX)
 
     async def one(stripe: int) -> None:
         async def fetch(index: int) -> tuple[Bytes, Bytes]:
@@ -95,10 +92,7 @@ async def _rebuild(backend: Backend, found: OpenShards, writers: Mapping[int, Sh
         blocks = await backend.compute(_blocks, code, header, stripe, rows, wanted)
         await asyncio.gather(*(backend.compute(writers[index].append, stripe, *blocks[index]) for index in wanted))
 
-    async with window:
-        for stripe in range(layout.stripes(size)):
-            await window.room()
-            window.add(one(stripe))
+    await each(layout.stripes(size), one, header.n * header.block_bytes, CODING_BYTES_MAX)
 
 
 def _blocks(

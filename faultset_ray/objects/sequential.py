@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import CodingError, CorruptShard, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader
-from faultset_ray.objects.coding import Output, Take, data_of
+from faultset_ray.objects.coding import data_of
 from faultset_ray.objects.gather import Block, gather_rows
 from faultset_ray.objects.groups import Group, choose
+from faultset_ray.objects.output import Output, Take
 from faultset_ray.objects.stripes import trimmed
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header, Trailer
@@ -144,7 +145,7 @@ async def decode_sequential(
     NotEnoughShards, AmbiguousObjectError, DigestMismatch, CorruptShard, UnsupportedFormat
     """
     await asyncio.gather(*(shard.open() for shard in pile))
-    group = choose(pile, what)
+    group = await backend.compute(choose, pile, what)
     code = await backend.compute(group.code)
     header, layout = group.header, group.header.layout
     live = {index: [pile[position] for position in at] for index, at in group.members.items()}
@@ -176,7 +177,7 @@ async def decode_sequential(
     if len(live) < header.k:  # of the others it isn't known that they were written to their end
         raise NotEnoughShards(len(live), header.k, lost, group.label)
     held = trimmed(held, ending.size - start)
-    await output.take(start, held, ending)
+    await output.take(start, held, ending.object_digest)
     return replace(group, trailer=ending), unusable | lost
 
 

@@ -28,7 +28,7 @@ from faultset_ray.objects.manifest import Manifest
 from faultset_ray.objects.pool import Turns
 from faultset_ray.objects.sealing import Sealing
 from faultset_ray.objects.sequential import SequentialShard, decode_sequential
-from faultset_ray.objects.views import Readable, View, copies, view_file, view_memory
+from faultset_ray.objects.views import Readable, View, shards_of, view_file, view_memory
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
 
@@ -224,9 +224,7 @@ def _opened(reader: Any, stack: ExitStack) -> Any:
 def _open(readers: Sequence[Any], stack: ExitStack) -> tuple[Group, dict[int, Readable]]:
     pile = [_view(f"shard at {position}", reader, stack) for position, reader in enumerate(readers)]
     group = choose(pile)
-    return group, {
-        index: copies(group.header, index, [pile[position] for position in at]) for index, at in group.members.items()
-    }
+    return group, shards_of(group.header, group.members, pile)
 
 
 def _view(name: str, reader: Any, stack: ExitStack) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
@@ -116,6 +116,13 @@ def _header_alone(head: bytes) -> Header | None:
 def copies(header: Header, index: int, shards: Sequence[Readable]) -> Readable:
     """One shard of which there are several copies: each granule from the first in which it is sound."""
     return shards[0] if len(shards) == 1 else _Copies(replace(header, index=index), shards)
+
+
+def shards_of(
+    header: Header, members: Mapping[int, Sequence[int]], pile: Sequence[Readable] | Mapping[int, Readable]
+) -> dict[int, Readable]:
+    """The shards of a write by index, of which ``members`` tells where in a pile each is."""
+    return {index: copies(header, index, [pile[position] for position in at]) for index, at in members.items()}
 
 
 class _Copies:

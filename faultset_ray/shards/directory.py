@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from faultset_ray.errors import InputError
@@ -11,6 +12,17 @@ from faultset_ray.shards.reader import ShardFile, inspect
 def shard_path(directory: Path, basename: str, index: int) -> Path:
     """``DIRECTORY/BASENAME.007.shard``: what a file's shard 7 is called. Only the header inside counts."""
     return directory / f"{basename}.{index:03d}.shard"
+
+
+def basename_of(path: Path) -> str:
+    """What a shard file is called after, as far as its name tells."""
+    return re.sub(r"(\.\d{3,5})?\.shard$", "", path.name)
+
+
+def shards_named(directory: Path, basename: str) -> list[Path]:
+    """What lies in a directory under the names that :func:`shard_path` gives."""
+    name = re.compile(re.escape(basename) + r"\.\d{3,5}\.shard")
+    return sorted(path for path in directory.iterdir() if name.fullmatch(path.name))
 
 
 def scan(directory: Path) -> list[ShardFile]:

@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
+import io
 import itertools
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +25,9 @@ from faultset_ray.errors import (
     NotEnoughShards,
 )
 from faultset_ray.objects import coding
+from faultset_ray.objects import files as files_module
 from faultset_ray.objects.files import decode_directory, encode_file
+from faultset_ray.objects.stream import decode_stream
 from faultset_ray.shards import reader as reader_module
 from faultset_ray.shards import writer as writer_module
 
@@ -194,13 +199,41 @@ def test_all_is_sound_and_yet_not_what_was_encoded(copied, tmp_path, monkeypatch
     assert names(tmp_path) == ["shards"]
 
 
-def test_encoding_again_replaces(tmp_path):
-    for content in (b"one" * 100, b"another" * 999):
-        (tmp_path / "f").write_bytes(content)
+@pytest.mark.parametrize("code", ["rs:4+3", "rs:2+1", "rs:9+9"])
+def test_encoding_again_is_refused_and_changes_nothing(copied, code):
+    path, shards = copied
+    (shards / "data.bin.004.shard").unlink()
+    before = {name: (shards / name).read_bytes() for name in names(shards)}
+    with pytest.raises(InputError, match=r"already holds shards of data\.bin \(6, such as data\.bin\.000\.shard\)"):
+        encode(path, shards, code)
+    assert {name: (shards / name).read_bytes() for name in names(shards)} == before
+
+
+def test_shards_that_appeared_meanwhile_are_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"f" * 999)
+    other = tmp_path / "d" / "f.003.shard"
+    whole = files_module.encode_object
+
+    async def slow(*args):
+        found = await whole(*args)
+        other.write_text("another's")
+        return found
+
+    monkeypatch.setattr(files_module, "encode_object", slow)
+    with pytest.raises(InputError, match="already holds shards of f"):
         encode(tmp_path / "f", tmp_path / "d")
+    assert (names(tmp_path / "d"), other.read_text()) == (["f.003.shard"], "another's")
+
+
+def test_other_objects_may_lie_beside(tmp_path):
+    for name in ("f", "f.g", "f.001.shard"):
+        (tmp_path / name).write_bytes(name.encode() * 99)
+        encode(tmp_path / name, tmp_path / "d")
+    assert len(names(tmp_path / "d")) == 21
+    with pytest.raises(AmbiguousObjectError) as caught:
         decode(tmp_path / "d", tmp_path / "out")
-        assert (tmp_path / "out").read_bytes() == content
-        assert len(names(tmp_path / "d")) == 7
+    assert len(caught.value.candidates) == 3
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +243,9 @@ def test_encoding_again_replaces(tmp_path):
 def test_what_is_left_of_an_older_encode_is_never_mixed_in(tmp_path, older, newer, ambiguous):
     for code, content in ((older, b"old" * 500), (newer, b"new" * 500)):
         (tmp_path / "f").write_bytes(content)
-        encode(tmp_path / "f", tmp_path / "d", code)
+        for path in encode(tmp_path / "f", tmp_path / code, code).paths:
+            (tmp_path / "d").mkdir(exist_ok=True)
+            path.replace(tmp_path / "d" / path.name)
     if ambiguous:
         with pytest.raises(AmbiguousObjectError):
             decode(tmp_path / "d", tmp_path / "out")
@@ -218,6 +253,42 @@ def test_what_is_left_of_an_older_encode_is_never_mixed_in(tmp_path, older, newe
     else:
         decode(tmp_path / "d", tmp_path / "out")
         assert (tmp_path / "out").read_bytes() == b"new" * 500
+
+
+@pytest.mark.parametrize("undecodable", [(0, 1, 2, 4), (0, 1, 4, 6)])
+def test_as_many_shards_as_data_need_not_suffice(tmp_path, undecodable):
+    """Of lrc:4+2+2, shard 4 is the sum of 0 and 1: with both it tells nothing."""
+    (tmp_path / "a").write_bytes(b"a" * 500)
+    (tmp_path / "b").write_bytes(b"b" * 500)
+    paths = encode(tmp_path / "a", tmp_path / "d", "lrc:4+2+2").paths
+    for index, path in enumerate(paths):
+        if index not in undecodable:
+            path.rename(tmp_path / path.name)
+    with pytest.raises(NotEnoughShards) as caught:
+        decode(tmp_path / "d", tmp_path / "out")
+    assert (caught.value.have, caught.value.need) == (4, 4)
+    encode(tmp_path / "b", tmp_path / "d", "rs:4+3")
+    for path in (tmp_path / "d").glob("b.00[0-2].shard"):
+        path.unlink()
+    decode(tmp_path / "d", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"b" * 500
+    with ExitStack() as stack:
+        readers = [stack.enter_context(path.open("rb")) for path in (tmp_path / "d").iterdir()]
+        for some in (readers, [unseekable(reader) for reader in readers]):
+            target = io.BytesIO()
+            decode_stream(some, target)
+            assert target.getvalue() == b"b" * 500
+    back = next(path for path in paths if not path.exists() and paths.index(path) in {3, 5, 7})
+    (tmp_path / back.name).rename(back)
+    more = next(path for path in paths if not path.exists() and paths.index(path) in {2, 3, 5, 7})
+    (tmp_path / more.name).rename(more)
+    with pytest.raises(AmbiguousObjectError):
+        decode(tmp_path / "d", tmp_path / "out")
+
+
+def unseekable(file):
+    """The same bytes, as from a pipe."""
+    return SimpleNamespace(read=io.BytesIO(file.read()).read)
 
 
 def test_other_files_in_the_directory_do_not_matter(copied, tmp_path):
@@ -235,8 +306,8 @@ def test_other_files_in_the_directory_do_not_matter(copied, tmp_path):
 )
 def test_a_disk_that_fails_while_writing_leaves_what_was_there(encoded, tmp_path, monkeypatch, fails_at, call):
     path, _ = encoded
-    (tmp_path / "f").write_bytes(b"old" * 999)
-    encode(tmp_path / "f", tmp_path / "d")
+    (tmp_path / "old").write_bytes(b"old" * 999)
+    encode(tmp_path / "old", tmp_path / "d")
     before = {name: (tmp_path / "d" / name).read_bytes() for name in names(tmp_path / "d")}
     shutil.copy(path, tmp_path / "f")
     count = itertools.count(1)
@@ -306,7 +377,7 @@ def test_places_that_are_taken(tmp_path):
     with pytest.raises(FileExistsError):
         encode(tmp_path / "f", tmp_path / "f")
     (tmp_path / "d" / "f.002.shard").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"f\.002\.shard is a directory"):
+    with pytest.raises(InputError, match=r"already holds shards of f \(1, such as f\.002\.shard\)"):
         encode(tmp_path / "f", tmp_path / "d")
     assert names(tmp_path / "d") == ["f.002.shard"]
 

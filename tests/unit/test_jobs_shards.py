@@ -121,3 +121,14 @@ def test_progress_on_a_terminal(encoded):
     assert done.stdout == CONTENT
     assert b"decode" in shown
     assert b"\x1b[" in shown
+    assert b"/293.0 KiB" in shown, "of the total"
+
+
+def test_encoding_again_is_refused(encoded):
+    before = {path.name: path.read_bytes() for path in (encoded / "d").iterdir()}
+    done = faultset(encoded, "encode", "f", "--code", "rs:2+1", "-o", "d", "--json")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "input_error"
+    assert "already holds shards of f (6, such as f.000.shard)" in error["message"]
+    assert {path.name: path.read_bytes() for path in (encoded / "d").iterdir()} == before

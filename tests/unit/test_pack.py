@@ -12,6 +12,7 @@ import pytest
 from naive import shards as naive
 
 import faultset_ray as fs
+from faultset_ray.codes.registry import _cached
 from faultset_ray.errors import (
     AmbiguousObjectError,
     DigestMismatch,
@@ -21,6 +22,7 @@ from faultset_ray.errors import (
     NotEnoughShards,
     UnsupportedFormat,
 )
+from faultset_ray.objects.groups import _code
 from faultset_ray.shards.digest import granule_digests
 from faultset_ray.shards.format import Header, Trailer
 
@@ -220,6 +222,12 @@ HOSTILE = [
     {"n": 65_535, "k": 2, "block_bytes": 1 << 25, "spec": "copy:65535"},
     {"n": 65_535, "k": 1, "block_bytes": 1 << 26, "index": 65_534, "spec": "nothing:1+65534"},
     {"n": 20_000, "k": 2, "block_bytes": 64, "spec": "ldpc:2+19998", "generation": (1 << 64) - 1},
+    {"n": 20_000, "k": 1, "block_bytes": 64, "spec": "ldpc:1+19999", "index": 5},
+    {"n": 2, "k": 1, "block_bytes": 64, "spec": "ldpc:10000+10000,left_degree=10", "index": 1},
+    {"n": 64, "k": 1, "block_bytes": 64, "spec": "ldpc:1+63", "index": 60},
+    {"n": 2, "k": 1, "block_bytes": 64, "spec": "rs:128+127,matrix=backblaze", "index": 1},
+    {"n": 255, "k": 1, "block_bytes": 64, "spec": "rs:1+254,matrix=jerasure", "index": 254},
+    {"n": 2, "k": 1, "block_bytes": 64, "spec": "lrc:125+1+129", "index": 1},
 ]
 
 
@@ -230,11 +238,15 @@ def test_a_hostile_header_costs_little(fields, sealed):
     shard = header.pack()
     if sealed:
         layout, size = header.layout, header.k * 64
-        shard += bytes(layout.trailer_offset(size) - 256)
+        block = np.zeros(layout.block_len(0, size), np.uint8)
+        shard += block.tobytes() + granule_digests(header, 0, block).tobytes()
+        assert len(shard) == layout.trailer_offset(size)
         shard += Trailer(size, layout.stripes(size), bytes(32), bytes(32)).pack(shard[:256])
     assert len(shard) < 1 << 20
 
     def refused():
+        _cached.cache_clear()
+        _code.cache_clear()
         with pytest.raises(fs.CodingError) as caught:
             fs.unpack_shards([shard])
         assert len(str(caught.value)) < 10_000

@@ -55,7 +55,7 @@ def flip(path, *positions):
 def test_all_sound(shards):
     before = {path: path.stat().st_mtime_ns for path in shards.iterdir()}
     done = []
-    report = verify(shards, progress=done.append)
+    report = verify(shards, progress=lambda *told: done.append(told))
     assert (report.damaged, report.failure, report.size, report.spec) == (
         (),
         None,
@@ -63,7 +63,8 @@ def test_all_sound(shards):
         "rs:4+2,matrix=cauchy",
     )
     assert [(shard.index, shard.path.name) for shard in report.shards] == [(i, f"f.{i:03d}.shard") for i in range(6)]
-    assert sum(done) == len(CONTENT)
+    assert sum(more for more, _ in done) == len(CONTENT)
+    assert {total for _, total in done} == {len(CONTENT)}
     assert {path: path.stat().st_mtime_ns for path in shards.iterdir()} == before
 
 

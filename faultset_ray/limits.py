@@ -49,8 +49,6 @@ STORE_ABORTED_WRITES_MAX: Final = 4096
 # Places
 PLACES_PRECISION: Final = 4
 """Geohash precision of the fleet of places: cells of some 39 by 20 km, a city's data centres."""
-PLACES_THRESHOLD_MS: Final = 1_000.0
-"""A place that is farther away is not used while nearer ones are there."""
 PLACES_SECONDS: Final = 1.0
 """How long a read or a write waits for the answer about the places."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
 from statistics import median
@@ -201,15 +201,12 @@ def stretched(every_s: float, rate: float, demand: float) -> float:
     return every_s * max(1.0, demand / rate)
 
 
-def nodes_of(places: Iterable[Place]) -> list[Node]:
-    """Places as nodes of the fleet ``"places"``: where their cell label says, else at :data:`NOWHERE`; not measured."""
-    nodes = []
-    for place in places:
-        lat, lon = NOWHERE
-        if place.cell:
-            try:
-                [lat], [lon] = centers(strings_to_cells([place.cell]))
-            except InputError as error:
-                _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
-        nodes.append(Node(place.id, float(lat), float(lon), float("nan")))
-    return nodes
+def node_of(place: Place, latency_ms: float) -> Node:
+    """A place as a node of the fleet of places: where its cell label says, else at :data:`NOWHERE`."""
+    lat, lon = NOWHERE
+    if place.cell:
+        try:
+            [lat], [lon] = centers(strings_to_cells([place.cell]))
+        except InputError as error:
+            _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
+    return Node(place.id, float(lat), float(lon), latency_ms)

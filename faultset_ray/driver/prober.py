@@ -9,30 +9,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
-
-import numpy as np
+from typing import Any, Self
 
 from faultset_ray import columns
 from faultset_ray.backend.protocol import At, Backend, Place
 from faultset_ray.backend.wire import EchoAddress
 from faultset_ray.control.prober import (
     HERE,
-    PLACES,
     Prober,
     Trip,
     Verdict,
     Votes,
-    nodes_of,
     observers_of,
     peers_of,
     prober_of,
     stretched,
     survey_by_calls,
 )
+from faultset_ray.driver.places import Feed, Verbs
 from faultset_ray.driver.targets import Targets
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
-from faultset_ray.limits import PLACES_PRECISION
 from faultset_ray.model import Fleet
 
 _LOG = logging.getLogger(__name__)
@@ -46,18 +42,6 @@ _RESPAWN_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
 """What a call may take beyond the time that its method was given."""
 _MEMORY_SECONDS = 60.0
-
-
-class Verbs(Protocol):
-    """What probing needs of its driver."""
-
-    async def register(self, nodes: Any, precision: int = 6, *, fleet: str = "default") -> Fleet:
-        """Make places known."""
-        ...
-
-    async def observe(self, handles: Any, latency_ms: Any, *, ok: Any = None, fleet: str = "default") -> int:
-        """Tell what was measured."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +84,8 @@ class _Watched:
     since_s: float = 0.0
     """When the first of the pings that met the same began."""
     turn: int = 0
+    is_told: bool = False
+    """Whether the fleet of places ever got a verdict."""
     spawning: asyncio.Task[None] | None = None
     tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -122,12 +108,12 @@ class Probing:
     ) -> None:
         self._backend = backend
         self._verbs = verbs
+        self._feed = Feed(verbs)
         self._pace = pace
         self._labels = dict(labels)
         self._role = role
         self._targets = Targets(backend, fleet, targets or {}, pace.timeout_s, pace.concurrent)
         self._watched: dict[str, _Watched] = {}
-        self._handle_of: dict[str, int] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._untold: set[str] = set()
         self._news = asyncio.Event()
@@ -150,8 +136,8 @@ class Probing:
         return {(source, target): trip.rtt_ms for source, target, trip in self._votes.table()}
 
     async def measured(self) -> dict[str, Verdict]:
-        """Wait until there is a verdict on every place that is known now, and return all."""
-        while not self._verdicts.keys() >= self._watched.keys() or not self._watched:
+        """Wait until there is a verdict on every place and the fleet ``"places"`` has it; return all."""
+        while not self._watched or not all(watched.is_told for watched in self._watched.values()):
             self._check_running()
             await self._backend.sleep(self._pace.every_s / 4)
         return self.verdicts
@@ -214,14 +200,10 @@ class Probing:
         }
         for gone in sorted(self._watched.keys() - found.keys()):
             await self._forget(gone)
-        new = [place for place in found.values() if place.id not in self._watched]
-        if not new:
-            return
-        registered = await self._verbs.register(nodes_of(new), PLACES_PRECISION, fleet=PLACES)
-        assert registered.handles is not None
-        self._handle_of.update(zip(registered.ids, registered.handles.tolist(), strict=True))
-        for place in new:
-            self._watch(place)
+        for place in found.values():
+            if place.id not in self._watched:
+                self._watch(place)
+        await self._feed.drain(found.values())
 
     def _watch(self, place: Place) -> None:
         watched = self._watched[place.id] = _Watched(place)
@@ -238,8 +220,7 @@ class Probing:
         self._votes.forget(place)
         self._verdicts.pop(place, None)
         self._untold.discard(place)
-        handle = self._handle_of.pop(place)
-        await self._verbs.observe([handle], [float("nan")], ok=[False], fleet=PLACES)
+        await self._feed.remove(place)
 
     async def _spawn(self, watched: _Watched) -> None:
         """Bring the prober of a place up."""
@@ -354,7 +335,8 @@ class Probing:
         self._untold.add(place)
         if before is None or before.reached != verdict.reached:
             _LOG.info("place %s is %s", place, "reached" if verdict.reached else "not reached")
-            self._news.set()
+            if before is not None:
+                self._news.set()
 
     async def _tell(self) -> None:
         """Feed the verdicts to the fleet of places: changes at once, the rest in batches."""
@@ -366,14 +348,11 @@ class Probing:
             told, self._untold = sorted(self._untold), set()
             if not told:
                 continue
-            verdicts = [self._verdicts[place] for place in told]
+            watched = [self._watched[place] for place in told]
             try:
-                await self._verbs.observe(
-                    np.array([self._handle_of[place] for place in told], np.uint32),
-                    np.array([verdict.latency_ms for verdict in verdicts]),
-                    ok=np.array([verdict.reached for verdict in verdicts]),
-                    fleet=PLACES,
-                )
+                await self._feed.tell([(each.place, self._verdicts[each.place.id]) for each in watched])
+                for each in watched:
+                    each.is_told = True
             except BackendClosed:
                 return
             except ClusterError as error:
@@ -401,7 +380,7 @@ class SyncProbing:
         return self._core.round_trips()
 
     def measured(self) -> dict[str, Verdict]:
-        """Wait until there is a verdict on every place that is known now, and return all."""
+        """Wait until there is a verdict on every place and the fleet ``"places"`` has it; return all."""
         found: dict[str, Verdict] = self._run(self._core.measured())
         return found
 

@@ -48,7 +48,8 @@ def show(capsys):
 
 
 def survive(driver):
-    return set(driver.survivors(threshold_ms=1000.0, fleet=PLACES).ids)
+    """The places that survive; a range that loads its roster just now is waited for."""
+    return set(until(lambda: (answer := driver.survivors(fleet=PLACES)).whole and answer).ids)
 
 
 def seconds_until(driver, place, *, survives):
@@ -77,7 +78,7 @@ def test_round_trips_of_every_pair(driver, probing, attached, show):
     assert (between > 0).all()
     assert np.median(between) < np.median([trips["", place] for place in places]), "packets are quicker than calls"
     show(f"round trips between {len(places)} places: median {np.median(between):.2f} ms")
-    answer = until(lambda: len(found := driver.survivors(threshold_ms=1000.0, fleet=PLACES)) == len(places) and found)
+    answer = until(lambda: len(found := driver.survivors(fleet=PLACES)) == len(places) and found)
     assert set(attached.node_ids) <= set(answer.ids)
     assert len(answer.by_region) == 2, "the head has no label"
 

@@ -43,7 +43,8 @@ def main():
         place_of = {host: node_of(address)["NodeID"] for host, address in addresses.items()}
 
         def survive(host):
-            return place_of[host] in driver.survivors(threshold_ms=1000.0, fleet=PLACES).ids
+            answer, _ = until(lambda: (found := driver.survivors(fleet=PLACES)).whole and found)
+            return place_of[host] in answer.ids
 
         def timed(action):
             begun = time.monotonic()

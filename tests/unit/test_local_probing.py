@@ -34,7 +34,8 @@ def until(condition, seconds=20.0):
 
 
 def survive(driver):
-    return set(driver.survivors(threshold_ms=1000.0, fleet=PLACES).ids)
+    """The places that survive; a range that loads its roster just now is waited for."""
+    return set(until(lambda: (answer := driver.survivors(fleet=PLACES)).whole and answer).ids)
 
 
 def test_a_place_that_is_killed_is_seen_and_used_no_more(driver, backend):
@@ -52,7 +53,8 @@ def test_a_place_that_is_killed_is_seen_and_used_no_more(driver, backend):
 
 
 def test_what_nobody_probes_any_more_counts_no_more(driver, backend):
-    with driver.probe(every_s=0.05):
+    with driver.probe(every_s=0.05) as probing:
+        probing.measured()
         until(lambda: len(survive(driver)) == 5)
     backend.kill("p0")
     shards = driver.encode(b"x" * 100, "rs:1+2")

@@ -15,7 +15,7 @@ from faultset_ray.control.prober import (
     NOWHERE,
     Trip,
     Votes,
-    nodes_of,
+    node_of,
     observers_of,
     peers_of,
     stretched,
@@ -120,12 +120,10 @@ def test_the_rate_is_a_bound():
 
 
 def test_places_are_nodes_where_their_cell_says(caplog):
-    labelled, bare, wrong = nodes_of([
-        Place("a", {"faultset.io/cell": "u33d"}),
-        Place("b", {"faultset.io/region": "rack-1"}),
-        Place("c", {"faultset.io/cell": "atlantis"}),
-    ])  # fmt: skip
+    labelled = node_of(Place("a", {"faultset.io/cell": "u33d"}), 7.0)
+    bare = node_of(Place("b", {"faultset.io/region": "rack-1"}), np.nan)
+    wrong = node_of(Place("c", {"faultset.io/cell": "atlantis"}), np.nan)
     assert (round(labelled.lat), round(labelled.lon)) == (52, 14)
     assert (bare.lat, bare.lon) == (wrong.lat, wrong.lon) == NOWHERE
-    assert all(np.isnan(node.latency_ms) for node in (labelled, bare, wrong))
+    assert (labelled.id, labelled.latency_ms) == ("a", 7.0)
     assert "atlantis" in caplog.text

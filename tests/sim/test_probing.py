@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from faultset_ray.backend.protocol import Addr, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control.prober import PLACES, Prober
 from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.places import POLICY
 from faultset_ray.driver.prober import Pace, Probing
 from faultset_ray.errors import BackendClosed, CallTimeout, InputError, NotEnoughShards
 
@@ -257,3 +259,67 @@ def test_bad_arguments(wrong, match):
             await driver.probe(fleet=fleet, targets={"b": "tcp://b:1"})
 
     simulate(scenario)
+
+
+def test_a_place_that_drains_is_used_no_more_and_one_that_stays_is_again():
+    async def scenario(sim, driver):
+        async with await driver.probe() as probing:
+            await probing.measured()
+            known = sim._world.all_places
+            known["p3"] = replace(known["p3"], draining=True)
+            assert await until_known(sim, driver, "p3", survives=False) < 2.0
+            assert probing.verdicts["p3"].reached
+            known["p3"] = replace(known["p3"], draining=False)
+            assert await until_known(sim, driver, "p3", survives=True) < 2.0
+
+    simulate(scenario)
+
+
+def test_a_second_driver_that_probes_does_not_disturb_the_answer():
+    async def scenario(sim, driver):
+        first = await driver.probe()
+        await first.measured()
+        await sim.sleep(2.0)
+        second = await AsyncDriver.start(sim, "probing", region_actors=3)
+        probing = asyncio.ensure_future(second.probe())
+        for _ in range(300):
+            assert len(await survive(driver)) == len(PLACES_OF)
+            await sim.sleep(0.01)
+        other = await probing
+        await first.stop()
+        sim.kill("p1")
+        assert await until_known(sim, second, "p1", survives=False) < LOST_SECONDS
+        await other.stop()
+        await second.close()
+
+    simulate(scenario)
+
+
+def test_what_nobody_probes_any_more_is_unknown_and_nothing_goes_by_it():
+    async def scenario(sim, driver):
+        async with await driver.probe() as probing:
+            await probing.measured()
+        assert len(await survive(driver)) == len(PLACES_OF)
+        assert set((await driver._places.survivors()).ids) == {place.id for place in PLACES_OF}
+        await sim.sleep(POLICY.ttl_s + 6.0)
+        assert await survive(driver) == set()
+        assert await driver._places.survivors() is None
+
+    simulate(scenario)
+
+
+def test_a_place_that_comes_and_goes_stays_out_for_longer():
+    async def scenario(sim, driver):
+        async with await driver.probe() as probing:
+            await probing.measured()
+            out = []
+            for _ in range(5):
+                sim.cut("p2")
+                await until_known(sim, driver, "p2", survives=False)
+                sim.heal("p2")
+                out.append(await until_known(sim, driver, "p2", survives=True))
+            return out
+
+    out, _ = simulate(scenario)
+    assert out[0] < 1.5
+    assert out[-1] > 6.0

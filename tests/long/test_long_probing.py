@@ -8,6 +8,9 @@ from faultset_ray.backend.sim import SimFaults
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
+MESSAGES = 16
+"""On the way from a loss to the answer: ping, witnesses, directory, observation, question; there and back."""
+
 
 def schedule(seed, took):
     """Twenty events."""
@@ -20,7 +23,8 @@ def schedule(seed, took):
             await probing.measured()
             await sim.sleep(2.0)
             for _ in range(20):
-                sim.set_faults(SimFaults(delay_ms=(0.1, float(dice.uniform(1, 60)))))
+                slowest_ms = float(dice.uniform(1, 60))
+                sim.set_faults(SimFaults(delay_ms=(0.1, slowest_ms)))
                 place = str(dice.choice(others))
                 if place in lost:
                     getattr(sim, lost.pop(place))(place)
@@ -31,7 +35,8 @@ def schedule(seed, took):
                     getattr(sim, how)(place)
                     seconds = await until_known(sim, driver, place, survives=False)
                     took[how].append(seconds)
-                    assert seconds < (LOST_SECONDS if how == "kill" else SILENT_SECONDS)
+                    bound = LOST_SECONDS if how == "kill" else SILENT_SECONDS
+                    assert seconds < bound + MESSAGES * slowest_ms / 1000
                 await sim.sleep(float(dice.uniform(1.0, 6.0)))
                 assert await survive(driver) == {place.id for place in PLACES_OF} - lost.keys()
 

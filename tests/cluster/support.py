@@ -132,49 +132,75 @@ class RayHead:
         self.address = f"127.0.0.1:{port}"
         self.dashboard = f"http://127.0.0.1:{dashboard}"
         self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        self._log = (self._temp_dir / "start.log").open("w+")
-        environ = {"FAULTSET_STATE_DIR": str(self._temp_dir / "state")} | environ
-        options = {
-            "node-ip-address": "127.0.0.1",
+        state = {"FAULTSET_STATE_DIR": str(self._temp_dir / "state"), "RAY_memory_monitor_refresh_ms": "0"}
+        path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+        self._environ = bare(**(state | self.token | environ), PATH=path)
+        self._python = python
+        self._options = {
             "port": port,
             "dashboard-port": dashboard,
-            "dashboard-agent-listen-port": free_port(),
             "ray-client-server-port": free_port(),
-            "min-worker-port": 0,
-            "max-worker-port": 0,
             "num-cpus": cpus,
-            "object-store-memory": 256 * 1024 * 1024,
             "temp-dir": self._temp_dir,
         }
-        path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-        self._process = subprocess.Popen(
-            [python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-            + [f"--{name}={value}" for name, value in options.items()],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=self._temp_dir,
-            env=bare(PATH=path, RAY_memory_monitor_refresh_ms="0", **self.token, **environ),
-        )
+        self._processes: list[subprocess.Popen[bytes]] = []
         try:
-            until(self._started)
+            self._head = self._start("--head", self._options)
         except BaseException:
             self.close()
             raise
 
-    def _started(self) -> bool:
-        self._log.seek(0)
-        said = self._log.read()
-        assert self._process.poll() is None, said
-        return "Ray runtime started" in said
+    def add_node(self, cpus: int = 2) -> None:
+        """Start one more node of the cluster."""
+        self._start(f"--address={self.address}", {"num-cpus": cpus})
+
+    def restart(self) -> None:
+        """``kill -9`` the head and everything below it, and start it again as it was."""
+        self._kill(self._head)
+        # nodes on other machines would not hinder the start: this note, and processes that name this address, do
+        (self._temp_dir / "ray_current_cluster").unlink(missing_ok=True)
+        self._head = self._start("--head", self._options)
 
     def close(self) -> None:
-        """Kill the head and everything below it."""
-        for pid in process_tree(self._process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._process.wait()
-        self._log.close()
+        """Kill the cluster and everything below it."""
+        for process in self._processes:
+            self._kill(process)
         shutil.rmtree(self._temp_dir, ignore_errors=True)
+
+    def _start(self, role: str, options: dict[str, object]) -> subprocess.Popen[bytes]:
+        common = {
+            "node-ip-address": "127.0.0.1",
+            "dashboard-agent-listen-port": free_port(),
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "object-store-memory": 256 * 1024 * 1024,
+        }
+        with (self._temp_dir / f"start-{len(self._processes)}.log").open("w+") as log:
+            process = subprocess.Popen(
+                [self._python, "-m", "ray.scripts.scripts", "start", role, "--block", "--disable-usage-stats"]
+                + [f"--{name}={value}" for name, value in (common | options).items()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._temp_dir,
+                env=self._environ,
+            )
+            self._processes.append(process)
+
+            def started() -> bool:
+                log.seek(0)
+                said = log.read()
+                assert process.poll() is None, said
+                return "Ray runtime started" in said
+
+            until(started)
+        return process
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            for pid in process_tree(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
 
     def __enter__(self) -> Self:
         return self

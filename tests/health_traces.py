@@ -6,7 +6,6 @@ import numpy as np
 from naive import health as naive
 
 from faultset_ray.control.health import (
-    COLUMNS,
     Health,
     absorb,
     decide,
@@ -14,6 +13,7 @@ from faultset_ray.control.health import (
     needs_sketch,
     plain_survivors,
 )
+from faultset_ray.control.health_columns import COLUMNS
 from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 
@@ -104,18 +104,18 @@ class Pair:
 
 def random_policy(rng):
     """Small counts and times, so that a short trace goes through every rule."""
-    statistic = str(rng.choice(STATISTICS))
-    window = int(rng.integers(1, 6))
-    hold = sorted(rng.choice([0.0, 0.1, 0.3, 0.5, 2.0], 2).tolist())
+    statistic = rng.choice(STATISTICS)
+    window = rng.randrange(1, 6)
+    hold = sorted(rng.choices([0.0, 0.1, 0.3, 0.5, 2.0], k=2))
     return Policy(
         statistic=statistic,
         threshold_ms=THRESHOLD_MS,
-        recover_ms=None if rng.random() < 0.5 else float(rng.choice([10.0, 40.0, 50.0])),
-        samples=(int(rng.integers(1, window + 1)), window, int(rng.integers(1, 4))),
+        recover_ms=None if rng.random() < 0.5 else rng.choice([10.0, 40.0, 50.0]),
+        samples=(rng.randrange(1, window + 1), window, rng.randrange(1, 4)),
         hold_s=(hold[0], hold[1]),
-        ttl_s=None if rng.random() < 0.5 else float(rng.choice([0.2, 0.5, 1.5])),
-        half_life_s=float(rng.choice([0.05, 0.4, 10.0])),
-        eject_max=float(rng.choice([1.0, 0.5, 1 / 3, 2 / 3, 0.29, 0.0])),
+        ttl_s=None if rng.random() < 0.5 else rng.choice([0.2, 0.5, 1.5]),
+        half_life_s=rng.choice([0.05, 0.4, 10.0]),
+        eject_max=rng.choice([1.0, 0.5, 1 / 3, 2 / 3, 0.29, 0.0]),
     )
 
 
@@ -124,14 +124,14 @@ def random_trace(rng, steps=8):
     pair = Pair(random_policy(rng))
     cells = [cell << 4 | 1 for region, size in enumerate((1, 2, 3, 4)) for cell in [region] * size]
     rng.shuffle(cells)
-    now_ms = int(rng.integers(0, 1000))
+    now_ms = rng.randrange(0, 1000)
 
     def latency():
-        return float(rng.choice(LATENCIES_MS))
+        return rng.choice(LATENCIES_MS)
 
     def rows():
         return [
-            (handle, cell, latency(), now_ms - int(rng.integers(0, 200)) if now_ms > 200 else now_ms)
+            (handle, cell, latency(), now_ms - rng.randrange(0, 200) if now_ms > 200 else now_ms)
             for handle, cell in enumerate(cells)
             if rng.random() < 0.9
         ]  # fmt: skip
@@ -139,33 +139,33 @@ def random_trace(rng, steps=8):
     pair.enroll(rows())
     freeze = None
     for _ in range(steps):
-        now_ms += int(rng.choice([0, 30, 100, 400, 1600]))
+        now_ms += rng.choice([0, 30, 100, 400, 1600])
         chance = rng.random()
         if chance < 0.04:
             pair.enroll(rows())
         elif chance < 0.12:
-            handles = rng.integers(0, len(cells), int(rng.integers(1, 4))).tolist()
-            pair.set_mark(handles, Mark(int(rng.integers(0, 3))), now_ms)
+            handles = rng.choices(range(len(cells)), k=rng.randrange(1, 4))
+            pair.set_mark(handles, Mark(rng.randrange(0, 3)), now_ms)
         elif chance < 0.18:
-            freeze = (now_ms - int(rng.integers(0, 500)), now_ms + int(rng.integers(0, 1000)))
+            freeze = (now_ms - rng.randrange(0, 500), now_ms + rng.randrange(0, 1000))
         trouble = rng.random() < 0.3  # a spell in which most are bad
         pair.absorb(
             [
                 (
-                    int(rng.integers(0, len(cells) + 1)),
+                    rng.randrange(0, len(cells) + 1),
                     90.0 if trouble and rng.random() < 0.8 else latency(),
-                    bool(rng.random() < 0.85),
-                    now_ms - int(rng.choice([0, 0, 0, 10, 60])) if now_ms > 60 else now_ms,
+                    rng.random() < 0.85,
+                    now_ms - rng.choice([0, 0, 0, 10, 60]) if now_ms > 60 else now_ms,
                 )
-                for _ in range(int(rng.integers(0, 25)))
+                for _ in range(rng.randrange(0, 25))
             ]
         )
         if rng.random() < 0.03:  # so many that a bucket of the sketch is full
-            handle, usual = int(rng.integers(0, len(cells))), latency()
+            handle, usual = rng.randrange(0, len(cells)), latency()
             pair.absorb(
                 [
                     (handle, usual if rng.random() < 0.95 else latency(), True, now_ms)
-                    for _ in range(int(rng.integers(20, 90)))
+                    for _ in range(rng.randrange(20, 90))
                 ]
             )
         pair.decide(now_ms, freeze)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.health_columns import COLUMNS, FORMAT, MEASUREMENTS
 from faultset_ray.control.policy import STATISTICS, Rules
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import InputError
@@ -20,46 +21,10 @@ from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
 from faultset_ray.kernels.find import find, index_of
 from faultset_ray.kernels.group import Groups, group_cells
-from faultset_ray.kernels.health import NEVER, SKETCH_WORDS
+from faultset_ray.kernels.health import SKETCH_WORDS
 from faultset_ray.kernels.select import select_grouped
 
 Slots = NDArray[np.int64]
-
-
-class Column(NamedTuple):
-    """One column of :class:`Health`."""
-
-    kind: type[np.generic]
-    blank: float
-    """Its value for a node of which nothing is known."""
-    position: int | None = None
-    """Where it lies in a node's line, counted in its own type; None outside of it."""
-
-
-COLUMNS: Mapping[str, Column] = {
-    "handles": Column(np.uint32, 0),
-    "cells": Column(np.uint64, 0),
-    "last": Column(np.float64, np.nan, kernels.LAST),
-    "ewma": Column(np.float64, np.nan, kernels.EWMA),
-    "weight": Column(np.float64, 0, kernels.WEIGHT),
-    "peak": Column(np.float64, np.nan, kernels.PEAK),
-    "last_ms": Column(np.int64, NEVER, kernels.LAST_MS),
-    "measured_ms": Column(np.int64, NEVER, kernels.MEASURED_MS),
-    "window": Column(np.uint32, 0, kernels.WINDOW),
-    "good": Column(np.uint16, 0, kernels.GOOD),
-    "failures": Column(np.uint16, 0, kernels.FAILURES),
-    "state": Column(np.uint8, State.UNKNOWN, kernels.STATE),
-    "mark": Column(np.uint8, Mark.NONE, kernels.MARK),
-    "rule": Column(np.uint8, Rule.NEVER_MEASURED, kernels.RULE),
-    "blocked": Column(np.uint8, 0, kernels.BLOCKED),
-    "ejections": Column(np.uint8, 0, kernels.EJECTIONS),
-    "since_ms": Column(np.int64, 0),
-    "until_ms": Column(np.int64, 0),
-}
-FORMAT = 1
-"""Of :meth:`Health.to_columns`."""
-
-_MEASUREMENTS = ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures")
 
 
 class Changes(NamedTuple):
@@ -210,7 +175,7 @@ class Health:
             enrolled.sketch[kept] = self.sketch[here[kept]]
         newer = at_ms > enrolled.last_ms
         forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
-        for name in _MEASUREMENTS:
+        for name in MEASUREMENTS:
             getattr(enrolled, name)[forgotten] = COLUMNS[name].blank
         if len(enrolled.sketch):
             enrolled.sketch[forgotten] = 0
@@ -390,7 +355,8 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
         rules.ttl_ms,
         candidates,
     )
-    _eject(health, candidates[:count].copy(), rules, now_ms)
+    if count:
+        _eject(health, candidates[:count].copy(), rules, now_ms)
     changed = slots[health.state[slots] != before]
     before = before[health.state[slots] != before]
     value, threshold = evidence(health, changed, rules, now_ms)
@@ -400,7 +366,7 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
 def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None:
     """Eject as many candidates as caps allow; the others are suspect."""
     admitted = np.ones(len(candidates), np.bool_)
-    if len(candidates) and rules.eject_numerator < rules.eject_denominator:
+    if rules.eject_numerator < rules.eject_denominator:
         candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first
         marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
         nodes = np.zeros(len(health.groups.cells), np.int64)
@@ -442,6 +408,8 @@ def evidence(
     """Return the value and the threshold that each node's rule is about; float64[m] each, NaN for none."""
     rule = health.rule[slots]
     value, threshold = np.full(len(slots), np.nan), np.full(len(slots), np.nan)
+    if not len(slots):
+        return value, threshold
 
     def put(which: NDArray[np.bool_], values: Any, limit: float) -> None:
         value[which], threshold[which] = values, limit

@@ -9,7 +9,6 @@ import faultset_ray as fs
 from faultset_ray.control.dryrun import dry_run
 from faultset_ray.control.explain import explain
 from faultset_ray.control.health import (
-    COLUMNS,
     Health,
     absorb,
     decide,
@@ -18,6 +17,7 @@ from faultset_ray.control.health import (
     plain_survivors,
     survives,
 )
+from faultset_ray.control.health_columns import COLUMNS
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 from faultset_ray.errors import InputError

@@ -102,6 +102,8 @@ MERGE_FILL_MAX: Final = 0.4
 """How full a range may become by a merge."""
 MERGE_SECONDS: Final = 60.0
 """How long ranges are small before they are merged."""
+PACK_SECONDS: Final = 5.0
+"""How often a steward looks whether ranges on fewer places would let some leave."""
 START_SECONDS: Final = 5.0
 """How long a driver that connects waits for a system's state, while a coordinator that ended may still hold it."""
 RESTART_SECONDS: Final = 30.0

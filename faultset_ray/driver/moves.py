@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from faultset_ray.backend.protocol import At
 from faultset_ray.control.checkpoint import Checkpoint, divided
 from faultset_ray.control.region import Region
 from faultset_ray.coordinator.moves import Move
@@ -19,8 +20,15 @@ from faultset_ray.errors import ClusterError
 _LOG = logging.getLogger(__name__)
 
 
-async def move_ranges(keeper: Keeper, fleet: str, range_ids: Sequence[int], bounds: Sequence[int]) -> None:
+async def move_ranges(keeper: Keeper, fleet: str, range_ids: Sequence[int], bounds: Sequence[int], at: At) -> None:
     """Let neighbouring ranges give way to new ones with these lower bounds; no state and no answer is lost.
+
+    Observations that come while the old ranges are sealed and the new ones not yet there are lost, as any may be.
+
+    Parameters
+    ----------
+    at
+        Where the servants of the new ranges are to run.
 
     Raises
     ------
@@ -29,28 +37,28 @@ async def move_ranges(keeper: Keeper, fleet: str, range_ids: Sequence[int], boun
     """
     move = await keeper.authority.ask(Coordinator.begin_move, fleet, range_ids, bounds)
     try:
-        await carry_out(keeper, move)
+        await _carry_out(keeper, move, at)
     except ClusterError:
         await give_up(keeper, move)
         raise
 
 
-async def carry_out(keeper: Keeper, move: Move) -> None:
-    """Carry a move on that was begun, by this driver or by another that is gone."""
-    fleet = move.fleet
-    sealed = await asyncio.gather(
+async def _carry_out(keeper: Keeper, move: Move, at: At) -> None:
+    fleet, backend = move.fleet, keeper.backend
+    addresses = [address(fleet, info) for info in move.targets]
+    await asyncio.gather(
         *(
-            keeper.backend.call(address(fleet, info), Region.seal, info.epoch, keeper.backend.now_ms())
-            for info in move.sources
+            backend.spawn(Region, addr.name, info.epoch, at=at)
+            for addr, info in zip(addresses, move.targets, strict=True)
         )
     )
-    bounds = np.array([info.lower for info in move.targets], np.uint64)
-    parts = await keeper.backend.compute(divided, sealed, bounds)
+    sealed = await asyncio.gather(
+        *(backend.call(address(fleet, info), Region.seal, info.epoch, backend.now_ms()) for info in move.sources)
+    )
+    parts = await backend.compute(divided, sealed, np.array([info.lower for info in move.targets], np.uint64))
     directory = await keeper.directory(fleet)
-    position = [info.id for info in directory.ranges].index(move.sources[0].id)
-    ranges = list(directory.ranges)
-    ranges[position : position + len(move.sources)] = move.targets
-    coming = replace(directory, ranges=tuple(ranges))
+    kept = [info for info in directory.ranges if info.id not in {source.id for source in move.sources}]
+    coming = replace(directory, ranges=tuple(sorted([*kept, *move.targets], key=lambda info: info.lower)))
 
     async def bring_up(number: int, part: Checkpoint) -> None:
         info = move.targets[number]
@@ -59,19 +67,19 @@ async def carry_out(keeper: Keeper, move: Move) -> None:
 
     await asyncio.gather(*(bring_up(number, part) for number, part in enumerate(parts)))
     last = {info.id: checkpoint.without_health() for info, checkpoint in zip(move.sources, sealed, strict=True)}
-    committed = keeper.learn(await keeper.authority.ask(Coordinator.commit_move, fleet, move.id, last))
-    _LOG.info(
-        "ranges %s of fleet %r gave way to %s",
-        *([info.id for info in move.sources], fleet, [info.id for info in move.targets]),
-    )
-    stale = [info.id for info in committed.ranges if info not in move.targets]
-    await keeper.load_all(committed, [info.id for info in move.targets if info.id in stale])  # registered meanwhile
-    await asyncio.gather(*(keeper.backend.stop(address(fleet, info)) for info in move.sources))
+    committed = await keeper.authority.ask(Coordinator.commit_move, fleet, move.id, last)
+    keeper.learn(committed)
+    old, new = [info.id for info in move.sources], [info.id for info in move.targets]
+    _LOG.info("ranges %s of fleet %r gave way to %s", old, fleet, new)
+    meanwhile = [info.id for info in committed.ranges if info.id in new and info not in move.targets]
+    await keeper.load_all(committed, meanwhile)  # nodes were registered, marked or removed
+    await asyncio.gather(*(backend.stop(address(fleet, info)) for info in move.sources))
 
 
 async def give_up(keeper: Keeper, move: Move) -> None:
     """Let the old ranges of a move go on, and end what was brought up of the new ones."""
-    directory = keeper.learn(await keeper.authority.ask(Coordinator.abort_move, move.fleet, move.id))
+    directory = await keeper.authority.ask(Coordinator.abort_move, move.fleet, move.id)
+    keeper.learn(directory)
     if any(directory.find(info.id) for info in move.targets):
         return  # it was committed after all
     for info in move.sources:

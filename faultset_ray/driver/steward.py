@@ -1,4 +1,4 @@
-"""What one driver of a system does for all: save what is new of ranges, replace the silent, end what was left."""
+"""What one driver of a system does for all: save what is new of ranges, replace the silent, split and merge them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address, orders
 from faultset_ray.driver.moves import give_up
+from faultset_ray.driver.shaping import Shaping
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import (
     CENSUS_SECONDS,
@@ -41,6 +42,7 @@ class Steward:
         self._keeper = keeper
         self._backend = keeper.backend
         self._name = keeper.backend.token(8).hex()
+        self._shaping = Shaping(keeper)
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._saving: dict[_Range, asyncio.Task[None]] = {}
@@ -64,6 +66,7 @@ class Steward:
         self._task.cancel()
         tasks = [self._task, *self._saving.values()]
         self._task = None
+        await self._shaping.close()
         if save:
             await asyncio.gather(*tasks, return_exceptions=True)
             try:
@@ -95,13 +98,14 @@ class Steward:
             CENSUS_SECONDS, Coordinator.lease, self._name, LEASE_SECONDS, self._backend.now_ms()
         )
         if lease.holder == self._name:
-            for fleet in await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets):
-                await self._tend(fleet)
+            fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
+            await self._shaping.pack([await self._tend(fleet) for fleet in fleets])
 
-    async def _tend(self, fleet: str) -> None:
+    async def _tend(self, fleet: str) -> Directory:
         authority = self._keeper.authority
-        for move in await authority.ask_within(CENSUS_SECONDS, Coordinator.moves, fleet):
-            await give_up(self._keeper, move)  # whoever began it has lost the lease
+        if not self._shaping.busy:
+            for move in await authority.ask_within(CENSUS_SECONDS, Coordinator.moves, fleet):
+                await give_up(self._keeper, move)  # whoever began it has lost the lease
         directory = await self._keeper.directory(fleet, CENSUS_SECONDS)
         found = await asyncio.gather(*(self._count(directory, info) for info in directory.ranges))
         counted = [(info, census) for info, census in zip(directory.ranges, found, strict=True) if census is not None]
@@ -109,6 +113,8 @@ class Steward:
             self._save(fleet, info, census)
         if directory.policy.freeze_at is not None:
             await self._freeze(directory, counted)
+        self._shaping.shape(directory, counted)
+        return directory
 
     async def _count(self, directory: Directory, info: RangeInfo) -> Census | None:
         """How a range is; None where it does not say."""
@@ -119,7 +125,9 @@ class Steward:
         region, net = address(fleet, info), self._backend.within(CENSUS_SECONDS)
         try:
             census = await net.call(region, Region.census, info.epoch, orders(directory), now_ms)
-            if census.sealed:  # of a move that was given up, by a driver that died before it said so
+            if (
+                census.sealed and not self._shaping.busy
+            ):  # of a move that was given up, by a driver that died before it said so
                 await net.call(region, Region.unseal, info.epoch)
         except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
             self._silent(directory, info, error)

@@ -117,8 +117,8 @@ class Watch:
         directory = await self._keeper.directory(self._fleet)
         living = {info.id: info for info in directory.ranges}
         gone = [range_id for range_id in self._versions if range_id not in living]
-        if gone:
-            await self._pull_retired(directory, gone)
+        if gone:  # the oldest first: what a range gave way to has a higher id
+            await self._pull_retired(directory, min(gone))
         else:
             tails = await asyncio.gather(
                 *(self._ask(directory, info, self._versions.get(info.id, (0, 0))) for info in directory.ranges)
@@ -129,22 +129,18 @@ class Watch:
         if not self._pulled:
             self._arrive()
 
-    async def _pull_retired(self, directory: Directory, gone: list[int]) -> None:
+    async def _pull_retired(self, directory: Directory, range_id: int) -> None:
         assert self._versions is not None
-        events: dict[int, Events] = {}
-        self._reached, self._retired = {}, dict.fromkeys(gone, ())
-        for range_id in gone:
-            epoch, version = self._versions[range_id]
-            retired = await self._keeper.authority.ask(Coordinator.retired, self._fleet, range_id)
-            if retired is None:
-                raise HistoryLost(version, -1)
-            since = retired.last.since_of(epoch, version)
-            if since < retired.last.floor:
-                raise HistoryLost(since, retired.last.floor)
-            events[range_id] = retired.last.events.after_version(since)
-            self._reached[range_id] = retired.last.epoch, max(since, retired.last.version)
-            self._retired[range_id] = retired.children
-        self._put(directory, events)
+        epoch, version = self._versions[range_id]
+        retired = await self._keeper.authority.ask(Coordinator.retired, self._fleet, range_id)
+        if retired is None:
+            raise HistoryLost(version, -1)
+        since = retired.last.since_of(epoch, version)
+        if since < retired.last.floor:
+            raise HistoryLost(since, retired.last.floor)
+        self._reached = {range_id: (retired.last.epoch, max(since, retired.last.version))}
+        self._retired = {range_id: retired.children}
+        self._put(directory, {range_id: retired.last.events.after_version(since)})
 
     async def _ask(self, directory: Directory, info: RangeInfo, since: tuple[int, int] | None) -> Tail | None:
         """What a range has behind a version, or with None where it is now; None where it does not answer."""

@@ -146,7 +146,8 @@ class Keeper:
     async def settle(self) -> None:
         """Wait until the restorations under way have ended."""
         while self._restoring:
-            await asyncio.gather(*self._restoring.values(), return_exceptions=True)
+            # gather would not yield, from Python 3.12 on, where all have ended and their callbacks have yet to run
+            await asyncio.wait([*self._restoring.values()])
 
     async def close(self) -> None:
         """Give up the restorations under way."""

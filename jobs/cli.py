@@ -11,12 +11,25 @@ from jobs.decode import decode
 from jobs.drill import drill
 from jobs.encode import encode
 from jobs.failover import failover
+from jobs.mark import mark
+from jobs.observe import observe
 from jobs.output import run
+from jobs.plan import plan
+from jobs.regions import regions
+from jobs.register import register
 from jobs.repair import repair
+from jobs.replay import replay
+from jobs.survivors import survivors
 from jobs.verify import verify
+from jobs.watch import watch
+from jobs.why import why
 
 application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for job in (failover, encode, decode, verify, repair, drill):
+_VERBS = (
+    *(failover, register, observe, survivors, why, plan, watch, mark, regions, replay),
+    *(encode, decode, verify, repair, drill),
+)
+for job in _VERBS:
     application.command()(job)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.driver.systems import open_backend, system_name
 
 Address = Annotated[
@@ -21,6 +22,16 @@ BackendName = Annotated[
         help="'ray', 'local' (this process), or 'auto': Ray where a cluster is named, else this process.",
     ),
 ]
+
+SystemName = Annotated[
+    str, typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; it is created if need be.")
+]
+FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
+
+
+def attached(address: str | None, system: str) -> Driver:
+    """A driver of a named system on a cluster that runs already: what a verb does must be there for the next one."""
+    return connect(address or os.environ.get("RAY_ADDRESS") or "auto", system=system)
 
 
 def chosen(backend: str, address: str | None) -> str:

@@ -34,7 +34,7 @@ def failover(
     exit code 1 when nobody survives.
     """
     begun = time.perf_counter()
-    fleet = Fleet.of(nodes_file, on_duplicate=_duplicates(on_duplicate))
+    fleet = Fleet.of(nodes_file, on_duplicate=duplicates(on_duplicate))
     with connect(address, backend=chosen(backend, address)) as driver:
         driver.register(fleet, precision)
         answer = driver.survivors(threshold_ms=threshold, partial=False)
@@ -54,7 +54,8 @@ def failover(
         raise typer.Exit(NO_SURVIVORS)
 
 
-def _duplicates(value: str | None) -> Any:
+def duplicates(value: str | None) -> Any:
+    """Check what ``--on-duplicate`` says."""
     if value not in (None, "keep", "min"):
         raise typer.BadParameter(f"{value!r} is neither 'keep' nor 'min'", param_hint="--on-duplicate")
     return value

@@ -164,6 +164,17 @@ class AsyncDriver:
         """
         return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy)
 
+    async def fleet(self, name: str = "default") -> Fleet:
+        """The nodes of a fleet as they were registered, with their handles.
+
+        Raises
+        ------
+        UnknownFleet
+        EmptyNodesError
+            All its nodes were removed.
+        """
+        return await self._fleets.fleet(name)
+
     async def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
         """Let go of nodes for good. One that is registered again is a new one, with a new handle.
 

@@ -97,6 +97,14 @@ class Fleets:
         directory = await self._authority.ask(Coordinator.set_policy, fleet, _check_policy(policy), self._request())
         self._keeper.learn(directory)
 
+    async def fleet(self, name: str) -> Fleet:
+        """See :meth:`AsyncDriver.fleet <faultset_ray.driver.asynchronous.AsyncDriver.fleet>`."""
+        directory = await self._keeper.directory(name)
+        kept = np.flatnonzero(directory.living)
+        known = directory.fleet
+        nodes = Fleet(known.ids[kept], known.lat[kept], known.lon[kept], known.latency_ms[kept], name=name)
+        return nodes.with_handles(kept)
+
     # -- Observations
 
     async def observe(

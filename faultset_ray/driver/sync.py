@@ -175,6 +175,10 @@ class Driver:
             self._core.register(nodes, precision, fleet=fleet, on_duplicate=on_duplicate, policy=policy)
         )
 
+    def fleet(self, name: str = "default") -> Fleet:
+        """The nodes of a fleet as they were registered, with their handles."""
+        return self._loop.run(self._core.fleet(name))
+
     def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
         """Let go of nodes for good; how many."""
         return self._loop.run(self._core.remove(ids, fleet=fleet))

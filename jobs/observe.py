@@ -1,0 +1,73 @@
+"""Measurements told to a system: ``python -m jobs.observe``, ``faultset observe``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from faultset_ray.control.trace import Trace
+from faultset_ray.errors import UnknownNode
+from faultset_ray.model import Fleet
+from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.output import Json, app, console, finish, run
+
+_FAILED = "fail"
+
+
+def observe(
+    trace: Annotated[
+        Path | None, typer.Argument(help="Recorded measurements, .npz, .csv or .jsonl, as `replay` takes them.")
+    ] = None,
+    sample: Annotated[
+        list[str] | None, typer.Option(help="A measurement of now: ID=MS, or ID=fail; may be repeated.")
+    ] = None,
+    fleet: FleetName = "default",
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Report measurements of registered nodes. Those older than what is known are passed over."""
+    if (trace is None) == (sample is None):
+        raise typer.BadParameter("give a trace, or samples with --sample", param_hint="TRACE")
+    ids, told = _recorded(trace) if trace is not None else _given(sample or [])
+    with attached(address, system) as driver:
+        taken = driver.observe(_handles(driver.fleet(fleet), ids), fleet=fleet, **told)
+    console.print(f"{taken:,} of {len(ids):,} observations taken")
+    finish({"fleet": fleet, "system": system, "observations": len(ids), "taken": taken})
+
+
+def _handles(fleet: Fleet, ids: Sequence[str]) -> NDArray[np.uint32]:
+    assert fleet.handles is not None
+    handle_of = dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
+    unknown = [node_id for node_id in ids if node_id not in handle_of]
+    if unknown:
+        raise UnknownNode(unknown[0], fleet.name, len(unknown))
+    return np.fromiter(map(handle_of.__getitem__, ids), np.uint32, len(ids))
+
+
+def _recorded(path: Path) -> tuple[Sequence[str], dict[str, Any]]:
+    trace = Trace.read(path)
+    return trace.ids[trace.nodes].tolist(), {"latency_ms": trace.latency_ms, "ok": trace.ok, "at_ms": trace.at_ms}
+
+
+def _given(samples: Sequence[str]) -> tuple[Sequence[str], dict[str, Any]]:
+    ids, latencies = [], []
+    for text in samples:
+        node_id, _, value = text.rpartition("=")
+        try:
+            latencies.append(np.nan if value == _FAILED else float(value))
+        except ValueError:
+            node_id = ""
+        if not node_id:
+            raise typer.BadParameter(f"{text!r} is not ID=MS or ID={_FAILED}", param_hint="--sample")
+        ids.append(node_id)
+    return ids, {"latency_ms": np.array(latencies)}
+
+
+if __name__ == "__main__":
+    run(app(observe))

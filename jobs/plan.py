@@ -1,0 +1,50 @@
+"""What another policy would change: ``python -m jobs.plan``, ``faultset plan``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faultset_ray.control.policy import Policy
+from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.output import Json, app, console, finish, run
+
+_IDS_SHOWN = 20
+
+
+def plan(
+    policy: Annotated[Path, typer.Argument(help="The policy to try: a .toml or .json file.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Then make it the fleet's policy.")] = False,
+    fleet: FleetName = "default",
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Dry run of a policy on the live fleet: who would join the survivors, and who would leave them."""
+    proposed = Policy.load(policy)
+    with attached(address, system) as driver:
+        found = driver.plan(proposed, fleet=fleet)
+        if apply:
+            driver.set_policy(proposed, fleet=fleet)
+    for verb, ids in (("join", found.joins), ("leave", found.leaves)):
+        more = f" … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
+        console.print(f"{len(ids):,} would {verb} the survivors: {', '.join(ids[:_IDS_SHOWN])}{more}", soft_wrap=True)
+    finish(
+        {
+            "fleet": fleet,
+            "system": system,
+            "policy": asdict(proposed),
+            "applied": apply,
+            "joins": found.joins,
+            "leaves": found.leaves,
+            "survivors_live": len(found.live),
+            "survivors_planned": len(found.planned),
+        }
+    )
+
+
+if __name__ == "__main__":
+    run(app(plan))

@@ -1,0 +1,81 @@
+"""Who can be trusted now: ``python -m jobs.survivors``, ``faultset survivors``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from faultset_ray.control.answer import Survivors
+from faultset_ray.limits import SURVIVORS_SECONDS
+from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.output import NO_SURVIVORS, Json, app, console, finish, run
+
+_ROWS_SHOWN = 40
+_NOBODY = np.empty(0, np.object_)
+
+
+def survivors(
+    threshold: Annotated[
+        float | None, typer.Option(help="Ask the plain rule at so many ms, in place of the fleet's policy.")
+    ] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only this region (a geohash); may be repeated.")] = None,
+    deadline: Annotated[float, typer.Option(help="Seconds; regions that have not answered by then are named.")] = (
+        SURVIVORS_SECONDS
+    ),
+    fleet: FleetName = "default",
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Tell who survives, region by region, and which regions did not answer, are short, or are in panic.
+
+    Ends with exit code 1 when nobody survives.
+    """
+    with attached(address, system) as driver:
+        answer = driver.survivors(threshold_ms=threshold, fleet=fleet, deadline_s=deadline)
+    wanted = list(answer.by_region) if region is None else region
+    _show(answer, wanted)
+    by_region = {name: answer.by_region[name].tolist() for name in wanted if name in answer.by_region}
+    finish(
+        {
+            "survivors": answer.ids.tolist()
+            if region is None
+            else [each for ids in by_region.values() for each in ids],
+            "by_region": by_region,
+            "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in answer.short},
+            "short": {name: list(numbers) for name, numbers in answer.short.items()},
+            "panic": dict(answer.panic),
+            "missing_regions": dict(answer.missing_age_ms),
+            "frozen_until_ms": answer.frozen_until_ms,
+            "at_ms": answer.at_ms,
+            "versions": {str(each): list(version) for each, version in answer.versions.items()},
+        }
+    )
+    if not by_region:
+        raise typer.Exit(NO_SURVIVORS)
+
+
+def _show(answer: Survivors, wanted: list[str]) -> None:
+    table = Table(title=f"{len(answer):,} survivors of fleet {answer.fleet}")
+    table.add_column("region")
+    table.add_column("survivors", justify="right")
+    table.add_column("nearest")
+    table.add_column("")
+    short, panic = answer.short, answer.panic
+    for name in wanted[:_ROWS_SHOWN]:
+        ids = answer.by_region.get(name, _NOBODY)
+        note = f"{short[name][0]} of {short[name][1]} needed are its own" if name in short else ""
+        table.add_row(name, f"{len(ids):,}", str(ids[0]) if len(ids) else "", panic.get(name, note))
+    console.print(table)
+    if len(wanted) > _ROWS_SHOWN:
+        console.print(f"… and {len(wanted) - _ROWS_SHOWN:,} more regions")
+    for name, age_ms in answer.missing_age_ms.items():
+        known = "nothing is known of it" if age_ms is None else f"what is known is {age_ms / 1000:.1f} s old"
+        console.print(f"region {name} did not answer; {known}")
+
+
+if __name__ == "__main__":
+    run(app(survivors))

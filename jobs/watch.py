@@ -1,0 +1,89 @@
+"""Changes of a fleet as they happen: ``python -m jobs.watch``, ``faultset watch``."""
+
+from __future__ import annotations
+
+import time
+from json import dumps, loads
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faultset_ray.driver.watch import Change
+from faultset_ray.errors import InputError
+from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.output import Json, app, console, finish, run
+
+
+def watch(
+    position: Annotated[
+        Path | None,
+        typer.Option(help="File that holds where to go on; read at the start, written as changes are told."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
+    idle: Annotated[float | None, typer.Option(help="End when nothing has changed for so many seconds.")] = None,
+    fleet: FleetName = "default",
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Tell each change of a node's state: who, from what, to what, and why; with --json one line each.
+
+    Ends with Ctrl-C, or as `--count` and `--idle` say. The last line is where to go on.
+    """
+    since = None if position is None else _read(position)
+    told = 0
+    with attached(address, system) as driver:
+        changes = driver.watch(since=since, fleet=fleet, idle_s=idle)
+        try:
+            for change in changes:
+                _tell(change)
+                told += 1
+                if position is not None:
+                    _write(position, changes.versions)
+                if told == count:
+                    break
+        except KeyboardInterrupt:
+            console.print("stopped")
+        versions = changes.versions
+    if position is not None:
+        _write(position, versions)
+    finish({"fleet": fleet, "system": system, "changes": told, "versions": _plain(versions)})
+
+
+def _tell(change: Change) -> None:
+    if console.quiet:
+        typer.echo(dumps(change.to_dict(), allow_nan=False))
+        return
+    at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
+    value = "" if change.value is None else f" {change.value:g}"
+    against = "" if change.threshold is None else f" against {change.threshold:g}"
+    console.print(
+        f"{at} {change.region} {change.id}: {change.before.label} → {change.after.label} "
+        f"({change.rule.label}{value}{against})"
+    )
+
+
+def _read(position: Path) -> dict[int, tuple[int, int]] | None:
+    try:
+        text = position.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        return {int(key): (int(epoch), int(version)) for key, (epoch, version) in loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{position} is no position of a watch; delete it to begin from now") from None
+
+
+def _write(position: Path, versions: dict[int, tuple[int, int]]) -> None:
+    fresh = position.with_name(position.name + ".new")
+    fresh.write_text(dumps(_plain(versions)))
+    fresh.replace(position)
+
+
+def _plain(versions: dict[int, tuple[int, int]]) -> dict[str, Any]:
+    return {str(each): list(version) for each, version in versions.items()}
+
+
+if __name__ == "__main__":
+    run(app(watch))

@@ -1,0 +1,52 @@
+"""Why a node is trusted, or not: ``python -m jobs.why``, ``faultset why``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from faultset_ray.control.explain import Verdict
+from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.output import Json, app, console, finish, run
+
+
+def why(
+    ids: Annotated[list[str], typer.Argument(help="Ids of nodes.")],
+    fleet: FleetName = "default",
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Explain nodes: state, rule, value against threshold, since and until when, and what holds a change up."""
+    with attached(address, system) as driver:
+        verdicts = [driver.why(node_id, fleet=fleet) for node_id in ids]
+    _show(verdicts)
+    finish({"fleet": fleet, "system": system, "verdicts": [verdict.to_dict() for verdict in verdicts]})
+
+
+def _show(verdicts: list[Verdict]) -> None:
+    table = Table()
+    for name in ("id", "region", "state", "survives", "rule", "value", "threshold", "blocked by"):
+        table.add_column(name, justify="right" if name in ("value", "threshold") else "left")
+    for verdict in verdicts:
+        table.add_row(
+            verdict.id,
+            verdict.region,
+            verdict.state.label,
+            "yes" if verdict.survives else "no",
+            verdict.rule.label,
+            _number(verdict.value),
+            _number(verdict.threshold),
+            verdict.blocked_by.label,
+        )
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.6g}"
+
+
+if __name__ == "__main__":
+    run(app(why))

@@ -1,0 +1,179 @@
+"""The verbs of the control plane, each as a process would run it, on one system in this process."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import faultset_ray as fs
+import jobs.connecting
+from jobs.cli import application
+from jobs.output import NO_SURVIVORS, USAGE, run
+
+NODES = """id,lat,lon,latency_ms
+a,50.1,8.7,20
+b,50.1,8.7,30
+c,50.1,8.7,300
+d,48.9,2.4,40
+"""
+
+
+class Lent:
+    """A driver whose end is not this command's."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def __enter__(self):
+        return self.driver
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    with fs.connect(backend="local") as driver:
+        asked = []
+
+        def connect(address, *, system):
+            asked.append((address, system))
+            return Lent(driver)
+
+        monkeypatch.setattr(jobs.connecting, "connect", connect)
+        driver.asked = asked
+        yield driver
+
+
+def verb(*arguments):
+    """Exit code and last line of a verb with --json."""
+    result = CliRunner().invoke(application, [str(each) for each in (*arguments, "--json")])
+    assert result.exception is None or isinstance(result.exception, (SystemExit, fs.FaultsetError)), result.exception
+    lines = result.stdout.splitlines()
+    return result, json.loads(lines[-1]) if lines else None
+
+
+@pytest.fixture
+def registered(driver, tmp_path):
+    path = tmp_path / "nodes.csv"
+    path.write_text(NODES)
+    result, told = verb("register", path, "--precision", 3)
+    assert result.exit_code == 0
+    assert (told["nodes"], told["fleet"], told["system"]) == (4, "default", "default")
+    return driver
+
+
+def test_survivors(registered):
+    result, told = verb("survivors")
+    assert result.exit_code == 0
+    assert told["survivors"] == ["a", "b", "d"]
+    assert told["by_region"] == {"u0y": ["a", "b"], "u09": ["d"]}
+    assert told["missing_regions"] == {}
+    assert verb("survivors", "--threshold", 25)[1]["survivors"] == ["a"]
+    assert verb("survivors", "--region", "u09")[1]["survivors"] == ["d"]
+    assert verb("survivors", "--threshold", 1)[0].exit_code == NO_SURVIVORS
+
+
+def test_observe_and_why(registered, tmp_path):
+    assert verb("observe", "--sample", "a=500", "--sample", "c=10")[1]["taken"] == 2
+    assert verb("survivors")[1]["survivors"] == ["c", "b", "d"]
+    verdicts = verb("why", "a", "c")[1]["verdicts"]
+    assert [(each["id"], each["state"], each["survives"]) for each in verdicts] == [
+        ("a", "ejected", False),
+        ("c", "healthy", True),
+    ]
+    assert verb("observe", "--sample", "d=fail")[1]["taken"] == 1
+    assert "u09" not in verb("survivors")[1]["by_region"]
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(json.dumps({"at_ms": 1, "node": "a", "latency_ms": 1.0}) + "\n")
+    assert verb("observe", trace)[1] == {"fleet": "default", "system": "default", "observations": 1, "taken": 0}
+
+
+@pytest.mark.parametrize("sample", ["a", "a=", "=5", "a=x"])
+def test_samples_that_can_not_be(registered, sample):
+    assert verb("observe", "--sample", sample)[0].exit_code == USAGE
+
+
+def test_observe_wants_one_source(registered):
+    assert verb("observe")[0].exit_code == USAGE
+
+
+def test_unknown_nodes_are_named(registered):
+    for arguments in (("observe", "--sample", "nobody=1"), ("why", "nobody"), ("mark", "pin", "nobody")):
+        result, _ = verb(*arguments)
+        assert isinstance(result.exception, fs.errors.InputError)
+        assert "nobody" in str(result.exception)
+
+
+def test_mark_regions_and_plan(registered, tmp_path):
+    assert verb("mark", "drain", "a")[1]["marked"] == 1
+    assert verb("mark", "none", "a", "b")[1]["marked"] == 2
+    assert verb("mark", "sideways", "a")[0].exit_code == USAGE
+    assert verb("regions")[1]["regions"] == {
+        "u0y": {"nodes": 3, "survivors": 2},
+        "u09": {"nodes": 1, "survivors": 1},
+    }
+    policy = tmp_path / "strict.toml"
+    policy.write_text("threshold_ms = 25.0\n")
+    told = verb("plan", policy)[1]
+    assert (told["joins"], sorted(told["leaves"]), told["applied"]) == ([], ["b", "d"], False)
+    assert verb("survivors")[1]["survivors"] == ["a", "b", "d"]
+    assert verb("plan", policy, "--apply")[1]["applied"] is True
+    assert verb("survivors")[1]["survivors"] == ["a"]
+
+
+def test_watch_goes_on_where_it_stood(registered, tmp_path):
+    position = tmp_path / "position.json"
+    assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0
+    verb("observe", "--sample", "a=500")
+    verb("observe", "--sample", "b=500")
+    seen = []
+    for _ in range(2):
+        result, told = verb("watch", "--position", position, "--count", 1)
+        assert told["changes"] == 1
+        seen.append(json.loads(result.stdout.splitlines()[0]))
+    assert [(each["id"], each["before"], each["after"]) for each in seen] == [
+        ("a", "healthy", "ejected"),
+        ("b", "healthy", "ejected"),
+    ]
+    assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0
+    position.write_text("[]")
+    assert isinstance(verb("watch", "--position", position)[0].exception, fs.errors.InputError)
+
+
+def test_a_verb_goes_to_the_system_that_is_named(driver, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    verb("regions", "--system", "prod", "--address", "host:1")
+    monkeypatch.setenv("FAULTSET_SYSTEM", "other")
+    verb("regions")
+    monkeypatch.setenv("RAY_ADDRESS", "there:2")
+    verb("regions")
+    assert driver.asked == [("host:1", "prod"), ("auto", "other"), ("there:2", "other")]
+
+
+def test_replay_compares_policies(tmp_path):
+    trace = tmp_path / "trace.csv"
+    samples = [(second * 1000, 10.0 if second < 5 else 500.0, second >= 5) for second in range(10)]
+    lines = [f"{at_ms},a,{latency},{str(bad).lower()}" for at_ms, latency, bad in samples]
+    trace.write_text("\n".join(["at_ms,node,latency_ms,bad", *lines]) + "\n")
+    quick, slow = tmp_path / "quick.toml", tmp_path / "slow.toml"
+    quick.write_text("threshold_ms = 100.0\n")
+    slow.write_text("threshold_ms = 100.0\nsamples = [3, 5, 2]\n")
+    result, told = verb("replay", trace, "--policy", quick, "--policy", slow)
+    assert result.exit_code == 0
+    assert {name: report["detection_samples_max"] for name, report in told["policies"].items()} == {
+        "quick": 1,
+        "slow": 3,
+    }
+
+
+def test_an_unknown_field_of_a_policy_is_told_with_the_nearest(tmp_path, capsys, monkeypatch):
+    policy = tmp_path / "p.toml"
+    policy.write_text("treshold_ms = 5.0\n")
+    trace = tmp_path / "trace.csv"
+    trace.write_text("at_ms,node,latency_ms\n1,a,5\n")
+    monkeypatch.setattr("sys.argv", ["faultset", "replay", str(trace), "--policy", str(policy)])
+    with pytest.raises(SystemExit) as ended:
+        run(application)
+    assert ended.value.code == USAGE
+    assert "threshold_ms" in capsys.readouterr().err

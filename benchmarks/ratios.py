@@ -1,12 +1,17 @@
-"""Print our ratios against peers beside their targets: medians of pairs run one after the other on new input."""
+"""Print our ratios against peers beside their targets: medians of pairs run one after the other on new input.
+
+Then figures that have no peer.
+"""
 
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import peers
+import resident
 
 import faultset_ray as fs
 from faultset_ray import geohash
@@ -79,6 +84,34 @@ CASES = [
 ]
 
 
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    unit: str
+    limit: float
+    """At most."""
+    measure: Callable[[], float]
+
+
+FIGURES = [
+    *(
+        Figure(
+            f"absorb {samples:,} samples of 1,000,000 nodes, {statistic}",
+            "ns a sample",
+            100.0,
+            partial(resident.absorb_ns, statistic, samples),
+        )
+        for statistic in ("last", "ewma", "p95")
+        for samples in (100_000, 1_000_000)
+    ),
+    Figure("decide about 1,000,000 nodes", "ms", 10.0, partial(resident.decide_ms, "ewma")),
+    Figure("state of 1,000,000 nodes", "bytes a node", 200.0, partial(resident.bytes_a_node, "last")),
+    Figure(
+        "state of 1,000,000 nodes with the sketch of p95", "bytes a node", 200.0, partial(resident.bytes_a_node, "p95")
+    ),
+]
+
+
 def seconds(call: Callable[[Any], object], given: Any) -> float:
     start = time.perf_counter()
     call(given)
@@ -97,6 +130,11 @@ def main() -> None:
         times = f"{1e3 * statistics.median(ours):7.2f} ms{1e3 * statistics.median(peer):9.2f} ms"
         verdict = "ok" if ratio >= case.target else "MISSED"
         print(f"{case.name:75}{times}{ratio:9.1f}{case.target:9.1f}  {verdict}", flush=True)
+    print(f"\n{'':75}{'ours':>10}{'at most':>12}")
+    for figure in FIGURES:
+        value = figure.measure()
+        verdict = "ok" if value <= figure.limit else "MISSED"
+        print(f"{figure.name:75}{value:10.1f}{figure.limit:12.1f}  {figure.unit}  {verdict}", flush=True)
 
 
 if __name__ == "__main__":

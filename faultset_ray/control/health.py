@@ -140,11 +140,12 @@ class Health:
 
     def find(self, handles: NDArray[np.uint32]) -> Slots:
         """Return the slot of each handle, int64[m]; -1 where it is not here."""
-        slots: Slots = find(self.handles, handles, *self._index)
+        slots: Slots = find(self.handles, handles, *self.handle_table)
         return slots
 
     @cached_property
-    def _index(self) -> tuple[NDArray[np.uint32], int]:
+    def handle_table(self) -> tuple[NDArray[np.uint32], int]:
+        """What handles are found by; see :func:`~faultset_ray.kernels.find.index_of`."""
         return index_of(self.handles)
 
     def enroll(

@@ -440,7 +440,7 @@ def test_a_node_takes_at_most_200_bytes():
     health = Health.empty(np.arange(n, dtype=np.uint32), cells, sketch=True)
     health.find(health.handles)
     arrays = [health.octets, health.handles, health.cells, health.since_ms, health.until_ms, health.sketch]
-    arrays += [*health.groups, health.group_of, health._index[0]]
+    arrays += [*health.groups, health.group_of, health.handle_table[0]]
     views = [health.floats, health.times, health.words, health.halves, *(getattr(health, name) for name in COLUMNS)]
     held = [value for value in vars(health).values() if isinstance(value, np.ndarray)]
     assert {id(array) for array in held} <= {id(array) for array in arrays + views}, "all arrays are counted"

@@ -30,6 +30,7 @@ def nodes(rules: Rules) -> Health:
     health = Health.empty(np.arange(NODES, dtype=np.uint32), cells, sketch=needs_sketch(rules))
     absorb(health, np.arange(NODES), chance.gamma(4.0, 25.0, NODES), None, 0, rules)
     decide(health, rules, 0)
+    _ = health.groups, health.group_of, health.handle_table
     return health
 
 

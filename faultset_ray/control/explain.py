@@ -23,7 +23,7 @@ class Verdict:
     state: State
     survives: bool
     rule: Rule
-    """Why: it says what ``value`` and ``threshold`` are."""
+    """Why: it says what ``value`` and ``threshold`` are. Of a marked node, the mark."""
     value: float | None
     threshold: float | None
     since_ms: int
@@ -55,7 +55,7 @@ class Verdict:
 
 def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, region: str) -> Verdict:
     """Make the verdict on one slot from its columns."""
-    value, threshold = evidence(health, np.array([slot], np.int64), rules, now_ms)
+    [value], [threshold] = evidence(health, np.array([slot], np.int64), rules, now_ms)
     state, mark = State(health.state[slot]), Mark(health.mark[slot])
     survives = mark != Mark.DRAIN and (mark == Mark.PIN or state in {State.HEALTHY, State.SUSPECT})
     rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED}.get(mark, Rule(health.rule[slot]))
@@ -68,8 +68,8 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
         state=state,
         survives=survives,
         rule=rule,
-        value=_number(value[0]),
-        threshold=_number(threshold[0]),
+        value=_number(value) if mark == Mark.NONE else None,
+        threshold=_number(threshold) if mark == Mark.NONE else None,
         since_ms=int(health.since_ms[slot]),
         until_ms=int(health.until_ms[slot]) if held else None,
         blocked_by=Blocked.HOLD if waits else Blocked(health.blocked[slot]),

@@ -167,13 +167,14 @@ class Health:
             Ascending by handle; may be read-only.
         """
         enrolled = Health.empty(handles, cells, sketch=needs_sketch(rules))
+        known = self.with_sketch(wanted=needs_sketch(rules))
         here = self.find(enrolled.handles)
         kept = np.flatnonzero(here >= 0)
         for name in COLUMNS:
             if name not in {"handles", "cells"}:
                 getattr(enrolled, name)[kept] = getattr(self, name)[here[kept]]
-        if len(enrolled.sketch) and len(self.sketch):
-            enrolled.sketch[kept] = self.sketch[here[kept]]
+        if len(enrolled.sketch):
+            enrolled.sketch[kept] = known.sketch[here[kept]]
         newer = at_ms > enrolled.last_ms
         forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
         for name in MEASUREMENTS:
@@ -229,11 +230,14 @@ class Health:
         Raises
         ------
         InputError
-            If the columns are of another format, or not of one length.
+            If the columns are of another format, incomplete, or not of one length.
         """
         found = columns["format"].tolist() if "format" in columns else None
         if found != [FORMAT]:
             raise InputError(f"health columns have format {found}; this version reads [{FORMAT}]")
+        missing = [name for name in (*COLUMNS, "sketch") if name not in columns]
+        if missing:
+            raise InputError(f"health columns lack {', '.join(missing)}")
         n = len(columns["handles"])
         lengths = {name: len(columns[name]) for name in COLUMNS}
         if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_WORDS), (0, SKETCH_WORDS)}:

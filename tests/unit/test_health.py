@@ -228,6 +228,7 @@ def test_marks_bypass_everything():
     assert nodes.states == ["healthy", "ejected", "suspect"], "judged on, but not capped"
     assert survives(nodes.health).tolist() == [False, True, True]
     assert [nodes.why(slot).rule for slot in range(2)] == [Rule.DRAINED, Rule.PINNED]
+    assert nodes.why(1).value is None
     assert live_survivors(nodes.health, nodes.rules)[0].tolist() == [1, 2]
     assert plain_survivors(nodes.health, 100.0)[0].tolist() == [1]
     freed = nodes.health.set_marks(np.array([1]), Mark.NONE, nodes.now_ms)
@@ -382,6 +383,8 @@ def test_columns_of_another_format_or_length_are_refused():
     columns = Range([2]).health.to_columns()
     with pytest.raises(InputError, match=r"format \[2\]; this version reads \[1\]"):
         Health.from_columns({**columns, "format": np.array([2])})
+    with pytest.raises(InputError, match="lack peak"):
+        Health.from_columns({name: column for name, column in columns.items() if name != "peak"})
     with pytest.raises(InputError, match="differ in length"):
         Health.from_columns({**columns, "last": np.zeros(1)})
     with pytest.raises(InputError, match="differ in length"):
@@ -401,6 +404,8 @@ def test_a_roster_keeps_what_is_known_and_forgets_who_is_gone():
     assert new.last.tolist()[:2] == [BAD, GOOD], "a registration counts if it is newer than the last sample"
     assert math.isnan(new.last[2]), "and says that there is no measurement"
     assert new.window.tolist() == [1, 2, 0, 1]
+    sketched = new.enroll(handles, cells, latency, at_ms, Policy(statistic="p95").rules)
+    columns_equal(sketched, new.with_sketch(wanted=True))
     again = new.enroll(handles, cells, latency, at_ms, nodes.rules)
     columns_equal(again, new)
     nodes.health = new

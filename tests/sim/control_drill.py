@@ -1,0 +1,283 @@
+"""One seeded run of a control plane under crashes, lost and late messages, moves and returning dead: what must hold.
+
+* Versions of a range never go back, and nobody obeys a servant of an epoch that is over.
+* Every change is told once, and begins where the one before of its node ended; at the end what was told is what is.
+* Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
+  its region among the missing.
+* No ejection breaks a region's cap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import contextmanager
+from unittest import mock
+
+import numpy as np
+
+from faultset_ray.backend.protocol import At, Place
+from faultset_ray.backend.sim import SimBackend, SimFaults
+from faultset_ray.control import region as region_module
+from faultset_ray.control.health import decide
+from faultset_ray.control.policy import Policy
+from faultset_ray.control.states import Mark, State
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.keeper import address
+from faultset_ray.driver.moves import move_ranges
+from faultset_ray.errors import ClusterError, InputError
+from faultset_ray.geohash import encode
+
+PRECISION = 2
+STEPS = 30
+PLACES = [Place(f"p{index}") for index in range(5)]
+POLICIES = [
+    Policy(threshold_ms=100.0, samples=(2, 3, 2), hold_s=(1.0, 4.0), eject_max=0.5, survivors_min=2),
+    Policy(threshold_ms=100.0, samples=(1, 1, 1), eject_max=0.34, ttl_s=20.0),
+    Policy(),
+]
+
+
+@contextmanager
+def caps_watched():
+    """Fail where a decision ejects more of a region than its policy allows."""
+
+    def watched(health, rules, now_ms, freeze=None):
+        def out():
+            counted = (health.mark == Mark.NONE) & (health.state >= State.EJECTED)
+            return np.bincount(health.group_of[counted], minlength=len(health.groups.cells))
+
+        before = out()
+        changes = decide(health, rules, now_ms, freeze)
+        nodes = np.bincount(health.group_of[health.mark == Mark.NONE], minlength=len(health.groups.cells))
+        after = out()
+        caps = np.array([rules.cap(int(count)) for count in nodes], np.int64)
+        assert not ((after > before) & (after > caps)).any(), "a cap is broken"
+        return changes
+
+    with mock.patch.object(region_module, "decide", watched):
+        yield
+
+
+class Drill:
+    def __init__(self, sim: SimBackend, seed: int) -> None:
+        self.sim = sim
+        self.dice = np.random.default_rng(seed)
+        self.counted = Counter()
+        self.nodes: dict[str, tuple[float, float]] = {}
+        """Registered and so acknowledged."""
+        self.handles: dict[str, int] = {}
+        self.drained: set[str] = set()
+        self.unsure: set[str] = set()
+        """Touched by a change that was not acknowledged."""
+        self.versions: dict[int, tuple[int, int]] = {}
+        self.told: set[tuple[int, int]] = set()
+        self.states: dict[int, State] = {}
+        self.names = 0
+        self.returning = []
+
+    def pick(self, population, most):
+        ordered = sorted(population)
+        count = min(len(ordered), int(self.dice.integers(1, most + 1)))
+        return [ordered[at] for at in self.dice.choice(len(ordered), count, replace=False)] if ordered else []
+
+    # -- What users do
+
+    async def register(self, driver):
+        fresh = []
+        for _ in range(int(self.dice.integers(1, 8))):
+            lat, lon = float(self.dice.choice([-40.0, 5.0, 50.0])), float(self.dice.uniform(-170, 170))
+            fresh.append((f"n{self.names}", lat, lon, float(self.dice.uniform(1, 99))))
+            self.names += 1
+        try:
+            fleet = await driver.register(fresh, PRECISION)
+        except ClusterError:
+            self.unsure |= {node[0] for node in fresh}
+            raise
+        self.nodes |= {node_id: (lat, lon) for node_id, lat, lon, _ in fresh}
+        self.handles |= dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
+
+    async def remove(self, driver):
+        chosen = self.pick(self.nodes, 2)
+        for node_id in chosen:
+            self.unsure.add(node_id)
+        await driver.remove(chosen)
+        self.unsure -= set(chosen)
+        for node_id in chosen:
+            del self.nodes[node_id]
+            self.handles.pop(node_id, None)
+            self.drained.discard(node_id)
+
+    async def mark(self, driver):
+        chosen = self.pick(self.nodes.keys() - self.unsure, 3)
+        mark = [None, "drain"][int(self.dice.integers(2))]
+        self.unsure |= set(chosen)
+        await driver.mark(chosen, mark)
+        self.unsure -= set(chosen)
+        self.drained = self.drained | set(chosen) if mark else self.drained - set(chosen)
+
+    async def observe(self, driver):
+        chosen = [node_id for node_id in self.pick(self.handles, 40) if node_id not in self.unsure]
+        if chosen:
+            latency = np.where(self.dice.random(len(chosen)) < 0.5, 20.0, 180.0)
+            handles = np.array([self.handles[node_id] for node_id in chosen], np.uint32)
+            self.counted["observed"] += await driver.observe(handles, latency)
+
+    async def ask(self, driver):
+        answer = await driver.survivors(threshold_ms=np.inf, deadline_s=2.0)
+        missing = set(answer.missing_regions)
+        expected = {
+            node_id
+            for node_id, (lat, lon) in self.nodes.items()
+            if node_id not in self.drained and encode(lat, lon, PRECISION) not in missing
+        }
+        found = set(answer.ids.tolist())
+        assert found - self.unsure == expected - self.unsure, "an answer shrank, or grew, and did not say so"
+        assert len(found) == len(answer)
+        self.check_versions(answer)
+        self.counted["whole" if answer.whole else "partial"] += 1
+
+    async def ask_by_state(self, driver):
+        answer = await driver.survivors(deadline_s=2.0)
+        assert not set(answer.ids.tolist()) & (self.drained - self.unsure)
+        self.check_versions(answer)
+
+    def check_versions(self, answer):
+        for range_id, version in answer.versions.items():
+            assert version >= self.versions.get(range_id, (0, 0)), "a version went back"
+            self.versions[range_id] = version
+
+    async def move(self, driver):
+        directory = await driver._keeper.directory("default")
+        ranges = directory.ranges
+        if len(ranges) > 1 and self.dice.random() < 0.5:
+            at = int(self.dice.integers(len(ranges) - 1))
+            ids, bounds = [ranges[at].id, ranges[at + 1].id], [ranges[at].lower]
+        else:
+            info = ranges[int(self.dice.integers(len(ranges)))]
+            cells = np.unique(directory.cells[directory.members(info.id)])
+            if len(cells) < 2:
+                return
+            ids, bounds = [info.id], [info.lower, int(cells[len(cells) // 2])]
+        await move_ranges(driver._keeper, "default", ids, bounds, At())
+        self.counted["moved"] += 1
+
+    async def set_policy(self, driver):
+        await driver.set_policy(POLICIES[int(self.dice.integers(len(POLICIES)))])
+
+    # -- What goes wrong
+
+    async def crash(self, _driver):
+        """A place is lost; now and then it was only cut off, and what it hosted comes back later."""
+        alive = sorted(self.sim._world.alive.keys() - {self.sim.home})
+        if len(alive) < 3:
+            return
+        place = alive[int(self.dice.integers(len(alive)))]
+        hosted = {name: each for name, each in self.sim._world.hosted.items() if each.place == place}
+        self.sim.kill(place)
+        self.counted["crashed"] += 1
+        self.returning.append((place, hosted if self.dice.random() < 0.5 else {}))
+
+    async def revive(self, _driver):
+        if self.returning:
+            place, hosted = self.returning.pop(0)
+            self.sim.revive(place)
+            for name, each in hosted.items():
+                self.sim._world.hosted.setdefault(name, each)
+            self.counted["returned"] += len(hosted)
+
+    async def weather(self, _driver):
+        drop, slow = float(self.dice.choice([0.0, 0.0, 0.02, 0.1])), float(self.dice.choice([2.0, 50.0, 800.0]))
+        self.sim.set_faults(SimFaults(drop=drop, delay_ms=(0.1, slow)))
+
+    async def wait(self, _driver):
+        await self.sim.sleep(float(self.dice.choice([0.1, 1.0, 5.0, 20.0])))
+
+    # -- What watchers see
+
+    async def follow(self, driver):
+        """Watch, and now and then begin a new watch where the last one stopped."""
+        versions = {}
+        while True:
+            watch = driver.watch(versions)
+            for _ in range(int(self.dice.integers(1, 60))):
+                try:
+                    change = await anext(watch)
+                except ClusterError:
+                    break
+                self.tell(change)
+                versions = watch.versions
+
+    def tell(self, change):
+        key = change.range, change.version
+        assert key not in self.told, f"told twice: {change}"
+        self.told.add(key)
+        state = self.states.get(change.handle, State.UNKNOWN)
+        assert change.before == state, f"the node was told to be {state.label}: {change}"
+        self.states[change.handle] = change.after
+        self.counted["told"] += 1
+
+    # -- The run
+
+    async def run(self):
+        drivers = [await AsyncDriver.start(self.sim, "drill", region_actors=4) for _ in range(2)]
+        await self.register(drivers[0])
+        await drivers[0].set_policy(POLICIES[0])
+        watching = asyncio.ensure_future(self.follow(drivers[1]))
+        actions = [
+            *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather],
+            *[self.crash, self.revive, self.wait, self.wait, self.ask, self.ask, self.ask_by_state],
+            *[self.observe] * 6,
+        ]
+        for _ in range(STEPS):
+            action = actions[int(self.dice.integers(len(actions)))]
+            try:
+                await action(drivers[int(self.dice.integers(2))])
+            except InputError:
+                assert action == self.move, "only a move that another is under way"
+            except ClusterError as error:
+                self.counted[type(error).__name__] += 1
+            if watching.done():
+                watching.result()
+        await self.calm(drivers, watching)
+
+    async def calm(self, drivers, watching):
+        """All is well again: the system finds its way back by itself, and what was told is what is."""
+        self.sim.set_faults(SimFaults())
+        while self.returning:
+            await self.revive(None)
+        for _ in range(60):
+            await self.sim.sleep(5.0)
+            answer = await drivers[0].survivors(deadline_s=5.0)
+            if answer.whole:
+                break
+        assert answer.whole, "every region is brought back"
+        await self.ask(drivers[0])
+        await self.sim.sleep(40.0)
+        directory = await drivers[0]._keeper.directory("default")
+        is_now = {}
+        for info in directory.ranges:
+            servant = self.sim._world.hosted[address("default", info).name].servant
+            assert servant._epoch == info.epoch
+            assert servant._version == servant._saved, "all is saved when nothing happens"
+            is_now |= dict(zip(servant._health.handles.tolist(), servant._health.state.tolist(), strict=True))
+        if watching.done():
+            watching.result()
+        watching.cancel()
+        told = {handle: int(self.states.get(handle, State.UNKNOWN)) for handle in is_now}
+        assert told == is_now, "what was told is what is"
+        assert set(is_now) >= {h for node_id, h in self.handles.items() if node_id not in self.unsure}
+        for driver in drivers[::-1]:
+            await driver.close()
+
+
+def drill(seed: int) -> Counter:
+    """Run one; what happened how often."""
+    sim = SimBackend(PLACES, seed=seed)
+    run = Drill(sim, seed)
+    try:
+        with caps_watched():
+            sim.execute(run.run())
+    finally:
+        sim.dispose()
+    return run.counted

@@ -118,6 +118,13 @@ class Checkpoint:
         return replace(self, epoch=epoch, epochs=epochs, begins=begins)
 
 
+def unsaved(epoch: int) -> Checkpoint:
+    """What a servant of ``epoch`` goes on from whose predecessors died before anything was saved: nothing."""
+    nothing = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64)).to_columns()
+    one = np.array([epoch], np.int64)
+    return Checkpoint(epoch, 0, -1, 0, 0, 0, 0, nothing, Events.none(), one, one * 0, np.empty(0, np.uint64))
+
+
 def since_of(epochs: NDArray[np.int64], begins: NDArray[np.int64], epoch: int, version: int) -> int:
     """From where on someone missed nothing who knew a range as a servant of ``epoch`` had it at ``version``.
 

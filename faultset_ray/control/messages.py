@@ -53,6 +53,8 @@ class Tail:
 class Census:
     """How a range is."""
 
+    roster: int
+    """Of its nodes; below the directory's there are some that it was not told of."""
     nodes: int
     version: int
     saved: int

@@ -86,10 +86,19 @@ class Region(Servant):
         -------
         int
             The version now.
+
+        Raises
+        ------
+        StaleEpoch
+            This servant holds nothing and is not the range's first, and is not given what was saved; or
+            another of its epoch has saved something.
         """
         self._begin(epoch, orders, now_ms)
-        if checkpoint is not None and self._roster == 0:
-            self._restore(checkpoint)
+        if self._roster == 0:
+            if checkpoint is not None:
+                self._restore(checkpoint)
+            elif epoch > 1:
+                self._check_loaded()
         if members.roster > self._roster:
             self._health = self._health.enroll(
                 members.handles, members.cells, members.latency_ms, members.registered_ms, self._rules
@@ -171,6 +180,7 @@ class Region(Servant):
             It is not here.
         """
         self._begin(epoch, orders, now_ms)
+        self._check_loaded()
         self._decide()
         [slot] = self._health.find(np.array([handle], np.uint32))
         if slot < 0:
@@ -198,6 +208,7 @@ class Region(Servant):
             Some of it is no longer kept.
         """
         self._begin(epoch, orders, now_ms)
+        self._check_loaded()
         self._decide()
         since = since_of(self._epochs, self._begins, since_epoch, min(since_version, self._version))
         events = self._journal.since(since, limit, self._saved)
@@ -215,6 +226,7 @@ class Region(Servant):
         turned_ms = since_ms[state > State.HEALTHY]
         half = measured // 2
         return Census(
+            roster=self._roster,
             nodes=len(health),
             version=self._version,
             saved=self._saved,
@@ -245,7 +257,7 @@ class Region(Servant):
         self._now_ms = max(self._now_ms, now_ms)
         whole = whole or self._saved < self._journal.floor
         unsaved = self._version > self._saved or (whole and self._dirty_ms is not None)
-        if self._sealed or not unsaved:
+        if self._sealed or self._roster == 0 or not unsaved:
             return None
         return self._made(-1 if whole else self._saved)
 
@@ -263,6 +275,7 @@ class Region(Servant):
         from now on is not saved, and they decide it again.
         """
         self._check(epoch)
+        self._check_loaded()
         self._now_ms = max(self._now_ms, now_ms)
         self._decide()
         self._sealed = True
@@ -278,6 +291,11 @@ class Region(Servant):
     def _check(self, epoch: int) -> None:
         if epoch != self._epoch:
             raise StaleEpoch("region", epoch, self._epoch)
+
+    def _check_loaded(self) -> None:
+        """Refuse to speak for a range before its nodes and what was saved of them are here."""
+        if self._roster == 0:
+            raise StaleEpoch("empty region", self._epoch, self._epoch + 1)
 
     def _begin(self, epoch: int, orders: Orders, now_ms: int) -> None:
         self._check(epoch)
@@ -368,9 +386,12 @@ class Region(Servant):
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Go on from what was saved."""
+        if checkpoint.epoch == self._epoch and checkpoint.version > 0:
+            raise StaleEpoch("second region", self._epoch, self._epoch + 1)
         succeeded = checkpoint if checkpoint.epoch == self._epoch else checkpoint.succeeded(self._epoch)
         self._epochs, self._begins = succeeded.epochs, succeeded.begins
-        self._version = self._saved = checkpoint.version
+        self._version = checkpoint.version
+        self._saved = checkpoint.version if checkpoint.roster else -1
         self._now_ms = max(self._now_ms, checkpoint.at_ms)
         self._journal = Journal(checkpoint.floor)
         self._journal.append(checkpoint.events)

@@ -34,7 +34,7 @@ class Keeping:
         """
         version, epoch = self.version(fleet, range_id)
         if given.whole:
-            fits = (given.epoch, given.version) >= (epoch, version)  # measurements may be newer, changes are not
+            fits = given.epoch >= epoch and given.version >= version  # measurements may be newer, changes are not
         else:
             fits = given.epoch >= epoch and given.since <= version < given.version
         if not fits:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Addr, At, Backend
-from faultset_ray.control.checkpoint import Checkpoint
+from faultset_ray.control.checkpoint import Checkpoint, unsaved
 from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
@@ -57,11 +58,17 @@ class Keeper:
     # -- Servants
 
     async def load_all(self, directory: Directory, range_ids: Sequence[int]) -> list[FaultsetError]:
-        """Bring the servants of some ranges up, with their nodes; what went wrong, where that is being mended."""
+        """Tell some ranges their nodes; what went wrong, where that is being mended.
+
+        Servants are brought up only for a fleet that is new. One that is gone later has a successor in the
+        next epoch: two servants of one epoch would count the same versions twice.
+        """
         positions = range_of(directory.bounds, directory.cells)
 
         async def load(position: int, info: RangeInfo) -> FaultsetError | None:
             try:
+                if directory.version == 1:
+                    await self.spawn(directory.fleet.name, info)
                 await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
             except ClusterError as error:
                 self.lost(directory, info, error)
@@ -93,25 +100,24 @@ class Keeper:
             if roster < info.roster:
                 await self.load_all(after, [info.id])
 
+    async def spawn(self, fleet: str, info: RangeInfo, at: At | None = None) -> None:
+        """Bring a range's servant up."""
+        if fleet == PLACES:  # the answer about places must not go with the places that it is about
+            at = At(place=self.backend.home)
+        name = address(fleet, info).name
+        await self.backend.spawn(Region, name, info.epoch, at=at or At(cpus=REGION_CPUS))
+
     async def load(
         self, directory: Directory, info: RangeInfo, members: _Handles, checkpoint: Checkpoint | None = None
     ) -> None:
-        """Bring a range's servant up, and its nodes into it, with what was saved of them."""
-        key = directory.fleet.name, info.id
-        self._loading.add(key)
-        try:
-            await self._load(directory, info, members, checkpoint)
-        finally:
-            self._loading.discard(key)
+        """Tell a range its nodes, and what was saved of them.
 
-    async def _load(
-        self, directory: Directory, info: RangeInfo, members: _Handles, checkpoint: Checkpoint | None
-    ) -> None:
+        Raises
+        ------
+        StaleEpoch
+            Its servant holds nothing, though there was one before it: it needs what was saved.
+        """
         fleet = directory.fleet
-        region = address(fleet.name, info)
-        # the answer about places must not go with the places that it is about: it lives beside the coordinator
-        at = At(place=self.backend.home) if fleet.name == PLACES else At(cpus=REGION_CPUS)
-        await self.backend.spawn(Region, region.name, info.epoch, at=at)
         roster = Members(
             info.roster,
             members.astype(np.uint32),
@@ -120,8 +126,13 @@ class Keeper:
             directory.registered_ms[members],
             directory.marks[members],
         )
-        now_ms = self.backend.now_ms()
-        await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+        key, now_ms = (fleet.name, info.id), self.backend.now_ms()
+        self._loading.add(key)
+        try:
+            region = address(fleet.name, info)
+            await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+        finally:
+            self._loading.discard(key)
 
     def is_loading(self, fleet: str, info: RangeInfo) -> bool:
         """Whether this driver is just bringing the range up."""
@@ -187,8 +198,15 @@ class Keeper:
         successor = directory.find(info.id)
         if successor is None:
             return  # it was split or merged meanwhile
-        checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id) if succeed else None
-        await self.load(directory, successor, directory.members(info.id), checkpoint)
+        members = directory.members(info.id)
+        if succeed:
+            await self.spawn(fleet, successor)
+        else:
+            with suppress(StaleEpoch):  # it holds nothing: who brought it up is gone, before he told it anything
+                await self.load(directory, successor, members)
+                return
+        checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id)
+        await self.load(directory, successor, members, checkpoint or unsaved(successor.epoch))
         _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, successor.epoch)
         if successor.epoch != info.epoch:
             await self.backend.stop(address(fleet, info))  # it may only have been cut off

@@ -45,13 +45,7 @@ async def move_ranges(keeper: Keeper, fleet: str, range_ids: Sequence[int], boun
 
 async def _carry_out(keeper: Keeper, move: Move, at: At) -> None:
     fleet, backend = move.fleet, keeper.backend
-    addresses = [address(fleet, info) for info in move.targets]
-    await asyncio.gather(
-        *(
-            backend.spawn(Region, addr.name, info.epoch, at=at)
-            for addr, info in zip(addresses, move.targets, strict=True)
-        )
-    )
+    await asyncio.gather(*(keeper.spawn(fleet, info, at) for info in move.targets))
     sealed = await asyncio.gather(
         *(backend.call(address(fleet, info), Region.seal, info.epoch, backend.now_ms()) for info in move.sources)
     )

@@ -50,6 +50,8 @@ class Steward:
         self._increments: dict[_Range, int] = {}
         self._silent_ms: dict[_Range, int] = {}
         """Since when a range has not answered."""
+        self._behind: set[_Range] = set()
+        """Ranges that did not know all their nodes at the last census."""
         self._seen: set[_Range] = set()
         """Ranges that have answered; others may be just brought up by another driver."""
 
@@ -133,6 +135,9 @@ class Steward:
             self._silent(directory, info, error)
             return None
         self._seen.add(key)
+        if census.roster < info.roster and key in self._behind:
+            self._keeper.restore(directory, info, succeed=False)
+        (self._behind.add if census.roster < info.roster else self._behind.discard)(key)
         self._silent_ms.pop(key, None)
         return census
 

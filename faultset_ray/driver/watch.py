@@ -125,7 +125,7 @@ class Watch:
             )
             found = [(info, tail) for info, tail in zip(directory.ranges, tails, strict=True) if tail is not None]
             self._reached = {info.id: (info.epoch, tail.version) for info, tail in found}
-            self._put(directory, {info.id: tail.events for info, tail in found})
+            await self._put(directory, {info.id: tail.events for info, tail in found})
         if not self._pulled:
             self._arrive()
 
@@ -140,7 +140,7 @@ class Watch:
             raise HistoryLost(since, retired.last.floor)
         self._reached = {range_id: (retired.last.epoch, max(since, retired.last.version))}
         self._retired = {range_id: retired.children}
-        self._put(directory, {range_id: retired.last.events.after_version(since)})
+        await self._put(directory, {range_id: retired.last.events.after_version(since)})
 
     async def _ask(self, directory: Directory, info: RangeInfo, since: tuple[int, int] | None) -> Tail | None:
         """What a range has behind a version, or with None where it is now; None where it does not answer."""
@@ -162,7 +162,9 @@ class Watch:
             return None
         return tail
 
-    def _put(self, directory: Directory, events: Mapping[int, Events]) -> None:
+    async def _put(self, directory: Directory, events: Mapping[int, Events]) -> None:
+        if any(int(found.handle.max(initial=0)) >= len(directory.fleet) for found in events.values()):
+            directory = await self._keeper.directory(self._fleet)  # nodes were registered just now
         changes = [change for range_id, found in events.items() for change in _changes(directory, range_id, found)]
         changes.sort(key=lambda change: change.at_ms)  # stable: of one range by version
         self._pulled.extend(changes)

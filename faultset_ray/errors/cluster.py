@@ -181,9 +181,10 @@ class HistoryLost(ClusterError):
         self.oldest = oldest
 
     def __str__(self) -> str:
+        kept = f", only those since {self.oldest}" if self.oldest >= 0 else ""
         return (
-            f"changes since version {self.since} are no longer kept, only those since {self.oldest}; ask for "
-            "survivors, and watch since the versions of that answer"
+            f"changes since version {self.since} are no longer kept{kept}; ask for survivors, and watch since "
+            "the versions of that answer"
         )
 
 

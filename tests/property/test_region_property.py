@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from faultset_ray.control.checkpoint import Checkpoint, folded
+from faultset_ray.control.checkpoint import Checkpoint, folded, unsaved
 from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
@@ -64,7 +64,7 @@ class Node:
 class RegionMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.epoch = 4
+        self.epoch = 1
         self.region = Region(self.epoch)
         self.model = {}
         self.roster = 0
@@ -82,6 +82,10 @@ class RegionMachine(RuleBasedStateMachine):
     @rule(step=st.integers(-2, 3), roster=st.dictionaries(handles, nodes, max_size=10))
     def load(self, step, roster):
         number = max(0, self.roster + step)
+        if self.roster == 0 and self.epoch > 1:
+            with pytest.raises(StaleEpoch):
+                self.region.load(self.epoch, ORDERS, self.tick(), members(number, roster), None)
+            return
         self.region.load(self.epoch, ORDERS, self.tick(), members(number, roster), None)
         if number > self.roster:
             self.enroll(number, roster)
@@ -172,14 +176,13 @@ class RegionMachine(RuleBasedStateMachine):
             self.region.saved(self.epoch, made.version, made.samples if made.whole else None, made.at_ms)
 
     @rule()
-    @precondition(lambda self: self.kept)
     def crash(self):
         """A successor goes on from what was saved, and is told the roster."""
-        saved = folded(self.kept)
         self.epoch += 1
+        saved = folded(self.kept) if self.kept else unsaved(self.epoch)
         self.region = Region(self.epoch)
         self.region.load(self.epoch, ORDERS, self.tick(), members(self.roster, self.registered), saved)
-        self.kept = [saved]
+        self.kept = [saved] if self.kept else []
         known = {handle: row for row, handle in enumerate(saved.health["handles"].tolist())}
         before, self.model = self.model, {}
         for handle in before.keys() & known.keys():
@@ -192,6 +195,10 @@ class RegionMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 5))
     def watch(self, limit):
         """Every change once, each from where the one before had left the node."""
+        if self.roster == 0:
+            with pytest.raises(StaleEpoch):
+                self.region.changes(self.epoch, ORDERS, self.tick(), *self.since, limit)
+            return
         tail = self.region.changes(self.epoch, ORDERS, self.tick(), *self.since, limit)
         events = tail.events
         assert len(events) <= limit
@@ -217,6 +224,10 @@ class RegionMachine(RuleBasedStateMachine):
 
     @rule()
     def seal_and_go_on(self):
+        if self.roster == 0:
+            with pytest.raises(StaleEpoch):
+                self.region.seal(self.epoch, self.tick())
+            return
         sealed = self.region.seal(self.epoch, self.tick())
         assert sealed.whole
         with pytest.raises(StaleEpoch):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.health_columns import COLUMNS, FORMAT, MEASUREMENTS
-from faultset_ray.control.policy import STATISTICS, Rules
+from faultset_ray.control.policy import STATISTICS, Policy, Rules
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
@@ -140,7 +140,7 @@ class Health:
 
     def find(self, handles: NDArray[np.uint32]) -> Slots:
         """Return the slot of each handle, int64[m]; -1 where it is not here."""
-        slots: Slots = find(self.handles, handles, *self.handle_table)
+        slots: Slots = find(self.handles, _own(handles), *self.handle_table)
         return slots
 
     @cached_property
@@ -298,12 +298,13 @@ def absorb(
         How many were taken.
     """
     m = len(slots)
+    latency_ms = _own(latency_ms)
     taken, _ = kernels.absorb_samples(
         slots,
         latency_ms,
         latency_ms.view(np.uint64),
-        np.ones(m, np.bool_) if ok is None else ok,
-        np.full(m, at_ms, np.int64) if np.ndim(at_ms) == 0 else at_ms,
+        np.ones(m, np.bool_) if ok is None else _own(ok),
+        _own(at_ms) if isinstance(at_ms, np.ndarray) else np.full(m, at_ms, np.int64),
         health.floats,
         health.times,
         health.words,
@@ -317,6 +318,11 @@ def absorb(
         kernels.bucket_above(rules.recover_ms),
     )
     return int(taken)
+
+
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """Copy what is read-only, as arrays from Ray are: kernels would be compiled once more for it."""
+    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
 
 
 def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:
@@ -470,3 +476,16 @@ def _ranked(health: Health, statistic_number: int, threshold_ms: float) -> tuple
         health.octets, health.halves, health.floats, health.sketch, statistic_number, float(threshold_ms)
     )
     return select_grouped(ranks, health.groups.order, health.groups.starts, np.inf)
+
+
+def warm_up() -> None:
+    """Compile all of the above, or load it from the cache: not within the first caller's deadline."""
+    n = 4
+    for policy in (Policy(eject_max=0.5), Policy(statistic="p95")):
+        rules = policy.rules
+        health = Health.empty(np.arange(n, dtype=np.uint32), np.full(n, 64, np.uint64), sketch=needs_sketch(rules))
+        absorb(health, health.find(health.handles), np.array([np.nan, 3.0, 500.0, 500.0]), None, 0, rules)
+        decide(health, rules, 1)
+        live_survivors(health, rules)
+        plain_survivors(health, 2.0)
+        health.with_sketch(wanted=True)

@@ -21,6 +21,7 @@ from faultset_ray.control.health import (
     needs_sketch,
     plain_survivors,
     statistic,
+    warm_up,
 )
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.ladder import flag_regions, rest_of
@@ -66,7 +67,7 @@ class Region(Servant):
         self._health = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64))
         self._flagged = np.empty(0, np.uint64)
         """Cells of regions that are below their need, or not yet well above it again."""
-        _warm_up()
+        warm_up()
 
     # -- Nodes
 
@@ -397,14 +398,3 @@ class Region(Servant):
         self._journal.append(checkpoint.events)
         self._flagged = checkpoint.flagged
         self._health = Health.from_columns(checkpoint.health).with_sketch(wanted=needs_sketch(self._rules))
-
-
-def _warm_up() -> None:
-    """Compile the kernels now, not within the first caller's deadline."""
-    rules = _PLAIN.policy.rules
-    health = Health.empty(np.arange(3, dtype=np.uint32), np.array([64, 64, 128], np.uint64))
-    times = np.ones(3, np.int64)
-    absorb(health, np.arange(3), np.array([3.0, 1.0, 200.0]), np.ones(3, np.bool_), times, rules)
-    decide(health, rules, 1)
-    live_survivors(health, rules)
-    plain_survivors(health, 2.0)

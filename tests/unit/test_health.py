@@ -16,12 +16,17 @@ from faultset_ray.control.health import (
     needs_sketch,
     plain_survivors,
     survives,
+    warm_up,
 )
 from faultset_ray.control.health_columns import COLUMNS
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 from faultset_ray.errors import InputError
 from faultset_ray.geohash import encode_many
+from faultset_ray.kernels import find as find_kernels
+from faultset_ray.kernels import health as health_kernels
+from faultset_ray.kernels import judge as judge_kernels
+from faultset_ray.kernels.jit import HAVE_NUMBA
 from faultset_ray.kernels.judge import hold_ms, popcount
 
 GOOD, BAD, FAILED = 10.0, 500.0, math.nan
@@ -457,3 +462,30 @@ def test_popcount():
     rng = np.random.default_rng(2)
     for bits in [0, 1, 0xFFFFFFFF, *rng.integers(0, 1 << 32, 50).tolist()]:
         assert popcount(bits) == bits.bit_count()
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="nothing is compiled")
+def test_warming_up_compiles_all_that_is_needed():
+    """A compilation takes seconds, and would fall into somebody's deadline."""
+    warm_up()
+
+    def compiled():
+        modules = (health_kernels, judge_kernels, find_kernels)
+        functions = [getattr(module, name) for module in modules for name in dir(module)]
+        return {function: len(function.signatures) for function in functions if hasattr(function, "signatures")}
+
+    before = compiled()
+    for policy in (Policy(), Policy(statistic="p95", ttl_s=3, eject_max=0.3, hold_s=(1, 3), samples=(2, 3, 4))):
+        for n in (0, 1, 500):
+            handles, cells = np.arange(n, dtype=np.uint32), np.full(n, 17, np.uint64)
+            sent = [handles, np.full(n, 500.0), np.ones(n, np.bool_), np.full(n, 3)]
+            for array in sent:
+                array.flags.writeable = False  # as what comes through Ray is
+            health = Health.empty(handles, cells, sketch=needs_sketch(policy.rules))
+            absorb(health, health.find(sent[0]), *sent[1:], policy.rules)
+            for now_ms, freeze in ((3, None), (np.int64(4), (0, 5000)), (6000, (0, 5000))):
+                decide(health, policy.rules, now_ms, freeze)
+            live_survivors(health, policy.rules)
+            plain_survivors(health, 100)
+            health.enroll(sent[0], cells, sent[1], sent[3], Policy(statistic="p95").rules)
+    assert compiled() == before

@@ -15,7 +15,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-long test-host test-all lint bench bench-codes docs $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-long test-host test-all lint bench bench-codes docs docs-plots $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -80,3 +80,10 @@ bench-codes: $(STAMP)-bench ## erasure codes beside ISA-L and others; also writt
 
 docs: setup ## check the documentation: links resolve, code blocks run
 	$(PYTEST) tests/docs
+
+$(STAMP)-plots: $(STAMP)
+	$(PY) -m pip install --quiet --constraint constraints.txt --group plots
+	@touch $@
+
+docs-plots: $(STAMP)-plots ## run the simulations anew: plots and table of docs/guides/policies.md (options: ARGS='--nodes 1000')
+	PYTHONPATH=. $(PY) -m benchmarks.simulations.plots $(ARGS)

@@ -1,0 +1,147 @@
+"""Run all scenarios under four policies and put what came of it into docs/guides/policies.md: plots and a table.
+
+``make docs-plots`` runs it; the same seeds give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS
+from benchmarks.simulations.simulate import Seen, simulate
+from faultset_ray.control.policy import Policy
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "guides" / "policies.md"
+IMAGES = ROOT / "docs" / "images"
+NODES, HOURS, SEED = 10_000, 1.0, 1
+
+STEADY = Policy.load(ROOT / "examples" / "steady.toml")
+POLICIES = {
+    "plain": Policy(threshold_ms=STEADY.threshold_ms),
+    "steady": STEADY,
+    "guarded": replace(STEADY, freeze_at=0.5),
+    "capped": replace(STEADY, eject_max=0.5, survivors_min=0, fallback="none", panic="none"),
+}
+COLOURS = {"plain": "#b08c3a", "steady": "#1f6f8b", "guarded": "#5f8f3e", "capped": "#8f5a8a"}
+ROWS = {
+    "ejections": "ejections",
+    "flaps": "flaps",
+    "false_ejections": "false ejections",
+    "false_out_s": "good nodes out, node-seconds",
+    "unseen_bad_s": "bad nodes among the survivors, node-seconds",
+    "detected": "episodes detected",
+    "detection_samples_max": "samples until detected, at most",
+    "peak_out": "largest share of a region out",
+}
+
+Runs = Mapping[str, Mapping[str, Seen]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--hours", type=float, default=HOURS)
+    arguments = parser.parse_args()
+    runs: dict[str, dict[str, Seen]] = {}
+    for scenario in SCENARIOS:
+        runs[scenario] = {}
+        for name, policy in POLICIES.items():
+            print(scenario, name, flush=True)
+            runs[scenario][name] = simulate(
+                scenario, policy, nodes=arguments.nodes, hours=arguments.hours, seed=SEED, ranges=2
+            )
+    mpl.rcParams.update(
+        {"svg.hashsalt": "faultset-ray", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
+    )
+    _draw_scenarios(runs)
+    _draw_outage(runs["regional outage"]["steady"])
+    _write_table(runs, arguments.nodes, arguments.hours)
+
+
+def _draw_scenarios(runs: Runs) -> None:
+    """Nodes out, beside those that are truly bad, scenario by scenario."""
+    figure, panels = plt.subplots(3, 2, figsize=(9, 7), layout="constrained")
+    for panel, (scenario, by_policy) in zip(panels.flat, runs.items(), strict=True):
+        minutes = _minutes(by_policy["plain"])
+        panel.fill_between(minutes, _percent(by_policy["plain"].bad), color="#d9d9d9", step="post", label="truly bad")
+        for name, seen in by_policy.items():
+            out = _percent([1 - share for share in seen.survivors])
+            panel.step(minutes, out, where="post", color=COLOURS[name], lw=1, label=f"out under “{name}”")
+        panel.set_title(scenario, loc="left")
+        panel.set_ylim(0)
+        panel.set_ylabel("% of nodes")
+        panel.set_xlabel("minutes")
+    panels.flat[0].legend(frameon=False)
+    _save(figure, "policies.svg")
+
+
+def _draw_outage(seen: Seen) -> None:
+    """What the regions of a fleet with an outage do about it."""
+    figure, panel = plt.subplots(figsize=(9, 2.6), layout="constrained")
+    minutes = _minutes(seen)
+    panel.step(minutes, seen.short, where="post", color="#1f6f8b", label="regions below their need")
+    panel.step(minutes, seen.panic, where="post", color="#a33b2f", label="of these in panic")
+    panel.set_ylabel("regions")
+    panel.set_xlabel("minutes")
+    _served(panel, minutes, seen)
+    _save(figure, "outage.svg")
+
+
+def _served(panel: Axes, minutes: list[float], seen: Seen) -> None:
+    other = panel.twinx()
+    other.plot(
+        minutes, _percent(seen.served), color="#7a7a7a", lw=1, ls="--", label="short regions served in full (right)"
+    )
+    other.set_ylim(0, 105)
+    other.set_ylabel("%")
+    handles = [*panel.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
+    panel.legend(handles=handles, frameon=False, loc="center right")
+
+
+def _minutes(seen: Seen) -> list[float]:
+    return [second / 60 for second in seen.seconds]
+
+
+def _percent(shares: list[float]) -> list[float]:
+    return [100 * share for share in shares]
+
+
+def _save(figure: plt.Figure, name: str) -> None:
+    figure.savefig(IMAGES / name, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _write_table(runs: Runs, nodes: int, hours: float) -> None:
+    lines = [f"{nodes:,} nodes, {hours:g} h, measured every {EVERY_S} s, seed {SEED}:", ""]
+    for scenario, by_policy in runs.items():
+        lines += [f"| {scenario} | {' | '.join(by_policy)} |", f"| --- |{' ---: |' * len(by_policy)}"]
+        for field, title in ROWS.items():
+            cells = [_cell(field, seen) for seen in by_policy.values()]
+            if any(cells):
+                lines.append(f"| {title} | {' | '.join(cells)} |")
+        lines.append("")
+    text = PAGE.read_text()
+    block = "<!-- figures: made by make docs-plots -->\n" + "\n".join(lines) + "<!-- end of figures -->"
+    PAGE.write_text(re.sub(r"<!-- figures:.*<!-- end of figures -->", lambda _: block, text, flags=re.DOTALL))
+
+
+def _cell(field: str, seen: Seen) -> str:
+    value = getattr(seen.report, field)
+    if value is None:
+        return ""
+    if field == "peak_out":
+        return f"{100 * value:.0f} %"
+    return f"{value:,.0f} of {seen.report.episodes:,}" if field == "detected" else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    main()

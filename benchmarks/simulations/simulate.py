@@ -1,0 +1,132 @@
+"""Scenarios run: by a policy alone, or by a whole system in simulated time, judged by what its users saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS, Round, World
+from faultset_ray.backend.protocol import Place
+from faultset_ray.backend.sim import SimBackend
+from faultset_ray.control.answer import Survivors
+from faultset_ray.control.health import Changes
+from faultset_ray.control.ladder import Tier
+from faultset_ray.control.policy import Policy
+from faultset_ray.control.replay import Replay
+from faultset_ray.control.states import State
+from faultset_ray.control.tally import Report, Tally
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.geohash import encode_many, group
+
+PRECISION = 3
+PLACES = 4
+SAMPLED = 20
+
+
+@dataclass
+class Seen:
+    """What one run came to."""
+
+    report: Report
+    peak_out: NDArray[np.int64]
+    """int64[g]: how many nodes of each region were out at once, at most."""
+    sizes: NDArray[np.int64]
+    """int64[g]: nodes of each region."""
+    seconds: list[int] = field(default_factory=list)
+    survivors: list[float] = field(default_factory=list)
+    """Share of the nodes, round after round."""
+    bad: list[float] = field(default_factory=list)
+    short: list[int] = field(default_factory=list)
+    """Regions below their need."""
+    panic: list[int] = field(default_factory=list)
+    frozen: list[bool] = field(default_factory=list)
+    served: list[float] = field(default_factory=list)
+    """Share of the short regions (the first :data:`SAMPLED`) with as many nodes as they need, all tiers counted."""
+
+
+def replayed(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1) -> Seen:
+    """Run a scenario through a policy's decisions: no system, no observer, no fallback, and faster."""
+    world = World.of(nodes, seed)
+    run = Replay(policy, encode_many(world.lat, world.lon, PRECISION))
+    everyone = np.arange(nodes, dtype=np.uint32)
+    for moment in SCENARIOS[scenario](world, np.random.default_rng([seed, 1]), hours):
+        run.feed(np.full(nodes, moment.at_ms), everyone, moment.latency_ms, moment.ok, moment.bad)
+    return Seen(run.report(), run.peak_out, np.diff(run.health.groups.starts))
+
+
+def simulate(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1, ranges: int = 4) -> Seen:
+    """Run a scenario of :data:`SCENARIOS` under a policy."""
+    sim = SimBackend([Place(f"p{index}", cpus=2) for index in range(PLACES)], seed=seed)
+    try:
+        return sim.execute(_run(sim, scenario, policy, nodes, hours, seed, ranges))
+    finally:
+        sim.dispose()
+
+
+async def _run(
+    sim: SimBackend, scenario: str, policy: Policy, nodes: int, hours: float, seed: int, ranges: int
+) -> Seen:
+    world = World.of(nodes, seed)
+    columns = {"id": [f"n{index}" for index in range(nodes)], "lat": world.lat, "lon": world.lon}
+    driver = await AsyncDriver.start(sim, "simulated", region_actors=ranges)
+    fleet = await driver.register({**columns, "latency_ms": np.full(nodes, np.nan)}, PRECISION, policy=policy)
+    assert fleet.handles is not None
+    watcher = _Watcher(encode_many(world.lat, world.lon, PRECISION), policy)
+    started_ms = sim.now_ms()
+    for moment in SCENARIOS[scenario](world, np.random.default_rng([seed, 1]), hours):
+        await sim.sleep(max(0.0, (started_ms + moment.at_ms - sim.now_ms()) / 1000))
+        await driver.observe(fleet.handles, moment.latency_ms, ok=moment.ok)
+        watcher.take(moment, await driver.survivors(partial=False))
+    await driver.close()
+    return watcher.seen()
+
+
+class _Watcher:
+    """Tells from answers alone what became of each node."""
+
+    def __init__(self, cells: NDArray[np.uint64], policy: Policy) -> None:
+        groups = group(cells)
+        self._sizes = np.diff(groups.starts)
+        self._group = np.empty(len(cells), np.int64)
+        self._group[groups.order] = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        self._need = policy.survivors_min
+        self._tally = Tally(len(cells))
+        self._state = np.full(len(cells), State.UNKNOWN, np.uint8)
+        self._samples = 0
+        self._seen = Seen(Report(*[0] * 7), np.zeros(len(self._sizes), np.int64), self._sizes)
+
+    def take(self, moment: Round, answer: Survivors) -> None:
+        everyone = np.arange(len(self._state), dtype=np.uint32)
+        state = np.full(len(everyone), State.EJECTED, np.uint8)
+        state[answer.handles[answer.tiers == Tier.OWN]] = State.HEALTHY
+        if self._samples:
+            self._tally.elapse(EVERY_S * 1000)
+        self._samples += len(everyone)
+        begun = self._tally.learn(np.full(len(everyone), moment.at_ms), everyone, moment.bad)
+        changed = np.flatnonzero(state != self._state).astype(np.uint32)
+        nothing = np.full(len(changed), np.nan)
+        rule = np.zeros(len(changed), np.uint8)
+        self._tally.move(Changes(changed, self._state[changed], state[changed], rule, nothing, nothing))
+        self._tally.detect(np.concatenate([changed, begun]), moment.at_ms)
+        self._state = state
+        self._record(moment, answer)
+
+    def _record(self, moment: Round, answer: Survivors) -> None:
+        seen, out = self._seen, self._state == State.EJECTED
+        np.maximum(seen.peak_out, np.bincount(self._group[out], minlength=len(self._sizes)), out=seen.peak_out)
+        short = answer.short
+        seen.seconds.append(moment.at_ms // 1000)
+        seen.survivors.append(1 - out.mean())
+        seen.bad.append(0.0 if moment.bad is None else moment.bad.mean())
+        seen.short.append(len(short))
+        seen.panic.append(len(answer.panic))
+        seen.frozen.append(answer.frozen_until_ms is not None)
+        looked_at = list(short)[:SAMPLED]
+        served = sum(len(answer.by_region.get(region, ())) >= self._need for region in looked_at)
+        seen.served.append(served / len(looked_at) if looked_at else 1.0)
+
+    def seen(self) -> Seen:
+        self._seen.report = self._tally.report(self._samples, float((self._seen.peak_out / self._sizes).max()))
+        return self._seen

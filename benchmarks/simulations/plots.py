@@ -22,7 +22,7 @@ from faultset_ray.control.policy import Policy
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guides" / "policies.md"
 IMAGES = ROOT / "docs" / "images"
-NODES, HOURS, SEED = 10_000, 1.0, 1
+NODES, HOURS, SEED = 10_000, 0.5, 1
 
 STEADY = Policy.load(ROOT / "examples" / "steady.toml")
 POLICIES = {

@@ -66,7 +66,7 @@ class Census:
     sealed: bool
     """It takes none, since it is giving way to others."""
     bad: int
-    """Nodes without a mark that are suspect, ejected or on probation."""
+    """Nodes without a mark that are ejected or on probation, and suspects whose last sample was bad."""
     measured: int
     """Nodes without a mark that are not unknown."""
     degraded_ms: int | None

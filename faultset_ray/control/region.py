@@ -222,9 +222,10 @@ class Region(Servant):
         self._begin(epoch, orders, now_ms)
         self._decide()
         health = self._health
-        state, since_ms = health.state[health.mark == Mark.NONE], health.since_ms[health.mark == Mark.NONE]
-        measured = int(np.count_nonzero(state != State.UNKNOWN))
-        turned_ms = since_ms[state > State.HEALTHY]
+        unmarked, suspect = health.mark == Mark.NONE, health.state == State.SUSPECT
+        measured = int(np.count_nonzero(unmarked & (health.state != State.UNKNOWN)))
+        bad = (health.state > State.SUSPECT) | (suspect & (health.window & 1 == 1))
+        turned_ms = health.since_ms[unmarked & bad]
         half = measured // 2
         return Census(
             roster=self._roster,

@@ -15,7 +15,7 @@ class RangeCensus:
     range_id: int
     nodes: int
     bad: int
-    """Nodes that are suspect, ejected or on probation."""
+    """Nodes that are ejected or on probation, and suspects whose last sample was bad."""
     since_ms: int
     """When the last of the healthy half turned bad; any number while at most half of them are."""
 
@@ -36,27 +36,33 @@ class Freeze:
 def advise(
     counted: Sequence[RangeCensus], freeze_at: float | None, before: Freeze | None, now_ms: int
 ) -> Freeze | None:
-    """Whether ejections are to be frozen now.
+    """Whether ejections are to be frozen, and until when; a freeze whose time is over freezes nothing.
 
     They are when the share of the ranges that degraded within ``FREEZE_WINDOW_SECONDS`` reaches
     ``freeze_at``, and for ``FREEZE_SECONDS`` from each census that finds it so. An outage that lasts for longer
-    than the window is believed: then the nodes are ejected after all.
+    than the window is believed: then the nodes are ejected after all, and nothing is frozen again until
+    fewer ranges are degraded.
 
     Parameters
     ----------
     counted
-        The ranges that answered. With fewer than two there is nothing to tell an observer by.
+        The ranges that answered; one alone is the whole fleet.
     freeze_at : float, optional
         Of the policy; None never freezes.
     before
-        The advice until now.
+        The advice until now. One whose time is over remembers that the outage is believed.
     """
-    if before is not None and before.until_ms <= now_ms:
-        before = None
-    if freeze_at is None or len(counted) < 2:
-        return None if freeze_at is None else before
+    if freeze_at is None:
+        return None
+    if not counted:
+        return before
     window_ms = round(FREEZE_WINDOW_SECONDS * 1000)
-    lately = [each.since_ms for each in counted if each.degraded and each.since_ms > now_ms - window_ms]
+    degraded = [each.since_ms for each in counted if each.degraded]
+    if len(degraded) / len(counted) < freeze_at:
+        return before if before is not None and now_ms < before.until_ms else None
+    if before is not None and now_ms >= before.since_ms + window_ms:
+        return before
+    lately = [since_ms for since_ms in degraded if since_ms > now_ms - window_ms]
     if len(lately) / len(counted) < freeze_at:
         return before
     since_ms = min(lately) if before is None else min(before.since_ms, *lately)

@@ -24,7 +24,8 @@ def ranges(*bad, nodes=10, since_ms=NOW - 500):
         ((10, 10), 1.0, True),
         ((10, 9, 5), 1.0, False),
         ((10, 10, 10), None, False),
-        ((10,), 0.1, False),
+        ((10,), 0.1, True),
+        ((5,), 0.1, False),
         ((), 0.1, False),
         ((9, 9, 9), 2 / 3, True),
         ((9, 9, 0), 2 / 3, True),
@@ -56,9 +57,21 @@ def test_a_freeze_goes_on_while_it_is_found_so_then_holds_then_ends():
     assert advise(better, None, later, NOW + 20_000) is None, "the policy was changed"
 
 
-def test_an_outage_that_lasts_is_believed():
-    counted, advice, now_ms = ranges(9, 9, 9), None, NOW
-    while (advice := advise(counted, 0.5, advice, now_ms)) is not None:
+@pytest.mark.parametrize("turning", [False, True])
+def test_an_outage_that_lasts_is_believed(turning):
+    """Also where nodes go on turning bad, and for as long as so many ranges are degraded."""
+    advice, now_ms = None, NOW
+    while (advice := advise(outage(turning, now_ms), 0.5, advice, now_ms)) is None or now_ms < advice.until_ms:
         now_ms += 1000
         assert now_ms < NOW + 10 * WINDOW_MS
-    assert WINDOW_MS - 1000 <= now_ms - NOW - HOLD_MS <= WINDOW_MS
+    assert WINDOW_MS - 2000 <= now_ms - NOW - HOLD_MS <= WINDOW_MS
+    for _ in range(100):
+        now_ms += 60_000
+        assert advise(outage(turning, now_ms), 0.5, advice, now_ms).until_ms <= now_ms
+    advice = advise(ranges(9, 0, 0), 0.5, advice, now_ms)
+    assert advice is None
+    assert advise(ranges(9, 9, 9, since_ms=now_ms), 0.5, advice, now_ms).until_ms > now_ms, "the next one"
+
+
+def outage(turning, now_ms):
+    return ranges(9, 9, 9, since_ms=now_ms - 500 if turning else NOW - 500)

@@ -259,19 +259,18 @@ class Drill:
                 self.sim._world.hosted[address("default", info).name].servant
                 for info in (await drivers[0]._keeper.directory("default")).ranges
             ]
-            if all(servant._version == servant._saved for servant in servants):
+            is_now = {}
+            for servant in servants:
+                health = servant._health
+                is_now |= dict(zip(health.handles.tolist(), health.state.tolist(), strict=True))
+            told = {handle: int(self.states.get(handle, State.UNKNOWN)) for handle in is_now}
+            if told == is_now and all(servant._version == servant._saved for servant in servants):
                 break
-        else:
-            raise AssertionError("when nothing happens, all is saved")
-        await self.sim.sleep(2.0)
-        is_now = {}
-        for servant in servants:
-            is_now |= dict(zip(servant._health.handles.tolist(), servant._health.state.tolist(), strict=True))
-        if watching.done():
-            watching.result()
-        watching.cancel()
-        told = {handle: int(self.states.get(handle, State.UNKNOWN)) for handle in is_now}
+            if watching.done():
+                watching.result()
         assert told == is_now, "what was told is what is"
+        assert all(servant._version == servant._saved for servant in servants), "when nothing happens, all is saved"
+        watching.cancel()
         assert set(is_now) >= {h for node_id, h in self.handles.items() if node_id not in self.unsure}
         for driver in drivers[::-1]:
             await driver.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -34,8 +34,12 @@ _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
 _NAME_SECONDS = 0.05
 _NODE_LABEL = "ray.io/node-id"
-_ELSEWHERE: dict[str, Any] = {"fallback_strategy": [{"label_selector": {}}]}
 _HEAD_RESOURCE = "node:__internal_head__"
+
+
+def _others(avoid: Iterable[str]) -> dict[str, str]:
+    """The label selector of all nodes but some."""
+    return {_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else {}
 
 
 async def _task_main(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
@@ -249,9 +253,15 @@ class RayBackend(RayNet):
         options: dict[str, Any] = {"num_cpus": at.cpus, "scheduling_strategy": "DEFAULT" if at.pack else "SPREAD"}
         if at.place is not None and at.soft:
             # a soft affinity would wait for its node while others are idle, and unseen by the autoscaler
-            options |= {"scheduling_strategy": "DEFAULT", "label_selector": {_NODE_LABEL: at.place}, **_ELSEWHERE}
+            options |= {
+                "scheduling_strategy": "DEFAULT",
+                "label_selector": {_NODE_LABEL: at.place},
+                "fallback_strategy": [{"label_selector": _others(at.avoid)}],
+            }
         elif at.place is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(at.place, soft=False)
+        elif at.avoid:
+            options["label_selector"] = _others(at.avoid)
         if self._runtime_env is not None:
             options["runtime_env"] = self._runtime_env
         return options

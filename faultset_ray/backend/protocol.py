@@ -102,12 +102,14 @@ class At:
     With ``place`` it runs there or fails; with ``soft`` there if there is room now, else elsewhere.
     Without, the backend spreads over all places; with ``pack`` it fills those that are in use already,
     so that others stay or become empty and an autoscaler can take them away. What fits nowhere waits.
+    It never runs at a place of ``avoid``, unless that is named by ``place``.
     """
 
     place: str | None = None
     soft: bool = False
     cpus: float = 0.0
     pack: bool = False
+    avoid: frozenset[str] = frozenset()
 
 
 ANYWHERE = At()

@@ -25,6 +25,7 @@ def choose_place(name: str, at: At, loads: Sequence[Load]) -> str:
             return at.place
         if not at.soft:
             raise PlaceUnreachable(name, f"its place {at.place} is gone")
+    loads = [load for load in loads if load.place.id not in at.avoid]
     if not loads:
         raise PlaceUnreachable(name, "there is no place left")
     if at.pack and (packed := to_pack_onto(loads, at.cpus)) is not None:

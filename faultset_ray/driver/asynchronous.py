@@ -99,7 +99,7 @@ class AsyncDriver:
         self._keeper = Keeper(backend, self._authority)
         self._steward = Steward(self._keeper)
         self._fleets = Fleets(backend, self._keeper, region_actors)
-        self._places = Places(backend, self.survivors)
+        self._places = Places(backend, self.survivors, self._keeper.directory)
         self._shards = Shards(backend, system, self._places)
         self._probings: list[Probing] = []
 

@@ -11,6 +11,7 @@ from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES, Verdict, node_of
+from faultset_ray.coordinator.directory import Directory
 from faultset_ray.errors import ClusterError, UnknownFleet
 from faultset_ray.limits import PLACES_PRECISION, PLACES_SECONDS
 from faultset_ray.model import Fleet
@@ -111,9 +112,15 @@ class Feed:
 class Places:
     """The survivors of the fleet of places, if anybody probes them."""
 
-    def __init__(self, backend: Backend, ask: Callable[..., Awaitable[Survivors]]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        ask: Callable[..., Awaitable[Survivors]],
+        directory: Callable[[str, float], Awaitable[Directory]],
+    ) -> None:
         self._backend = backend
         self._ask = ask
+        self._directory = directory
         self._unknown_until_ms = 0
         self._last: Survivors | None = None
 
@@ -141,3 +148,13 @@ class Places:
         elif self._last is not None and self._last.at_ms < now_ms - _LAST_MS:
             self._last = None
         return self._last or None
+
+    async def lost(self, survivors: Survivors | None) -> frozenset[str]:
+        """The places that are probed and do not survive: no task is to start there."""
+        if survivors is None:
+            return frozenset()
+        try:
+            known = await self._directory(PLACES, PLACES_SECONDS)
+        except ClusterError:
+            return frozenset()
+        return frozenset(known.fleet.ids[known.living].tolist()) - frozenset(survivors.ids.tolist())

@@ -52,7 +52,9 @@ class Shards:
                 placed = placement.place(found.n, stores, survivors, int.from_bytes(write_id[:4], "little"))
                 refs = [StoreRef(_servant(store.place), store.uuid, store.place) for store in placed]
                 try:
-                    sha256, receipts = await write_object(self._backend, source, header, refs)
+                    sha256, receipts = await write_object(
+                        self._backend, source, header, refs, await self._places.lost(survivors)
+                    )
                 except StoresLost as error:
                     if attempt == WRITE_ATTEMPTS:
                         raise
@@ -75,6 +77,7 @@ class Shards:
         self._check_ours(shards)
         stores = {index: StoreRef(held.servant, held.store, held.place) for index, held in shards.shards.items()}
         with sink_for(out, shards.size) as sink:
+            survivors = await self._places.survivors()
             read = partial(
                 read_object,
                 self._backend,
@@ -82,7 +85,8 @@ class Shards:
                 shards.size,
                 shards.sha256,
                 write=sink.write,
-                survivors=await self._places.survivors(),
+                survivors=survivors,
+                avoid=await self._places.lost(survivors),
             )
             try:
                 unusable = await read(stores=stores)

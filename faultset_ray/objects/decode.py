@@ -76,6 +76,7 @@ async def read_object(
     stores: Mapping[int, StoreRef],
     write: Write,
     survivors: Trusted | None = None,
+    avoid: frozenset[str] = frozenset(),
 ) -> dict[int, str]:
     """Decode a whole object, in bounded memory.
 
@@ -88,6 +89,8 @@ async def read_object(
         to be believed once this function has returned.
     survivors
         The answer about the places: shards at those that don't survive are read last.
+    avoid
+        Places where no task is to run.
 
     Returns
     -------
@@ -105,7 +108,7 @@ async def read_object(
 
     async def make(stripe: int) -> list[Bytes]:
         reader = _reader_place(stores, unusable, survivors, stripe)
-        at = At(place=reader, soft=True, cpus=CODING_CPUS)
+        at = At(place=reader, soft=True, cpus=CODING_CPUS, avoid=avoid)
         cost = read_order({index: store.place for index, store in stores.items()}, survivors, reader)
         # damage is one stripe's alone; who is gone need not be asked again
         gone = {index: why for index, why in unusable.items() if not why.startswith("corrupt")}

@@ -69,7 +69,11 @@ async def encode_stripe(
 
 
 async def write_object(
-    backend: Backend, source: Source, header: Header, stores: Sequence[StoreRef]
+    backend: Backend,
+    source: Source,
+    header: Header,
+    stores: Sequence[StoreRef],
+    avoid: frozenset[str] = frozenset(),
 ) -> tuple[bytes, list[Receipt]]:
     """Encode a whole source onto stores and seal the shards.
 
@@ -81,6 +85,8 @@ async def write_object(
         Of the write; its index is 0.
     stores
         One for each shard, by index; a store may stand there more than once.
+    avoid
+        Places where no task is to run.
 
     Returns
     -------
@@ -103,16 +109,18 @@ async def write_object(
                 start, stop = layout.span(stripe, source.size)
                 data = await backend.compute(source.read, stop - start)
                 rows = stripe_rows(data, header.k, layout.block_len(stripe, source.size))
-                window.add(_write_stripe(backend, rows, header, stripe, stores))
+                window.add(_write_stripe(backend, rows, header, stripe, stores, avoid))
         return source.sha256(), await _seal(backend, header, stores, source.size, stripes, source.sha256())
     except BaseException:
         await asyncio.shield(_abort(backend, header, stores))
         raise
 
 
-async def _write_stripe(backend: Backend, rows: Bytes, header: Header, stripe: int, stores: Sequence[StoreRef]) -> None:
+async def _write_stripe(
+    backend: Backend, rows: Bytes, header: Header, stripe: int, stores: Sequence[StoreRef], avoid: frozenset[str]
+) -> None:
     shared = backend.share(rows)
-    near = At(place=stores[stripe % len(stores)].place, soft=True, cpus=CODING_CPUS)
+    near = At(place=stores[stripe % len(stores)].place, soft=True, cpus=CODING_CPUS, avoid=avoid)
     failed = await run_again(backend, encode_stripe, near, shared, header, stripe, stores)
     if failed:
         raise StoresLost(failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -99,7 +100,7 @@ async def run_again(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
-    """Run an idempotent task, and again elsewhere if its place is lost or late.
+    """Run an idempotent task, and again elsewhere if its place is lost or late; the last time wherever it can.
 
     Raises
     ------
@@ -111,5 +112,5 @@ async def run_again(
             return await backend.run(task, at, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout):
             await backend.sleep(0.05 * attempt)
-            at = At(cpus=at.cpus)
-    return await backend.run(task, at, *args, **kwargs)
+            at = replace(at, place=None, soft=False)
+    return await backend.run(task, At(cpus=at.cpus), *args, **kwargs)

@@ -134,8 +134,9 @@ def test_reads_and_writes_go_around_a_hung_node(driver, probing, attached):
     """Ray declares it dead meanwhile: it does not come back."""
     payload = np.random.default_rng(1).bytes(300_000)
     until(lambda: set(attached.node_ids) <= survive(driver))
-    shards = driver.encode(payload, "rs:2+2")
-    assert driver.decode(shards) == payload
+    shards = driver.encode(payload, "rs:2+2", stripe_bytes=20_000)
+    for _ in range(2):  # a worker process takes seconds to start, of which this is not about
+        assert driver.decode(shards) == payload
     hung = shards.shards[0].place
     with held_still(attached.processes(hung)):
         seconds_until(driver, hung, survives=False)

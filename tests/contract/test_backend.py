@@ -140,6 +140,32 @@ def test_spawn_gets_the_one_that_exists(harness, backend):
     harness.run(scenario())
 
 
+def test_places_to_avoid(harness, backend):
+    first, second, third = [place.id for place in workers(harness)]
+
+    async def host(at):
+        """Where a servant comes to be."""
+        addr = await backend.spawn(Counter, "choosy", at=at)
+        while not (found := [load.place.id for load in await backend.loads() if "choosy" in load.servants]):
+            await backend.sleep(0.02)
+        await backend.stop(addr)
+        return found[0]
+
+    async def scenario():
+        places = {place.id for place in await backend.places()}
+        assert await host(At(avoid=frozenset(places - {first}))) == first
+        assert await host(At(place=second, avoid=frozenset({second}))) == second, "named, so it is meant"
+        rest = frozenset(places - {third})
+        assert await host(At(place=second, soft=True, avoid=rest)) == second
+        filler = await backend.spawn(Counter, "filler", at=At(place=second, cpus=0.7))
+        while not all(load.free_cpus < 0.5 for load in await backend.loads() if load.place.id == second):
+            await backend.sleep(0.02)
+        assert await host(At(place=second, soft=True, cpus=0.5, avoid=rest)) == third, "full: elsewhere, but not there"
+        await backend.stop(filler)
+
+    harness.run(scenario())
+
+
 def test_packed_servants_share_a_place_until_it_is_full(harness, backend):
     async def host(name):
         return next(load.place.id for load in await backend.loads() if name in load.servants)

@@ -146,7 +146,7 @@ class Votes:
         """Let those who measured a place since a moment decide about it by majority.
 
         A source that reached nobody within the window has a fault of its own, and no vote. When the votes are
-        equal, the driver's own measurement counts; without one the place is not trusted.
+        equal, the place is there: some did reach it.
 
         Returns
         -------
@@ -162,8 +162,7 @@ class Votes:
         }
         if not voters:
             return None
-        margin = 2 * sum(voters.values()) - len(voters)
-        if margin < 0 or (margin == 0 and not voters.get(HERE, False)):
+        if 2 * sum(voters.values()) < len(voters):
             return Verdict(reached=False, latency_ms=float("nan"))
         known = {
             source: trip.rtt_ms

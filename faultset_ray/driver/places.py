@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -19,6 +20,7 @@ from faultset_ray.model import Fleet
 POLICY = Policy(threshold_ms=1_000.0, samples=(1, 1, 2), hold_s=(0.5, 8.0), ttl_s=15.0)
 """Of a new fleet of places. One bad sample is enough, since it is what several observers agree on; a place that comes
 and goes stays out for longer each time; what nobody probes is unknown, and nothing goes by it."""
+_TELL_SECONDS = 2.0
 _LAST_MS = 5_000
 _UNKNOWN_MS = 5_000
 """How long it is believed that nobody probes."""
@@ -63,17 +65,23 @@ class Feed:
         """Report verdicts; a place that is new is registered with its first one.
 
         With it, and not before: what another driver of the system found of the place is not lost for a moment.
+
+        Raises
+        ------
+        TimeoutError
+            The regions did not take it in time; what is found next is told next.
         """
         new = [(place, verdict) for place, verdict in found if place.id not in self._handles]
         if new:
             await self._register(new)
         verdicts = {self._handles[place.id]: verdict for place, verdict in found}
-        await self._verbs.observe(
-            np.array(list(verdicts), np.uint32),
-            np.array([verdict.latency_ms for verdict in verdicts.values()]),
-            ok=np.array([verdict.reached for verdict in verdicts.values()]),
-            fleet=PLACES,
-        )
+        async with asyncio.timeout(_TELL_SECONDS):  # a lost message holds up the next ones no longer
+            await self._verbs.observe(
+                np.array(list(verdicts), np.uint32),
+                np.array([verdict.latency_ms for verdict in verdicts.values()]),
+                ok=np.array([verdict.reached for verdict in verdicts.values()]),
+                fleet=PLACES,
+            )
 
     async def drain(self, places: Iterable[Place]) -> None:
         """Mark the places that are about to leave, and take the mark from those that stay after all."""

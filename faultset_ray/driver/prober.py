@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from faultset_ray import columns
 from faultset_ray.backend.protocol import At, Backend, Place
@@ -88,6 +88,14 @@ class _Watched:
     """Whether the fleet of places ever got a verdict."""
     spawning: asyncio.Task[None] | None = None
     tasks: tuple[asyncio.Task[None], ...] = ()
+
+
+class _Answer(NamedTuple):
+    """What a call to a prober met."""
+
+    reached: bool
+    is_gone: bool
+    """Whether its process is."""
 
 
 class Probing:
@@ -237,11 +245,34 @@ class Probing:
             watched.spawning = None
 
     async def _ping(self, watched: _Watched) -> None:
-        """Ask the prober of a place whether it is there."""
-        place, timeout_s = watched.place.id, self._pace.timeout_s
+        """Ask the prober of a place whether it is there, and others where that has changed."""
         if not watched.up:
             self._respawn(watched)
             return
+        begun_s = self._backend.uptime_s()
+        answer = await self._call(watched)
+        if answer is None:
+            return
+        if answer.reached != watched.reached:
+            watched.reached, watched.since_s = answer.reached, begun_s
+            witnesses = [self._survey_from(peer, [watched]) for peer in self._witnesses(watched)]
+            again = [] if answer.reached or answer.is_gone else [self._ping_again(watched)]
+            await asyncio.gather(*witnesses, *again)
+        self._judge(watched)
+        if answer.is_gone:
+            watched.is_met = False  # whoever answers next may be its successor, with another echo
+            if self._backend.uptime_s() - watched.since_s > _RESPAWN_SECONDS:
+                self._respawn(watched)
+
+    async def _ping_again(self, watched: _Watched) -> None:
+        """Ask once more, while others are asked: one lost message is no lost place."""
+        answer = await self._call(watched)
+        if answer is not None:
+            watched.reached = answer.reached
+
+    async def _call(self, watched: _Watched) -> _Answer | None:
+        """Call a prober and note what that met; None where the fault is here."""
+        place, timeout_s = watched.place.id, self._pace.timeout_s
         begun_s = self._backend.uptime_s()
         rtt_ms, is_gone = None, False
         try:
@@ -249,23 +280,15 @@ class Probing:
         except BackendClosed:
             raise
         except CallTimeout:
-            if self._was_held_up(begun_s, timeout_s):
-                return
+            if self._backend.uptime_s() - begun_s > timeout_s + _GRACE_SECONDS:
+                return None  # it comes so late that it is this process that hung
         except ClusterError as error:
             is_gone = isinstance(error, PlaceUnreachable)
         else:
             rtt_ms = (self._backend.uptime_s() - begun_s) * 1000
             await self._meet(watched)
         self._votes.add(HERE, place, Trip(begun_s, rtt_ms))
-        reached = rtt_ms is not None
-        if reached != watched.reached:
-            watched.reached, watched.since_s = reached, begun_s
-            await asyncio.gather(*(self._survey_from(peer, [watched]) for peer in self._witnesses(watched)))
-        self._judge(watched)
-        if is_gone:
-            watched.is_met = False  # whoever answers next may be its successor, with another echo
-            if self._backend.uptime_s() - watched.since_s > _RESPAWN_SECONDS:
-                self._respawn(watched)
+        return _Answer(rtt_ms is not None, is_gone)
 
     async def _meet(self, watched: _Watched) -> None:
         """Learn where the echo of a prober listens that has just answered."""
@@ -274,10 +297,6 @@ class Probing:
             with suppress(PlaceUnreachable, CallTimeout):  # then the next ping tries again
                 watched.echo = await net.call(prober_of(watched.place.id), Prober.address)
                 watched.is_met = True
-
-    def _was_held_up(self, begun_s: float, timeout_s: float) -> bool:
-        """Whether a timeout came so late that it is this process that hung."""
-        return self._backend.uptime_s() - begun_s > timeout_s + _GRACE_SECONDS
 
     def _respawn(self, watched: _Watched) -> None:
         if watched.spawning is None:
@@ -355,8 +374,8 @@ class Probing:
                     each.is_told = True
             except BackendClosed:
                 return
-            except ClusterError as error:
-                _LOG.warning("what was found of %d places could not be told: %s", len(told), error)
+            except (ClusterError, TimeoutError) as error:
+                _LOG.warning("what was found of %d places could not be told: %s", len(told), error or "no answer")
 
     def _check_running(self) -> None:
         if any(task.done() for task in self._tasks):

@@ -42,13 +42,14 @@ def votes(target, reports, also_reached=True):
         ({HERE: None, "a": 1.0, "b": 2.0}, True),
         ({HERE: None, "a": 1.0, "b": None}, False),
         ({HERE: 1.0, "a": None}, True),
-        ({HERE: None, "a": 1.0}, False),
-        ({"a": 1.0, "b": None}, False),
+        ({HERE: None, "a": 1.0}, True),
+        ({"a": 1.0, "b": None}, True),
+        ({HERE: None, "a": None, "b": 1.0}, False),
         ({HERE: 1.0, "a": None, "b": None}, False),
         ({HERE: 1.0, "a": None, "b": None, "c": 3.0}, True),
     ],
 )
-def test_the_majority_decides_and_on_a_tie_the_driver(reports, reached):
+def test_a_place_is_lost_when_more_missed_it_than_reached_it(reports, reached):
     verdict = votes("p", reports).judge("p", 0.0, NOW)
     assert verdict.reached is reached
     assert np.isnan(verdict.latency_ms) == (not reached)

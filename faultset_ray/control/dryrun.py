@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.health import Health, decide, evidence, needs_sketch, statistic, survives
+from faultset_ray.control.evidence import evidence, statistic
+from faultset_ray.control.health import Health, decide, needs_sketch, survives
 from faultset_ray.control.policy import Rules
 from faultset_ray.kernels.health import COUNT_MAX
 

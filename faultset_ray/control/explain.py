@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from faultset_ray.control.health import Health, evidence
+from faultset_ray.control.evidence import evidence
+from faultset_ray.control.health import Health
 from faultset_ray.control.policy import Rules
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 from faultset_ray.kernels.judge import popcount

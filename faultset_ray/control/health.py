@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.evidence import evidence, statistic
 from faultset_ray.control.health_columns import COLUMNS, FORMAT, MEASUREMENTS
 from faultset_ray.control.policy import STATISTICS, Policy, Rules
 from faultset_ray.control.states import Mark, Rule, State
@@ -91,20 +92,23 @@ class Health:
     until_ms: NDArray[np.int64]
     sketch: NDArray[np.uint64]
 
-    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        n = len(columns["handles"])
-        self.octets = kernels.lines(n)
-        self.floats, self.times = self.octets.view(np.float64), self.octets.view(np.int64)
-        self.words, self.halves = self.octets.view(np.uint32), self.octets.view(np.uint16)
-        views = {array.dtype: array for array in (self.octets, self.floats, self.times, self.words, self.halves)}
+    def __init__(
+        self,
+        handles: NDArray[np.uint32],
+        cells: NDArray[np.uint64],
+        octets: NDArray[np.uint8],
+        since_ms: NDArray[np.int64],
+        until_ms: NDArray[np.int64],
+        sketch: NDArray[np.uint64],
+    ) -> None:
+        self.handles, self.cells, self.since_ms, self.until_ms = handles, cells, since_ms, until_ms
+        self.octets, self.sketch = octets, sketch
+        self.floats, self.times = octets.view(np.float64), octets.view(np.int64)
+        self.words, self.halves = octets.view(np.uint32), octets.view(np.uint16)
+        views = {array.dtype: array for array in (octets, self.floats, self.times, self.words, self.halves)}
         for name, column in COLUMNS.items():
-            if column.position is None:
-                setattr(self, name, np.array(columns[name], column.kind))
-            else:
+            if column.position is not None:
                 setattr(self, name, views[np.dtype(column.kind)][:, column.position])
-                getattr(self, name)[:] = columns[name]
-        self.sketch = kernels.lines(len(columns["sketch"])).view(np.uint64)
-        self.sketch[:] = columns["sketch"]
 
     @classmethod
     def empty(cls, handles: NDArray[np.uint32], cells: NDArray[np.uint64], *, sketch: bool = False) -> Self:
@@ -118,9 +122,18 @@ class Health:
             Whether there is to be one; see :func:`needs_sketch`.
         """
         n = len(handles)
-        blank = {name: np.broadcast_to(column.kind(column.blank), n) for name, column in COLUMNS.items()}
-        rows = n if sketch else 0
-        return cls({**blank, "handles": handles, "cells": cells, "sketch": np.zeros((rows, SKETCH_WORDS), np.uint64)})
+        made = cls(
+            np.array(handles, np.uint32),
+            np.array(cells, np.uint64),
+            kernels.lines(n),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int64),
+            kernels.lines(n if sketch else 0).view(np.uint64),
+        )
+        for name, column in COLUMNS.items():
+            if column.position is not None and column.blank != 0:
+                getattr(made, name)[:] = column.blank
+        return made
 
     def __len__(self) -> int:
         return len(self.handles)
@@ -170,9 +183,8 @@ class Health:
         known = self.with_sketch(wanted=needs_sketch(rules))
         here = self.find(enrolled.handles)
         kept = np.flatnonzero(here >= 0)
-        for name in COLUMNS:
-            if name not in {"handles", "cells"}:
-                getattr(enrolled, name)[kept] = getattr(self, name)[here[kept]]
+        enrolled.octets[kept] = known.octets[here[kept]]
+        enrolled.since_ms[kept], enrolled.until_ms[kept] = known.since_ms[here[kept]], known.until_ms[here[kept]]
         if len(enrolled.sketch):
             enrolled.sketch[kept] = known.sketch[here[kept]]
         newer = at_ms > enrolled.last_ms
@@ -189,19 +201,27 @@ class Health:
 
     def take(self, slots: Slots | NDArray[np.bool_]) -> Health:
         """Return a copy of some nodes, by ascending slots or by a mask: the part of a range that moves."""
-        columns = {name: getattr(self, name)[slots] for name in COLUMNS}
-        columns["sketch"] = self.sketch[slots] if len(self.sketch) else self.sketch.copy()
-        return Health(columns)
+        taken = np.flatnonzero(slots) if slots.dtype == np.bool_ else slots.astype(np.int64)
+        return Health(
+            self.handles[taken],
+            self.cells[taken],
+            kernels.lines_of(self.octets, taken),
+            self.since_ms[taken],
+            self.until_ms[taken],
+            kernels.lines_of(self.sketch, taken if len(self.sketch) else taken[:0]),
+        )
 
     @staticmethod
     def joined(parts: Sequence[Health]) -> Health:
         """Return the nodes of several ranges as one; no handle may be in two. At least one part."""
-        order = np.argsort(np.concatenate([part.handles for part in parts]))
-        columns = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in COLUMNS}
         sketched = any(len(part.sketch) for part in parts)
-        sketches = [part.with_sketch(wanted=sketched).sketch for part in parts]
-        columns["sketch"] = np.concatenate(sketches)[order] if sketched else sketches[0]
-        return Health(columns)
+        parts = [part.with_sketch(wanted=sketched) for part in parts]
+
+        def all_of(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        names = ("handles", "cells", "octets", "since_ms", "until_ms", "sketch")
+        return Health(*map(all_of, names)).take(np.argsort(all_of("handles"), kind="stable"))
 
     def with_sketch(self, *, wanted: bool) -> Health:
         """Return these nodes with or without a sketch, as a change of the policy may ask: itself, or a copy.
@@ -216,7 +236,7 @@ class Health:
 
     def copy(self) -> Health:
         """Return columns of its own, for a dry run."""
-        return self.take(np.ones(len(self), np.bool_))
+        return self.take(np.arange(len(self)))
 
     def to_columns(self) -> dict[str, NDArray[Any]]:
         """Return the columns by name, and the version of their format: plain arrays, copied."""
@@ -242,7 +262,10 @@ class Health:
         lengths = {name: len(columns[name]) for name in COLUMNS}
         if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_WORDS), (0, SKETCH_WORDS)}:
             raise InputError(f"health columns differ in length: {lengths}, sketch {columns['sketch'].shape}")
-        return cls(columns)
+        made = cls.empty(columns["handles"], columns["cells"], sketch=len(columns["sketch"]) > 0)
+        for name in (*COLUMNS, "sketch"):
+            getattr(made, name)[:] = columns[name]
+        return made
 
     def set_marks(self, slots: Slots, mark: Mark, now_ms: int) -> Changes:
         """Mark nodes, or with :attr:`Mark.NONE` take their marks away; return those that changed.
@@ -399,44 +422,6 @@ def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None
         health.since_ms,
         health.until_ms,
     )
-
-
-def statistic(health: Health, slots: Slots, rules: Rules) -> NDArray[np.float64]:
-    """Return what the policy compares of some nodes: float64[m], NaN where there is no measurement."""
-    name = STATISTICS[rules.statistic]
-    if name != "p95":
-        column: NDArray[np.float64] = getattr(health, name)
-        return column[slots]
-    values = np.full(len(slots), np.nan)
-    measured = np.flatnonzero(~np.isnan(health.last[slots])) if len(health.sketch) else np.empty(0, np.int64)
-    kernels.sketch_p95s(health.sketch, slots[measured], measured, values)
-    return values
-
-
-def evidence(
-    health: Health, slots: Slots, rules: Rules, now_ms: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the value and the threshold that each node's rule is about; float64[m] each, NaN for none."""
-    rule = health.rule[slots]
-    value, threshold = np.full(len(slots), np.nan), np.full(len(slots), np.nan)
-    if not len(slots):
-        return value, threshold
-
-    def put(which: NDArray[np.bool_], values: Any, limit: float) -> None:
-        value[which], threshold[which] = values, limit
-
-    compares = np.isin(rule, (Rule.WITHIN, Rule.OVER_THRESHOLD, Rule.RELAPSE, Rule.RECOVERED))
-    put(compares, statistic(health, slots[compares], rules), rules.threshold_ms)
-    threshold[rule == Rule.RECOVERED] = rules.recover_ms
-    which = rule == Rule.STALE
-    put(which, now_ms - health.last_ms[slots[which]], rules.ttl_ms)
-    which = rule == Rule.SOME_BAD
-    put(which, np.bitwise_count(health.window[slots[which]] & np.uint32(rules.window_mask)), rules.bad)
-    which = rule == Rule.FAILURES
-    put(which, health.failures[slots[which]], rules.bad)
-    which = rule == Rule.PROVING
-    put(which, health.good[slots[which]], rules.good)
-    return value, threshold
 
 
 def survives(health: Health) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart, Rest
 from faultset_ray.control.dryrun import DryRun, dry_run, rejudge
+from faultset_ray.control.evidence import statistic
 from faultset_ray.control.explain import Verdict, explain
 from faultset_ray.control.health import (
     Changes,
@@ -20,7 +21,6 @@ from faultset_ray.control.health import (
     live_survivors,
     needs_sketch,
     plain_survivors,
-    statistic,
     warm_up,
 )
 from faultset_ray.control.journal import Events, Journal

@@ -13,13 +13,15 @@ within each power of two, as in HdrHistogram, so a bucket is a few bits of the f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 from faultset_ray.limits import LATENCY_MS_MAX
+
+Line = TypeVar("Line", bound=np.generic)
 
 NEVER = -1
 """A time that has not come: no sample yet."""
@@ -74,6 +76,13 @@ def lines(n: int) -> NDArray[np.uint8]:
     memory = np.zeros((n + 1) * LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % LINE_BYTES
     return memory[start : start + n * LINE_BYTES].reshape(n, LINE_BYTES)
+
+
+def lines_of(rows: NDArray[Line], slots: NDArray[np.int64]) -> NDArray[Line]:
+    """Copy some rows of 64 bytes into lines of their own."""
+    taken = lines(len(slots)).view(rows.dtype)
+    np.take(rows, slots, axis=0, out=taken, mode="clip")  # other modes make a copy more
+    return taken
 
 
 @kernel()

@@ -68,7 +68,7 @@ class Shaping:
         }
         plan = plan_packing(await self._keeper.backend.loads(), dict.fromkeys(ranges, REGION_CPUS))
         if plan:
-            name = min(plan)
+            name = next(iter(plan))  # one place after the other
             fleet, info = ranges[name]
             self._packed_ms = 0  # the next one follows as soon as this is done
             self._begin(fleet, Reshape((info.id,), (info.lower,)), At(place=plan[name], soft=True, cpus=REGION_CPUS))

@@ -25,6 +25,8 @@ from faultset_ray.limits import CALL_SECONDS, REGION_CPUS
 
 _LOG = logging.getLogger(__name__)
 
+REGION_PREFIX = "region/"
+"""With this begin the names of all servants of ranges, and of no others."""
 _Handles = NDArray[np.intp]
 
 
@@ -219,7 +221,7 @@ class Keeper:
 
 def address(fleet: str, info: RangeInfo) -> Addr[Region]:
     """Where the servant of a range is called."""
-    return Addr(f"region/{fleet}/{info.id}/{info.epoch}")
+    return Addr(f"{REGION_PREFIX}{fleet}/{info.id}/{info.epoch}")
 
 
 def orders(directory: Directory) -> Orders:

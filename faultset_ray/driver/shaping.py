@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from faultset_ray.backend.protocol import At
+from faultset_ray.backend.protocol import Addr, At, Load
 from faultset_ray.control.messages import Census
 from faultset_ray.control.packing import plan_packing
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import RangeLoad, Reshape, Shaper, Sizing
 from faultset_ray.coordinator.directory import Directory, RangeInfo
-from faultset_ray.driver.keeper import Keeper, address
+from faultset_ray.driver.keeper import REGION_PREFIX, Keeper, address
 from faultset_ray.driver.moves import move_ranges
 from faultset_ray.errors import ClusterError
 from faultset_ray.limits import PACK_SECONDS, REGION_CPUS
@@ -32,6 +32,8 @@ class Shaping:
         self._samples: dict[tuple[str, int, int], tuple[int, int]] = {}
         """Of each range's servant, when its observations were last counted, and how many there were."""
         self._packed_ms = 0
+        self._strays: set[str] = set()
+        """Servants that belonged to no range when last looked: a driver died before it ended them, or is about to."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -54,20 +56,35 @@ class Shaping:
             at = At(cpus=REGION_CPUS, pack=len(reshape.bounds) < len(reshape.range_ids))
             self._begin(fleet, reshape, at)
 
-    async def pack(self, directories: Sequence[Directory]) -> None:
-        """Look, now and then, whether ranges on fewer places would let some leave; begin to move one there."""
-        now_ms = self._keeper.backend.now_ms()
-        if self.busy or now_ms - self._packed_ms < 1000 * PACK_SECONDS:
-            return
-        self._packed_ms = now_ms
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look at the places."""
+        return not self.busy and self._keeper.backend.now_ms() - self._packed_ms >= 1000 * PACK_SECONDS
+
+    async def pack(self, loads: Sequence[Load], directories: Sequence[Directory]) -> None:
+        """End what is left of ranges that are no more; begin to move a range if on fewer places some could leave.
+
+        Parameters
+        ----------
+        loads
+            Of all places, looked at before the directories: then what they know of and these don't is no more.
+        directories
+            Of all fleets.
+        """
+        self._packed_ms = self._keeper.backend.now_ms()
         ranges = {
             address(directory.fleet.name, info).name: (directory.fleet.name, info)
             for directory in directories
-            if directory.fleet.name != PLACES
             for info in directory.ranges
         }
-        plan = plan_packing(await self._keeper.backend.loads(), dict.fromkeys(ranges, REGION_CPUS))
-        if plan:
+        found = {name for load in loads for name in load.servants if name.startswith(REGION_PREFIX)} - ranges.keys()
+        strays, self._strays = found & self._strays, found
+        for name in strays:
+            _LOG.info("%s is no longer a range's, and ended", name)
+        await asyncio.gather(*(self._keeper.backend.stop(Addr(name)) for name in strays))
+        movable = {name: REGION_CPUS for name, (fleet, _) in ranges.items() if fleet != PLACES}
+        plan = plan_packing(loads, movable)
+        if plan and not self.busy:
             name = next(iter(plan))  # one place after the other
             fleet, info = ranges[name]
             self._packed_ms = 0  # the next one follows as soon as this is done

@@ -100,8 +100,11 @@ class Steward:
             CENSUS_SECONDS, Coordinator.lease, self._name, LEASE_SECONDS, self._backend.now_ms()
         )
         if lease.holder == self._name:
+            loads = await self._backend.loads() if self._shaping.due else ()
             fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
-            await self._shaping.pack([await self._tend(fleet) for fleet in fleets])
+            directories = [await self._tend(fleet) for fleet in fleets]
+            if loads:
+                await self._shaping.pack(loads, directories)
 
     async def _tend(self, fleet: str) -> Directory:
         authority = self._keeper.authority
@@ -127,9 +130,7 @@ class Steward:
         region, net = address(fleet, info), self._backend.within(CENSUS_SECONDS)
         try:
             census = await net.call(region, Region.census, info.epoch, orders(directory), now_ms)
-            if (
-                census.sealed and not self._shaping.busy
-            ):  # of a move that was given up, by a driver that died before it said so
+            if census.sealed and not self._shaping.busy:  # of a move given up by a driver that died before it said so
                 await net.call(region, Region.unseal, info.epoch)
         except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
             self._silent(directory, info, error)

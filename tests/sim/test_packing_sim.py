@@ -7,8 +7,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from faultset_ray.backend.protocol import LABEL_ELASTIC, Place
+from faultset_ray.backend.protocol import LABEL_ELASTIC, At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
+from faultset_ray.control.region import Region
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import ClusterError
 from faultset_ray.limits import MERGE_SECONDS
@@ -76,14 +77,14 @@ async def scenario(sim, seed, faults):
     reader = asyncio.ensure_future(read())
     packed = await settled(sim, MERGE_SECONDS / 3)
     merged = await settled(sim, 2 * MERGE_SECONDS)
+    reader.cancel()
+    [result] = await asyncio.gather(reader, return_exceptions=True)
+    assert isinstance(result, asyncio.CancelledError), result
     sim.set_faults(SimFaults())
     await sim.sleep(20.0)  # what was lost last is brought back
     whole = await driver.survivors(threshold_ms=100.0)
     assert whole.whole
     assert whole.ids.tolist() == expected
-    reader.cancel()
-    [result] = await asyncio.gather(reader, return_exceptions=True)
-    assert isinstance(result, asyncio.CancelledError), result
     await driver.close()
     return packed, merged, answers
 
@@ -101,6 +102,28 @@ def test_elastic_places_become_empty_and_no_answer_is_wrong(seed, drop):
     assert set(merged) == {"base"}
     assert len(merged["base"]) == 1, "a small fleet that nobody observes"
     assert answers > 100
+
+
+def test_what_a_driver_left_behind_is_ended():
+    sim = SimBackend(PLACES, seed=1)
+
+    async def run():
+        driver = await AsyncDriver.start(sim, "left", region_actors=2)
+        await driver.register(nodes(1), precision=2)
+        expected = (await driver.survivors(threshold_ms=100.0)).ids.tolist()
+        await sim.spawn(Region, "region/default/0/9", 9, at=At(place="e3"))
+        await sim.spawn(Region, "region/gone/0/1", 1, at=At(place="e4"))
+        await settled(sim, 20)
+        assert set(await in_use(sim)) == {"base"}
+        answer = await driver.survivors(threshold_ms=100.0)
+        assert answer.whole
+        assert answer.ids.tolist() == expected
+        await driver.close()
+
+    try:
+        sim.execute(run())
+    finally:
+        sim.dispose()
 
 
 def test_where_all_places_stay_nothing_moves():

@@ -13,7 +13,7 @@ from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.errors import InputError, NotEnoughShards, UnknownFleet
+from faultset_ray.errors import InputError, NotEnoughShards, UnknownFleet, UnknownNode
 from faultset_ray.limits import KIB
 
 REGIONS = ("north", "south", "west", "east")
@@ -146,6 +146,106 @@ def test_observations_count_while_they_are_new(harness, driver):
             await driver.observe([2], [1.0], fleet="seen")
         with pytest.raises(UnknownFleet):
             await driver.survivors(threshold_ms=1.0, fleet="unseen")
+
+    harness.run(scenario())
+
+
+def test_a_policy_decides_and_explains(harness, driver):
+    nodes = [("a", 0.0, 0.0, 5.0), ("b", 0.0, 0.0, 6.0), ("c", 0.0, 90.0, 7.0)]
+    policy = fs.Policy(threshold_ms=50.0, samples=(2, 3, 1))
+
+    async def scenario():
+        fleet = await driver.register(nodes, 3, fleet="ruled", policy=policy)
+        now = (await driver.survivors(fleet="ruled")).at_ms + 10
+
+        async def alive():
+            return (await driver.survivors(fleet="ruled", partial=False)).ids.tolist()
+
+        assert await alive() == ["a", "b", "c"]
+        await driver.observe(fleet.handles[:1], [90.0], at_ms=now, fleet="ruled")
+        assert await alive() == ["b", "a", "c"], "one bad sample makes a suspect, which survives"
+        verdict = await driver.why("a", fleet="ruled")
+        assert (verdict.state.label, verdict.rule.label, verdict.value, verdict.threshold) == (
+            "suspect",
+            "some_bad",
+            1,
+            2,
+        )
+        await driver.observe(fleet.handles, [90.0, 8.0, 8.0], at_ms=np.full(3, now + 1), fleet="ruled")
+        assert await alive() == ["b", "c"]
+        verdict = await driver.why("a", fleet="ruled")
+        assert (verdict.state.label, verdict.rule.label, verdict.value) == ("ejected", "over_threshold", 90.0)
+
+        plan = await driver.plan(fs.Policy(threshold_ms=7.5), fleet="ruled")
+        assert (plan.joins, sorted(plan.leaves)) == ([], ["b", "c"])
+        assert plan.live.ids.tolist() == ["b", "c"]
+        assert await alive() == ["b", "c"], "a plan changes nothing"
+        await driver.set_policy(fs.Policy(threshold_ms=7.5), fleet="ruled")
+        answer = await driver.survivors(fleet="ruled", partial=False)
+        assert answer.ids.tolist() == plan.planned.ids.tolist() == []
+        assert answer.policy.threshold_ms == 7.5
+        with pytest.raises(InputError):
+            await driver.set_policy("strict", fleet="ruled")
+        with pytest.raises(UnknownNode):
+            await driver.why("z", fleet="ruled")
+
+    harness.run(scenario())
+
+
+def test_marks_and_removals_bypass_measurements(harness, driver):
+    async def scenario():
+        nodes = [("a", 0.0, 0.0, 5.0), ("b", 0.0, 9.0, 500.0), ("c", 40.0, 9.0, 6.0)]
+        fleet = await driver.register(nodes, 3, fleet="marked")
+
+        async def alive():
+            by_state = (await driver.survivors(fleet="marked", partial=False)).ids.tolist()
+            assert (await driver.survivors(threshold_ms=100.0, fleet="marked")).ids.tolist() == by_state
+            return by_state
+
+        assert await driver.mark(["a"], "drain", fleet="marked") == 1
+        assert await driver.mark("b", "pin", fleet="marked") == 1
+        assert await alive() == ["b", "c"]
+        assert (await driver.why("a", fleet="marked")).rule.label == "drained"
+        with pytest.raises(UnknownNode):
+            await driver.mark(["a", "z"], None, fleet="marked")
+        with pytest.raises(InputError):
+            await driver.mark(["a"], "keep", fleet="marked")
+        assert await driver.mark(["a", "b"], None, fleet="marked") == 2
+        assert await alive() == ["a", "c"]
+        assert await driver.remove(["c", "z"], fleet="marked") == 1
+        assert await alive() == ["a"]
+        again = await driver.register([("c", 40.0, 9.0, 7.0)], 3, fleet="marked")
+        assert again.handles.tolist() == [3], "a handle is never given again"
+        assert await alive() == ["a", "c"]
+        assert await driver.observe(fleet.handles[2:], [1.0], fleet="marked") == 0
+
+    harness.run(scenario())
+
+
+def test_a_watch_tells_each_change_once(harness, driver):
+    async def scenario():
+        fleet = await driver.register([("a", 0.0, 0.0, 5.0), ("b", 0.0, 90.0, 6.0)], 3, fleet="watched")
+        begun = await driver.survivors(fleet="watched")
+        watch = driver.watch(begun.versions, fleet="watched", idle_s=3.0)
+        for latencies in ([200.0, 6.0], [200.0, 300.0], [1.0, 300.0]):
+            await driver.observe(fleet.handles, latencies, fleet="watched")
+            await driver.survivors(fleet="watched")
+        first = await anext(watch)
+        versions = watch.versions
+        changes = [first, *[change async for change in watch]]
+        told = sorted(
+            (change.id, change.range, change.version, change.before.label, change.after.label) for change in changes
+        )
+        assert [(node, before, after) for node, _, _, before, after in told] == [
+            ("a", "healthy", "ejected"),
+            ("a", "ejected", "healthy"),
+            ("b", "healthy", "ejected"),
+        ]
+        assert {change.to_dict()["rule"] for change in changes} == {"over_threshold", "recovered"}
+        resumed = driver.watch(versions, fleet="watched", idle_s=0.5)
+        assert [change async for change in resumed] == changes[1:]
+        assert resumed.versions == watch.versions
+        assert [change async for change in driver.watch(fleet="watched", idle_s=0.5)] == [], "from now on"
 
     harness.run(scenario())
 

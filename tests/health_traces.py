@@ -18,7 +18,22 @@ from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 
 THRESHOLD_MS = 50.0
-LATENCIES_MS = (0.0, 0.2, 10.0, 30.0, 49.0, 50.0, math.nextafter(50.0, 51), 55.0, 90.0, 5000.0, 1e7, math.inf, math.nan)
+LATENCIES_MS = (
+    0.0,
+    -0.0,
+    0.2,
+    10.0,
+    30.0,
+    49.0,
+    50.0,
+    math.nextafter(50.0, 51),
+    55.0,
+    90.0,
+    5000.0,
+    1e7,
+    math.inf,
+    math.nan,
+)
 
 
 class Pair:

@@ -50,6 +50,8 @@ _BUCKET_MAX = SKETCH_BUCKETS - 1
 _WEIGHT_MAX = 255
 _FADED_AFTER = 8
 _MANTISSA_SHIFT = np.uint64(50)
+_MAGNITUDE = np.uint64((1 << 63) - 1)
+"""All bits of a float64 but the sign, so that -0.0 counts as 0.0."""
 _LOWEST = (1023 - 1) << 2
 """The leading bits of 0.5."""
 _KEPT = np.array([(0xFF >> shift) * 0x0101010101010101 for shift in range(_FADED_AFTER + 1)], np.uint64)
@@ -107,7 +109,7 @@ def sketch_add(sketch: Any, s: Any, bits: Any, halvings: Any) -> None:
 
     The sketch is uint64[8]: bucket b is byte b % 8 of word b // 8, counted from the lowest.
     """
-    bucket: Any = min(max(np.int64(bits >> _MANTISSA_SHIFT) - _LOWEST, 0), _BUCKET_MAX)
+    bucket: Any = min(max(np.int64((bits & _MAGNITUDE) >> _MANTISSA_SHIFT) - _LOWEST, 0), _BUCKET_MAX)
     word, at = bucket >> 3, np.uint64((bucket & 7) << 3)
     shift = min(halvings, _FADED_AFTER)
     if np.int64((sketch[s, word] >> at) & _BYTE) >> shift > _WEIGHT_MAX - SAMPLE_WEIGHT:

@@ -80,5 +80,5 @@ def test_a_full_bucket_fades_all_and_the_quantile_stays():
 
 
 def test_what_is_out_of_range_is_at_the_ends():
-    assert p95_of([0.0])[0] == p95_of([0.3])[0] < 1
+    assert p95_of([0.0])[0] == p95_of([-0.0])[0] == p95_of([0.3])[0] < 1
     assert p95_of([math.inf])[0] == p95_of([1e9])[0] > 16_384

@@ -32,6 +32,7 @@ POLICIES = {
     "capped": replace(STEADY, eject_max=0.5, survivors_min=0, fallback="none", panic="none"),
 }
 COLOURS = {"plain": "#b08c3a", "steady": "#1f6f8b", "guarded": "#5f8f3e", "capped": "#8f5a8a"}
+STYLES = {"plain": "-", "steady": "-", "guarded": "--", "capped": "-"}
 ROWS = {
     "ejections": "ejections",
     "flaps": "flaps",
@@ -69,18 +70,18 @@ def main() -> None:
 
 def _draw_scenarios(runs: Runs) -> None:
     """Nodes out, beside those that are truly bad, scenario by scenario."""
-    figure, panels = plt.subplots(3, 2, figsize=(9, 7), layout="constrained")
+    figure, panels = plt.subplots(3, 2, figsize=(9, 7.5), layout="constrained")
     for panel, (scenario, by_policy) in zip(panels.flat, runs.items(), strict=True):
         minutes = _minutes(by_policy["plain"])
         panel.fill_between(minutes, _percent(by_policy["plain"].bad), color="#d9d9d9", step="post", label="truly bad")
         for name, seen in by_policy.items():
             out = _percent([1 - share for share in seen.survivors])
-            panel.step(minutes, out, where="post", color=COLOURS[name], lw=1, label=f"out under “{name}”")
+            panel.step(minutes, out, STYLES[name], where="post", color=COLOURS[name], lw=1.2, label=f"out under {name}")
         panel.set_title(scenario, loc="left")
         panel.set_ylim(0)
         panel.set_ylabel("% of nodes")
         panel.set_xlabel("minutes")
-    panels.flat[0].legend(frameon=False)
+    figure.legend(*panels.flat[1].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=5)
     _save(figure, "policies.svg")
 
 
@@ -90,6 +91,7 @@ def _draw_outage(seen: Seen) -> None:
     minutes = _minutes(seen)
     panel.step(minutes, seen.short, where="post", color="#1f6f8b", label="regions below their need")
     panel.step(minutes, seen.panic, where="post", color="#a33b2f", label="of these in panic")
+    panel.set_ylim(0)
     panel.set_ylabel("regions")
     panel.set_xlabel("minutes")
     _served(panel, minutes, seen)

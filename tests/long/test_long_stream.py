@@ -1,12 +1,17 @@
-"""10 GiB through pipes, encoded by one process and decoded by another, each in bounded memory."""
+"""10 GiB through pipes, encoded by one process and decoded by another, each in bounded memory; an event loop beside."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from long.stream_process import Made
+
+import faultset_ray as fs
 
 pytestmark = pytest.mark.long
 
@@ -38,3 +43,40 @@ def test_memory_is_bounded(large, code, lost):
     for side, result in results.items():
         assert result["size"] == count << 20
         assert result["above_idle_mib"] <= ABOVE_IDLE_MIB_MAX, side
+
+
+class Nowhere:
+    def write(self, data):
+        pass
+
+
+@pytest.mark.timeout(3600)
+def test_a_ticker_keeps_ticking(large):
+    """A task that wants to wake every millisecond while 1 GiB is encoded beside it."""
+    count = large.count(1024)  # MiB
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ticks = []
+
+        async def ticker():
+            while True:
+                ticks.append(loop.time())
+                await asyncio.sleep(0.001)
+
+        sinks = [Nowhere()] * 14
+        await fs.encode_stream_async(Made(16), sinks, "rs:10+4")
+        ticking = asyncio.ensure_future(ticker())
+        manifest = await fs.encode_stream_async(Made(count), sinks, "rs:10+4")
+        ticking.cancel()
+        return manifest.size, np.diff(ticks) * 1e3
+
+    size, gaps = asyncio.run(main())
+    assert size == count << 20
+    median, p99 = np.percentile(gaps, [50, 99])
+    large.notes.append(
+        f"{len(gaps):,} ticks in {gaps.sum() / 1e3:.1f} s, between two of them {median:.2f} ms in the median, "
+        f"{p99:.1f} ms at p99, {gaps.max():.0f} ms at most"
+    )
+    assert median < 5
+    assert p99 < 100

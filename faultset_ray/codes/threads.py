@@ -33,9 +33,11 @@ class _Team:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._cpus = len(os.sched_getaffinity(0))
 
     def helpers(self, count: int) -> int:
-        """Return how many helpers there are, up to ``count``; they are started if need be."""
+        """Return how many helpers there are, up to ``count`` and to the other CPUs; they are started if need be."""
+        count = min(count, self._cpus - 1)
         if len(self._threads) < count:
             with self._lock:
                 for number in range(len(self._threads), 0 if self._closed else count):
@@ -74,5 +76,4 @@ def recruit(threads: object) -> tuple[int, int]:
     count = check.integer("threads", threads)
     if not 1 <= count <= THREADS_MAX:
         raise InputError(f"threads is {count}; expected 1 to {THREADS_MAX}")
-    count = min(count, len(os.sched_getaffinity(0)))
     return (_team.board, _team.helpers(count - 1)) if HAVE_NUMBA and count > 1 else (0, 0)

@@ -51,12 +51,9 @@ class Work:
         self._function = function
 
     @cached_property
-    def _compiled(self) -> Any:
-        return numba.cfunc(types.void(*[types.int64] * 3), cache=True)(self._function)
-
-    @property
     def address(self) -> int:
-        """Of the C function."""
+        """Of the C function, which is kept."""
+        self._compiled = numba.cfunc(types.void(*[types.int64] * 3), cache=True)(self._function)
         found: int = self._compiled.address
         return found
 

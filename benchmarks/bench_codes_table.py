@@ -151,8 +151,8 @@ def two_threads(quick):
     """Two threads against one by wall clock, where nobody else had the CPUs."""
     yield "| encode, wall clock | shard | 1 thread GB/s | 2 threads GB/s | ratio | least to greatest | pairs | target |"
     yield "|---|---|---|---|---|---|---|---|"
-    for spec, length in (("rs:10+4", 256 * KIB), ("rs:10+4", MIB), ("rs:32+8", MIB), ("rs:10+4", 16 * MIB)):
-        code = codes.get(spec)
+    for k, m, length in (*((k, m, MIB) for k, m in SHAPES), (10, 4, 16 * MIB)):
+        code = codes.get(f"rs:{k}+{m}")
         found, pairs = [], 0
         for _ in range(3 if quick else 7):
             data, out = stripes(code, length, 1)[0, : code.k], np.zeros((code.n - code.k, length), dtype=np.uint8)
@@ -161,15 +161,15 @@ def two_threads(quick):
                 one, two = (statistics.median(column) for column in zip(*good, strict=True))
                 found.append((one, two, statistics.median(a / b for a, b in good)))
                 pairs += len(good)
-        target = "1.6" if (spec, length) == ("rs:10+4", MIB) else ""
+        target = "1.6" if length == MIB else ""
         if not found:
-            yield f"| {spec} | {length // KIB} KiB | | | | | never were two CPUs free | {target} |"
+            yield f"| {k}+{m} | {length // KIB} KiB | | | | | never were two CPUs free | {target} |"
             continue
         one, two, ratio = (statistics.median(column) for column in zip(*found, strict=True))
         ratios = [some[2] for some in found]
         size = code.k * length / 1e9
         yield (
-            f"| {spec} | {length // KIB} KiB | {size / one:.1f} | {size / two:.1f} | {ratio:.2f} "
+            f"| {k}+{m} | {length // KIB} KiB | {size / one:.1f} | {size / two:.1f} | {ratio:.2f} "
             f"| {min(ratios):.2f} to {max(ratios):.2f} | {pairs} | {target} |"
         )
 

@@ -2,7 +2,8 @@
 
 A rateless packet codec, beside the :class:`~faultset_ray.codes.base.Code` contract: there is no n, and a
 packet names itself (4 bytes of source block and symbol number, then the symbol). The work is done by the
-Rust package ``raptorq`` (extra ``faultset-ray[raptorq]``), whose packets these are, in its order.
+Rust package ``raptorq`` (extra ``faultset-ray[raptorq]``), whose packets these are, in its order; why, and how
+fast it is, stands in the guide to codes.
 
 Packets carry no digest: a damaged one gives wrong data. Check packets or data where they may be damaged.
 """

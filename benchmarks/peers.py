@@ -1,9 +1,10 @@
 """Inputs, and what others would write: the measure of our benchmarks. Every call of a maker draws new values."""
 
 import numpy as np
+import polars as pl
 import pygeohash
 
-from faultset_ray import Fleet
+from faultset_ray import Fleet, geohash
 
 chance = np.random.default_rng(20)
 
@@ -61,3 +62,16 @@ def numpy_faultset(nodes: Fleet, threshold: float, precision: int) -> list[str]:
     kept = np.flatnonzero(nodes.latency_ms <= threshold)
     order = np.lexsort((nodes.latency_ms[kept], first[region[kept]]))
     return nodes.ids[kept[order]].tolist()
+
+
+def with_cells(nodes: Fleet, precision: int) -> pl.DataFrame:
+    """A frame as :func:`polars_faultset` takes it."""
+    cells = geohash.encode_many(nodes.lat, nodes.lon, precision)
+    return pl.DataFrame({"id": nodes.ids.tolist(), "cell": cells, "latency_ms": nodes.latency_ms})
+
+
+def polars_faultset(nodes: pl.DataFrame, threshold: float) -> list[str]:
+    """Polars, one thread or many as it likes, with the cells given."""
+    numbered = nodes.with_row_index("row").with_columns(first=pl.col("row").min().over("cell"))
+    kept = numbered.filter(pl.col("latency_ms") <= threshold)
+    return kept.sort(["first", "latency_ms", "row"])["id"].to_list()

@@ -74,6 +74,24 @@ CASES = [
     pipeline_case("on earth", peers.fleet, 3),
     pipeline_case("in cities", peers.urban_fleet, 6),
     Case(
+        "faultset of 1,000,000 at precision 3 : Python with pygeohash",
+        50.0,
+        5,
+        lambda: peers.fleet(1_000_000),
+        lambda fleet: fs.faultset(fleet, 100.0, 3),
+        lambda nodes: peers.python_faultset(nodes, 100.0, 3),
+        list,
+    ),
+    Case(
+        "faultset of 1,000,000 at precision 3 : polars, cells given",
+        3.0,
+        9,
+        lambda: peers.fleet(1_000_000),
+        lambda fleet: fs.faultset(fleet, 100.0, 3),
+        lambda frame: peers.polars_faultset(frame, 100.0),
+        lambda fleet: peers.with_cells(fleet, 3),
+    ),
+    Case(
         "faultset of 1,000 : numpy lexsort",
         0.5,
         501,
@@ -112,6 +130,18 @@ FIGURES = [
 ]
 
 
+LINEAR = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+
+
+def show_linearity() -> None:
+    """The time of a node as fleets grow, each fleet new."""
+    print("\nfaultset at precision 3, nanoseconds a node")
+    for nodes in LINEAR:
+        rounds = max(3, min(200, 1_000_000 // nodes))
+        times = [seconds(lambda fleet: fs.faultset(fleet, 100.0, 3), peers.fleet(nodes)) for _ in range(rounds)]
+        print(f"{nodes:12,} {1e9 * statistics.median(times) / nodes:8.1f}", flush=True)
+
+
 def seconds(call: Callable[[Any], object], given: Any) -> float:
     start = time.perf_counter()
     call(given)
@@ -130,6 +160,7 @@ def main() -> None:
         times = f"{1e3 * statistics.median(ours):7.2f} ms{1e3 * statistics.median(peer):9.2f} ms"
         verdict = "ok" if ratio >= case.target else "MISSED"
         print(f"{case.name:75}{times}{ratio:9.1f}{case.target:9.1f}  {verdict}", flush=True)
+    show_linearity()
     print(f"\n{'':75}{'ours':>10}{'at most':>12}")
     for figure in FIGURES:
         value = figure.measure()

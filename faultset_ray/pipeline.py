@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from faultset_ray import columns, fleet_io, geohash
 from faultset_ray.errors import EmptyNodesError, InputError, NoSurvivorsError
 from faultset_ray.kernels.group import group_cells
-from faultset_ray.kernels.select import select, select_grouped
+from faultset_ray.kernels.number import number_cells
+from faultset_ray.kernels.objects import touch_objects
+from faultset_ray.kernels.select import select, select_grouped, select_numbered
 from faultset_ray.model import Fleet, OnDuplicate
 
 Ids = Sequence[str] | NDArray[Any]
@@ -21,6 +23,7 @@ Order = Literal["appearance", "latency"]
 
 _CACHED_STRINGS = 1 << 16
 """About so many short strings stay in a core's cache."""
+_PICKED_AT_ONCE = 1 << 11
 
 
 def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -143,20 +146,33 @@ def faultset(
         raise InputError(f'order is {order!r}; expected "appearance" or "latency"')
     fleet: Fleet = nodes if table is None else Fleet.of_table(table, on_duplicate=on_duplicate)
     cells = geohash.encode_many(fleet.lat, fleet.lon, precision)
-    if order == "latency":
-        survivors = select(fleet.latency_ms, limit)
-    else:
-        groups = group_cells(cells)
-        survivors, _ = select_grouped(fleet.latency_ms, groups.order, groups.starts, limit)
+    by_latency = order == "latency"
+    survivors = select(fleet.latency_ms, limit) if by_latency else _by_region(fleet.latency_ms, cells, limit)
     if len(survivors) == 0:
         raise _no_survivors(limit, cells)
     return _pick(fleet.ids, survivors)
 
 
+def _by_region(latency_ms: columns.Floats, cells: geohash.Cells, limit: float) -> NDArray[np.int64]:
+    numbered = number_cells(cells)
+    if numbered is not None:
+        return select_numbered(latency_ms, numbered.number, len(numbered.cells), limit)
+    groups = group_cells(cells)
+    return select_grouped(latency_ms, groups.order, groups.starts, limit)[0]
+
+
 def _pick(ids: columns.Strings, indices: NDArray[np.int64]) -> list[str]:
-    if len(ids) // 3 < len(indices) and len(ids) < _CACHED_STRINGS:
-        ids = ids.copy()  # visits the strings in the order of memory, so that picking them at random hits the cache
-    picked: list[str] = ids.take(indices, mode="clip").tolist()  # the indices are valid; this mode is the fast one
+    """The strings at some indices, which are valid ("clip" is numpy's fast way then)."""
+    if len(ids) < _CACHED_STRINGS:
+        if len(ids) // 3 < len(indices):
+            ids = ids.copy()  # visits the strings in the order of memory, so that picking them at random hits the cache
+        cached: list[str] = ids.take(indices, mode="clip").tolist()
+        return cached
+    picked: list[str] = []
+    for begin in range(0, len(indices), _PICKED_AT_ONCE):
+        some = indices[begin : begin + _PICKED_AT_ONCE]
+        touch_objects(ids, some)
+        picked += ids.take(some, mode="clip").tolist()
     return picked
 
 

@@ -1,8 +1,9 @@
 """Group nodes by cell, groups in order of first appearance.
 
-The fast way sorts one integer a node: as many bits of the cell's hash as there is room for, above the
-index of the node, which makes it unique. numpy sorts uint64 with SIMD, so this outruns a hash table,
-all the more with many groups. The hash is a product with an odd number (Fibonacci hashing; Knuth, TAOCP
+Up to 65,536 cells are numbered by a hash table (see :mod:`~faultset_ray.kernels.number`), and the nodes
+dealt out by counting. With more, one integer a node is sorted: as many bits of the cell's hash as there is
+room for, above the index of the node, which makes it unique. numpy sorts uint64 with SIMD, so this outruns a
+hash table that no cache holds. The hash is a product with an odd number (Fibonacci hashing; Knuth, TAOCP
 vol. 3, 6.4), so cells that differ only in bits above the index never collide; that is precision 8 for a
 million nodes. Where finer cells do collide, all is grouped anew by numpy's unique, which also serves
 where numba is not there.
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
+from faultset_ray.kernels.number import number_cells
 
 Cells = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -39,6 +41,11 @@ class Groups(NamedTuple):
 
 def group_cells(cells: Cells) -> Groups:
     """Group equal cells of uint64[n]; the result's arrays are new."""
+    numbered = number_cells(cells)
+    if numbered is not None:
+        groups = Groups(np.empty(len(cells), np.int64), np.zeros(len(numbered.cells) + 1, np.int64), numbered.cells)
+        _deal(numbered.number, groups.order, groups.starts, np.zeros(len(numbered.cells), np.int64))
+        return groups
     if HAVE_NUMBA:
         index_mask = np.uint64((1 << len(cells).bit_length()) - 1)
         keys = np.empty(len(cells), np.uint64)
@@ -63,6 +70,19 @@ def _unique(cells: Cells) -> Groups:
     starts = np.zeros(len(distinct) + 1, np.int64)
     np.cumsum(np.bincount(group_of, minlength=len(distinct)), out=starts[1:])
     return Groups(np.argsort(group_of, kind="stable"), starts, distinct[appearance])
+
+
+@kernel()
+def _deal(number: Any, order: Any, starts: Any, ends: Any) -> None:
+    """Counting sort: write the nodes number by number, and where each number begins."""
+    for i in range(len(number)):
+        starts[number[i] + 1] += 1
+    for g in range(len(ends)):
+        starts[g + 1] += starts[g]
+        ends[g] = starts[g]
+    for i in range(len(number)):
+        order[ends[number[i]]] = i
+        ends[number[i]] += 1
 
 
 @kernel()

@@ -83,6 +83,36 @@ def select_grouped(latency: Floats, order: Indices, starts: Indices, threshold: 
     return order.take(positions), counts
 
 
+def select_numbered(latency: Floats, number: NDArray[np.int32], groups: int, threshold: float) -> Indices:
+    """Return the survivors of every group, group after group: as :func:`select_grouped`, without a grouping.
+
+    Parameters
+    ----------
+    latency, number : float64[n], int32[n]
+        The latency, and the group, 0 to ``groups`` - 1, of each node.
+    groups : int
+    threshold : float
+
+    Returns
+    -------
+    int64[m]
+        Indices of the survivors, groups ascending, in each ascending by latency, ties in input order.
+    """
+    bits, limit = latency.view(np.uint64), _bits(threshold)
+    survivors, *spread = _survey(bits, np.uint64(0), limit)
+    if len(bits).bit_length() + groups.bit_length() < _KEY_BITS:
+        layout = _Layout.of(len(bits), groups, *spread)
+        keys = np.empty(survivors + 1, np.uint64)  # + 1: see _pack_numbered
+        _pack_numbered(bits, number, limit, *layout[:4], keys)
+        keys = keys[:-1]
+        keys.sort()
+        positions = np.empty(survivors, np.int64)
+        if _unpack(keys, bits, layout.position_mask, layout.exact, positions):
+            return positions
+    kept = np.flatnonzero(latency <= threshold)
+    return kept[np.lexsort((latency[kept], number[kept]))]
+
+
 def _bits(threshold: float) -> np.uint64:
     return np.float64(threshold).view(np.uint64) & _MAGNITUDE
 
@@ -189,6 +219,18 @@ def _pack(
             keys[at] = np.uint64(g) << group_at | (latency - low) >> dropped << latency_at | np.uint64(p)
             at += (latency >= floor) & (latency <= limit)
         counts[g] = at - before
+
+
+@kernel()
+def _pack_numbered(
+    bits: Any, number: Any, limit: Any, low: Any, dropped: Any, latency_at: Any, group_at: Any, keys: Any
+) -> None:
+    """Write the keys of survivors, as :func:`_pack`; each slot is written until a survivor takes it."""
+    at = 0
+    for p in range(len(bits)):
+        latency = bits[p] & _MAGNITUDE
+        keys[at] = np.uint64(number[p]) << group_at | (latency - low) >> dropped << latency_at | np.uint64(p)
+        at += latency <= limit
 
 
 @kernel()

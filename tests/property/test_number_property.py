@@ -1,0 +1,85 @@
+"""Numbering cells by a hash table against sorting, and the survivors that come of it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from faultset_ray.kernels import number
+from faultset_ray.kernels.group import _unique, group_cells
+from faultset_ray.kernels.jit import HAVE_NUMBA
+from faultset_ray.kernels.objects import touch_objects
+from faultset_ray.kernels.select import select_grouped, select_numbered
+
+compiled = pytest.mark.skipif(not HAVE_NUMBA, reason="nothing is compiled")
+
+
+def same(cells):
+    expected = _unique(cells)
+    groups = group_cells(cells)
+    for mine, theirs in zip(groups, expected, strict=True):
+        assert np.array_equal(mine, theirs)
+    numbered = number.number_cells(cells)
+    if numbered is not None:
+        assert np.array_equal(numbered.cells, expected.cells)
+        assert np.array_equal(numbered.cells[numbered.number], cells)
+    return expected, numbered
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint64, st.integers(0, 200), elements=st.integers(0, 40) | st.integers(0, 2**64 - 1)))
+def test_numbers_follow_first_appearance(cells):
+    same(cells)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 65_535, 65_536, 65_537, 150_000])
+def test_up_to_the_most_cells_and_beyond(distinct):
+    chance = np.random.default_rng(distinct)
+    pool = chance.integers(0, 2**64, distinct, dtype=np.uint64)
+    cells = np.concatenate([pool, pool[chance.integers(0, distinct, 100_000)]])
+    _, numbered = same(cells)
+    assert (numbered is not None) == (HAVE_NUMBA and distinct <= 65_536)
+
+
+@compiled
+def test_cells_that_were_chosen_to_collide_are_sorted():
+    """All of them hash to slot 0; a table would take a quadratic time."""
+    inverse = pow(int(number._GOLDEN), -1, 1 << 64)
+    cells = np.array([inverse * low % (1 << 64) for low in range(20_000)], np.uint64)
+    assert number.number_cells(cells) is None
+    same(cells)
+
+
+@compiled
+@settings(deadline=None)
+@given(st.data())
+def test_survivors_are_those_of_groups(data):
+    cells = data.draw(arrays.arrays(np.uint64, st.integers(1, 100), elements=st.integers(0, 9)))
+    values = st.sampled_from([0.0, -0.0, 1.0, 1.5, np.nextafter(1.5, 2), 1e300, 5e-324, np.inf, np.nan])
+    latency = data.draw(arrays.arrays(np.float64, len(cells), elements=values))
+    threshold = data.draw(st.sampled_from([0.0, 1.5, 1e308, np.inf]))
+    groups, numbered = same(cells)
+    expected, _ = select_grouped(latency, groups.order, groups.starts, threshold)
+    found = select_numbered(latency, numbered.number, len(numbered.cells), threshold)
+    assert np.array_equal(found, expected)
+
+
+@compiled
+def test_latencies_that_hardly_differ_are_in_exact_order():
+    """So many agree in the bits that go into a key that the survivors are sorted anew."""
+    chance = np.random.default_rng(3)
+    latency = 1.0 + chance.integers(0, 1 << 20, 200_000) * np.finfo(float).eps
+    latency[0] = 1e-300
+    cells = chance.integers(0, 3, 200_000).astype(np.uint64)
+    groups, numbered = same(cells)
+    expected, _ = select_grouped(latency, groups.order, groups.starts, 2.0)
+    assert np.array_equal(select_numbered(latency, numbered.number, len(numbered.cells), 2.0), expected)
+
+
+def test_objects_are_only_looked_at():
+    objects = np.array([f"text-{i}" for i in range(100)], object)
+    touch_objects(objects, np.array([0, 99, 7]))
+    touch_objects(objects[::2], np.array([0, 49]))
+    touch_objects(objects, np.empty(0, np.int64))
+    assert objects.tolist() == [f"text-{i}" for i in range(100)]

@@ -16,7 +16,7 @@ import faultset_ray as fs
 from faultset_ray.control.prober import PLACES
 
 HEAD, *HOSTS = sys.argv[1:]
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def until(condition):

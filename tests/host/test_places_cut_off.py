@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,16 @@ pytestmark = [
 ]
 
 
-def host_script(home: Path, host: str, ip: str) -> str:
+def host_script(home: Path, host: str, ip: str, after: str) -> str:
+    """One after another, since Ray gives a node 30 s to start, however busy the machine is."""
     return (
         f"set -euo pipefail\n{OWN_FILES}\ntouch {home}/{host}\n"
         "until ip link show eth0 >/dev/null 2>&1; do sleep 0.1; done\n"
         f"ip addr add {ip}/24 dev eth0; ip link set eth0 up; ip route add default dev eth0\n"
-        f"until test -e {home}/head-is-up; do sleep 0.1; done\n"
+        f"until test -e {home}/{after}-is-up; do sleep 0.1; done\n"
         f"{RAY} --address={HEAD_IP}:6379 --node-ip-address={ip} --num-cpus=1 --object-store-memory=150000000 "
-        f"""--labels='faultset.io/store=true,faultset.io/region={host}' > {home}/{host}.log 2>&1\nsleep infinity\n"""
+        f"""--labels='faultset.io/store=true,faultset.io/region={host}' > {home}/{host}.log 2>&1\n"""
+        f"touch {home}/{host}-is-up\nsleep infinity\n"
     )
 
 
@@ -64,8 +67,8 @@ def head_script(home: Path) -> str:
 
 
 def test_a_host_is_cut_off_and_healed(tmp_path, capsys):
-    for number, host in enumerate(HOSTS, 2):
-        (tmp_path / f"{host}.sh").write_text(host_script(tmp_path, host, f"10.212.0.{number}"))
+    for number, (after, host) in enumerate(pairwise(("head", *HOSTS)), 2):
+        (tmp_path / f"{host}.sh").write_text(host_script(tmp_path, host, f"10.212.0.{number}", after))
     (tmp_path / "head.sh").write_text(head_script(tmp_path))
     token = tmp_path / "token"
     token.touch(mode=0o600)

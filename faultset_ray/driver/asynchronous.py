@@ -435,8 +435,8 @@ class AsyncDriver:
         concurrent : int
             At most so many targets are measured at once from one place.
         labels
-            Only the places that carry them. A prober is an actor, and like every actor it keeps an
-            autoscaled node from leaving.
+            Only the places that carry them. By default all but those labelled ``faultset.io/elastic`` that hold
+            no store: a prober is an actor, and like every actor it keeps an autoscaled node from leaving.
         fleet, targets
             Nodes of a registered fleet that are servers, as ``{id: "tcp://HOST:PORT"}``, or ``http://…`` or
             ``https://…``: the places measure them for that fleet.
@@ -454,7 +454,7 @@ class AsyncDriver:
             The places could not be registered.
         """
         pace = Pace(every_s, timeout_s, rate, concurrent)
-        probing = Probing(self._backend, self, pace, labels or {}, fleet, targets)
+        probing = Probing(self._backend, self, pace, labels, fleet, targets)
         self._places.probed()
         self._probings.append(probing)
         return await probing.start()

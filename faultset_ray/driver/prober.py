@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from faultset_ray import columns
-from faultset_ray.backend.protocol import At, Backend, Place
+from faultset_ray.backend.protocol import LABEL_STORE, At, Backend, Place
 from faultset_ray.backend.wire import EchoAddress
 from faultset_ray.control.prober import (
     HERE,
@@ -109,7 +109,7 @@ class Probing:
         backend: Backend,
         verbs: Verbs,
         pace: Pace,
-        labels: Mapping[str, str],
+        labels: Mapping[str, str] | None,
         fleet: Fleet | None = None,
         targets: Mapping[str, str] | None = None,
         role: type[Prober] = Prober,
@@ -118,7 +118,7 @@ class Probing:
         self._verbs = verbs
         self._feed = Feed(verbs)
         self._pace = pace
-        self._labels = dict(labels)
+        self._labels = labels
         self._role = role
         self._targets = Targets(backend, fleet, targets or {}, pace.timeout_s, pace.concurrent)
         self._watched: dict[str, _Watched] = {}
@@ -203,15 +203,19 @@ class Probing:
 
     async def _refresh(self) -> None:
         """Watch the places that came, forget those that went."""
-        found = {
-            place.id: place for place in await self._backend.places() if self._labels.items() <= place.labels.items()
-        }
+        found = {place.id: place for place in await self._backend.places() if self._is_probed(place)}
         for gone in sorted(self._watched.keys() - found.keys()):
             await self._forget(gone)
         for place in found.values():
             if place.id not in self._watched:
                 self._watch(place)
         await self._feed.drain(found.values())
+
+    def _is_probed(self, place: Place) -> bool:
+        """Whether a place gets a prober. By default those that come and go don't: it would keep them from going."""
+        if self._labels is None:
+            return not place.elastic or place.labels.get(LABEL_STORE) == "true"
+        return self._labels.items() <= place.labels.items()
 
     def _watch(self, place: Place) -> None:
         watched = self._watched[place.id] = _Watched(place)

@@ -122,7 +122,7 @@ class Deaf:
 def test_a_fault_on_the_drivers_own_way_is_not_the_places():
     async def scenario(sim, driver):
         names = set()
-        probing = await Probing(Deaf(sim, names), driver, Pace(), {}).start()
+        probing = await Probing(Deaf(sim, names), driver, Pace(), None).start()
         await probing.measured()
         names.add("prober/p2")
         await sim.sleep(10.0)
@@ -154,6 +154,20 @@ def test_only_places_with_the_labels():
         async with await driver.probe(labels={"faultset.io/store": "true"}) as probing:
             assert "home" not in await probing.measured()
             assert await survive(driver) == {f"p{at}" for at in range(6)}
+
+    simulate(scenario)
+
+
+def test_places_that_come_and_go_are_not_held():
+    async def scenario(sim, driver):
+        known = sim._world.all_places
+        for at, labels in (("p1", {}), ("p2", {"faultset.io/store": "true"})):
+            known[at] = replace(known[at], labels={"faultset.io/elastic": "true", **labels})
+        async with await driver.probe() as probing:
+            assert set(await probing.measured()) == {place.id for place in PLACES_OF} - {"p1"}
+            assert await driver._places.lost(await driver._places.survivors()) == set()
+        async with await driver.probe(labels={"faultset.io/elastic": "true"}) as probing:
+            assert set(await probing.measured()) == {"p1", "p2"}
 
     simulate(scenario)
 
@@ -224,7 +238,7 @@ def test_servers_of_a_fleet_are_observed():
         nodes = [(f"s{at}", 50.0 + at, 10.0, float("nan")) for at in range(5)]
         fleet = await driver.register(nodes, 3, fleet="servers")
         targets = {f"s{at}": f"http://10.0.0.{at}/" for at in range(4)}
-        probing = Probing(sim, driver, Pace(timeout_s=0.7, concurrent=3), {}, fleet, targets, role=Scripted)
+        probing = Probing(sim, driver, Pace(timeout_s=0.7, concurrent=3), None, fleet, targets, role=Scripted)
         async with await probing.start():
             await sim.sleep(10.0)
             answer = await driver.survivors(threshold_ms=10.0, fleet="servers")

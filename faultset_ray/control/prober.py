@@ -26,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 
 PLACES: Final = "places"
 """The fleet of a system's own places; ids are place ids."""
+LATENCY_SECONDS: Final = 60.0
+"""How long a round trip counts as a latency, if not as evidence."""
 HERE: Final = ""
 """The driver, among those that measure."""
 
@@ -100,7 +102,7 @@ class Trip(NamedTuple):
     """None where there was no answer."""
 
 
-class Verdict(NamedTuple):
+class Finding(NamedTuple):
     """What is said of a place."""
 
     reached: bool
@@ -109,21 +111,9 @@ class Verdict(NamedTuple):
 
 
 class Votes:
-    """The latest round trip of each ordered pair of places, and what they say of each.
+    """The latest round trip of each ordered pair of places, and what they say of each; without clock or chance."""
 
-    A plain value without clock or chance.
-
-    Parameters
-    ----------
-    window_s : float
-        How long a measurement counts when it is asked who reaches whom.
-    memory_s : float
-        How long it counts as a latency.
-    """
-
-    def __init__(self, window_s: float, memory_s: float) -> None:
-        self._window_s = window_s
-        self._memory_s = memory_s
+    def __init__(self) -> None:
         self._trips: dict[str, dict[str, Trip]] = {}
         """By target, then by source."""
         self._reached_s: dict[str, float] = {}
@@ -142,7 +132,7 @@ class Votes:
         for trips in self._trips.values():
             trips.pop(place, None)
 
-    def judge(self, target: str, since_s: float, now_s: float) -> Verdict | None:
+    def judge(self, target: str, since_s: float, now_s: float, window_s: float) -> Finding | None:
         """Let those who measured a place since a moment decide about it by majority.
 
         A source that reached nobody within the window has a fault of its own, and no vote. When the votes are
@@ -150,11 +140,11 @@ class Votes:
 
         Returns
         -------
-        Verdict or None
+        Finding or None
             None if nobody has a vote.
         """
         trips = self._trips.get(target, {})
-        begin_s = now_s - self._window_s
+        begin_s = now_s - window_s
         voters = {
             source: trip.rtt_ms is not None
             for source, trip in trips.items()
@@ -163,14 +153,14 @@ class Votes:
         if not voters:
             return None
         if 2 * sum(voters.values()) < len(voters):
-            return Verdict(reached=False, latency_ms=float("nan"))
+            return Finding(reached=False, latency_ms=float("nan"))
         known = {
             source: trip.rtt_ms
             for source, trip in trips.items()
-            if trip.rtt_ms is not None and trip.begun_s >= now_s - self._memory_s
+            if trip.rtt_ms is not None and trip.begun_s >= now_s - max(window_s, LATENCY_SECONDS)
         }
         peers = [rtt for source, rtt in known.items() if source != HERE] or list(known.values())
-        return Verdict(reached=True, latency_ms=median(peers))
+        return Finding(reached=True, latency_ms=median(peers))
 
     def table(self) -> list[tuple[str, str, Trip]]:
         """``(source, target, trip)`` of every pair, in order of the names."""

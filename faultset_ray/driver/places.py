@@ -11,7 +11,7 @@ import numpy as np
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.policy import Policy
-from faultset_ray.control.prober import PLACES, Verdict, node_of
+from faultset_ray.control.prober import PLACES, Finding, node_of
 from faultset_ray.coordinator.directory import Directory
 from faultset_ray.errors import ClusterError, UnknownFleet
 from faultset_ray.limits import PLACES_PRECISION, PLACES_SECONDS
@@ -61,8 +61,8 @@ class Feed:
         """Of the places that this driver registered."""
         self._draining: set[str] = set()
 
-    async def tell(self, found: Sequence[tuple[Place, Verdict]]) -> None:
-        """Report verdicts; a place that is new is registered with its first one.
+    async def tell(self, found: Sequence[tuple[Place, Finding]]) -> None:
+        """Report findings; a place that is new is registered with its first one.
 
         With it, and not before: what another driver of the system found of the place is not lost for a moment.
 
@@ -71,15 +71,15 @@ class Feed:
         TimeoutError
             The regions did not take it in time; what is found next is told next.
         """
-        new = [(place, verdict) for place, verdict in found if place.id not in self._handles]
+        new = [(place, finding) for place, finding in found if place.id not in self._handles]
         if new:
             await self._register(new)
-        verdicts = {self._handles[place.id]: verdict for place, verdict in found}
+        findings = {self._handles[place.id]: finding for place, finding in found}
         async with asyncio.timeout(_TELL_SECONDS):  # a lost message holds up the next ones no longer
             await self._verbs.observe(
-                np.array(list(verdicts), np.uint32),
-                np.array([verdict.latency_ms for verdict in verdicts.values()]),
-                ok=np.array([verdict.reached for verdict in verdicts.values()]),
+                np.array(list(findings), np.uint32),
+                np.array([finding.latency_ms for finding in findings.values()]),
+                ok=np.array([finding.reached for finding in findings.values()]),
                 fleet=PLACES,
             )
 
@@ -101,8 +101,8 @@ class Feed:
         if self._handles.pop(place, None) is not None:
             await self._verbs.remove([place], fleet=PLACES)
 
-    async def _register(self, found: Sequence[tuple[Place, Verdict]]) -> None:
-        nodes = [node_of(place, verdict.latency_ms) for place, verdict in found]
+    async def _register(self, found: Sequence[tuple[Place, Finding]]) -> None:
+        nodes = [node_of(place, finding.latency_ms) for place, finding in found]
         registered = await self._verbs.register(
             nodes, PLACES_PRECISION, fleet=PLACES, policy=POLICY if await self._is_new() else None
         )

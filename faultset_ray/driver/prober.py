@@ -16,9 +16,9 @@ from faultset_ray.backend.protocol import LABEL_STORE, At, Backend, Place
 from faultset_ray.backend.wire import EchoAddress
 from faultset_ray.control.prober import (
     HERE,
+    Finding,
     Prober,
     Trip,
-    Verdict,
     Votes,
     observers_of,
     peers_of,
@@ -41,7 +41,6 @@ _RESPAWN_SECONDS = 1.0
 """A prober that is gone for so long is replaced."""
 _GRACE_SECONDS = 0.5
 """What a call may take beyond the time that its method was given."""
-_MEMORY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class _Watched:
     """When the first of the pings that met the same began."""
     turn: int = 0
     is_told: bool = False
-    """Whether the fleet of places ever got a verdict."""
+    """Whether the fleet of places ever got a finding."""
     spawning: asyncio.Task[None] | None = None
     tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -122,19 +121,18 @@ class Probing:
         self._role = role
         self._targets = Targets(backend, fleet, targets or {}, pace.timeout_s, pace.concurrent)
         self._watched: dict[str, _Watched] = {}
-        self._verdicts: dict[str, Verdict] = {}
+        self._findings: dict[str, Finding] = {}
         self._untold: set[str] = set()
         self._news = asyncio.Event()
-        window_s = 2 * _SURVEY_ROUNDS * pace.every_s + pace.timeout_s
-        self._votes = Votes(window_s, max(window_s, _MEMORY_SECONDS))
+        self._votes = Votes()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- For users
 
     @property
-    def verdicts(self) -> dict[str, Verdict]:
+    def findings(self) -> dict[str, Finding]:
         """What was found of each place last: ``{place: (reached, latency_ms)}``."""
-        return dict(self._verdicts)
+        return dict(self._findings)
 
     def round_trips(self) -> dict[tuple[str, str], float | None]:
         """The latest round trip in ms of each pair ``(from, to)`` that was measured; None for no answer.
@@ -143,12 +141,12 @@ class Probing:
         """
         return {(source, target): trip.rtt_ms for source, target, trip in self._votes.table()}
 
-    async def measured(self) -> dict[str, Verdict]:
-        """Wait until there is a verdict on every place and the fleet ``"places"`` has it; return all."""
+    async def measured(self) -> dict[str, Finding]:
+        """Wait until there is a finding on every place and the fleet ``"places"`` has it; return all."""
         while not self._watched or not all(watched.is_told for watched in self._watched.values()):
             self._check_running()
             await self._backend.sleep(self._pace.every_s / 4)
-        return self.verdicts
+        return self.findings
 
     async def stop(self) -> None:
         """End the probes; what they found grows old. The probers stay, for other drivers of the system."""
@@ -189,7 +187,7 @@ class Probing:
                 await step()
             except BackendClosed:
                 return
-            except ClusterError as error:
+            except FaultsetError as error:
                 _LOG.warning("a probe failed: %s", error)
 
     def _period(self) -> float:
@@ -200,6 +198,10 @@ class Probing:
 
     def _survey_period(self) -> float:
         return self._period() * _SURVEY_ROUNDS
+
+    def _window(self) -> float:
+        """How long a measurement counts as evidence: two surveys of a place."""
+        return 2 * self._survey_period() + self._pace.timeout_s
 
     async def _refresh(self) -> None:
         """Watch the places that came, forget those that went."""
@@ -230,7 +232,7 @@ class Probing:
         for task in _tasks_of(watched):
             task.cancel()
         self._votes.forget(place)
-        self._verdicts.pop(place, None)
+        self._findings.pop(place, None)
         self._untold.discard(place)
         await self._feed.remove(place)
 
@@ -350,19 +352,19 @@ class Probing:
 
     def _judge(self, watched: _Watched) -> None:
         place = watched.place.id
-        verdict = self._votes.judge(place, watched.since_s, self._backend.uptime_s())
-        if verdict is None or place not in self._watched:
+        finding = self._votes.judge(place, watched.since_s, self._backend.uptime_s(), self._window())
+        if finding is None or place not in self._watched:
             return
-        before = self._verdicts.get(place)
-        self._verdicts[place] = verdict
+        before = self._findings.get(place)
+        self._findings[place] = finding
         self._untold.add(place)
-        if before is None or before.reached != verdict.reached:
-            _LOG.info("place %s is %s", place, "reached" if verdict.reached else "not reached")
+        if before is None or before.reached != finding.reached:
+            _LOG.info("place %s is %s", place, "reached" if finding.reached else "not reached")
             if before is not None:
                 self._news.set()
 
     async def _tell(self) -> None:
-        """Feed the verdicts to the fleet of places: changes at once, the rest in batches."""
+        """Feed the findings to the fleet of places: changes at once, the rest in batches."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.every_s):
@@ -373,12 +375,12 @@ class Probing:
                 continue
             watched = [self._watched[place] for place in told]
             try:
-                await self._feed.tell([(each.place, self._verdicts[each.place.id]) for each in watched])
+                await self._feed.tell([(each.place, self._findings[each.place.id]) for each in watched])
                 for each in watched:
                     each.is_told = True
             except BackendClosed:
                 return
-            except (ClusterError, TimeoutError) as error:
+            except (FaultsetError, TimeoutError) as error:
                 _LOG.warning("what was found of %d places could not be told: %s", len(told), error or "no answer")
 
     def _check_running(self) -> None:
@@ -394,17 +396,17 @@ class SyncProbing:
         self._run = run
 
     @property
-    def verdicts(self) -> dict[str, Verdict]:
+    def findings(self) -> dict[str, Finding]:
         """What was found of each place last."""
-        return self._core.verdicts
+        return self._core.findings
 
     def round_trips(self) -> dict[tuple[str, str], float | None]:
         """The latest round trip in ms of each pair ``(from, to)``; None for no answer."""
         return self._core.round_trips()
 
-    def measured(self) -> dict[str, Verdict]:
-        """Wait until there is a verdict on every place and the fleet ``"places"`` has it; return all."""
-        found: dict[str, Verdict] = self._run(self._core.measured())
+    def measured(self) -> dict[str, Finding]:
+        """Wait until there is a finding on every place and the fleet ``"places"`` has it; return all."""
+        found: dict[str, Finding] = self._run(self._core.measured())
         return found
 
     def stop(self) -> None:

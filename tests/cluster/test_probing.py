@@ -154,6 +154,6 @@ def test_a_killed_node_and_one_that_joins(driver, probing, attached, show):
     took = seconds_until(driver, victim, survives=False)
     joined = attached.add_node(NODES[0])
     until(lambda: joined in survive(driver))
-    until(lambda: victim not in probing.verdicts)
+    until(lambda: victim not in probing.findings)
     show(f"killed node seen after {took:.2f} s")
     assert took <= KILLED_NODE_SECONDS

@@ -76,7 +76,7 @@ def test_lost_and_silent_places_are_seen_in_time(seed):
             assert await until_known(sim, driver, "p4", survives=True) < 1.0
             sim.revive("p1")
             assert await until_known(sim, driver, "p1", survives=True) < 5.0
-            assert all(verdict.reached for verdict in probing.verdicts.values())
+            assert all(finding.reached for finding in probing.findings.values())
 
     _, digest = simulate(scenario, seed)
     if seed == 0:
@@ -92,12 +92,12 @@ def test_lost_messages_are_no_lost_places():
         wrong = []
         for _ in range(600):
             await sim.sleep(0.2)
-            wrong += [place for place, verdict in probing.verdicts.items() if not verdict.reached]
-        return wrong, probing.verdicts
+            wrong += [place for place, finding in probing.findings.items() if not finding.reached]
+        return wrong, probing.findings
 
-    (wrong, verdicts), _ = simulate(scenario)
+    (wrong, findings), _ = simulate(scenario)
     assert wrong == []
-    assert all(1.0 < verdict.latency_ms < 170.0 for verdict in verdicts.values())
+    assert all(1.0 < finding.latency_ms < 170.0 for finding in findings.values())
 
 
 class Deaf:
@@ -282,7 +282,7 @@ def test_a_place_that_drains_is_used_no_more_and_one_that_stays_is_again():
             known = sim._world.all_places
             known["p3"] = replace(known["p3"], draining=True)
             assert await until_known(sim, driver, "p3", survives=False) < 2.0
-            assert probing.verdicts["p3"].reached
+            assert probing.findings["p3"].reached
             known["p3"] = replace(known["p3"], draining=False)
             assert await until_known(sim, driver, "p3", survives=True) < 2.0
 

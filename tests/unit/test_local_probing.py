@@ -41,7 +41,7 @@ def survive(driver):
 def test_a_place_that_is_killed_is_seen_and_used_no_more(driver, backend):
     shards = driver.encode(b"payload" * 1000, "rs:2+2")
     with driver.probe(every_s=0.05) as probing:
-        assert all(verdict.reached and verdict.latency_ms < 1000 for verdict in probing.measured().values())
+        assert all(finding.reached and finding.latency_ms < 1000 for finding in probing.measured().values())
         until(lambda: survive(driver) == {"home", "p0", "p1", "p2", "p3"})
         until(lambda: {("p1", "p2"), ("p2", "p1"), ("", "p1")} <= probing.round_trips().keys())
         backend.kill("p1")
@@ -49,7 +49,7 @@ def test_a_place_that_is_killed_is_seen_and_used_no_more(driver, backend):
         assert driver.decode(shards) == b"payload" * 1000
         again = driver.encode(b"payload", "rs:1+2")
         assert {held.place for held in again.shards.values()} == {"p0", "p2", "p3"}
-        until(lambda: "p1" not in probing.verdicts)
+        until(lambda: "p1" not in probing.findings)
 
 
 def test_what_nobody_probes_any_more_counts_no_more(driver, backend):

@@ -21,12 +21,12 @@ from faultset_ray.control.prober import (
     stretched,
 )
 
-NOW = 100.0
+NOW, WINDOW = 100.0, 5.0
 
 
 def votes(target, reports, also_reached=True):
     """``reports``: round trip or None by source; each source reached another place too, unless not."""
-    made = Votes(window_s=5.0, memory_s=60.0)
+    made = Votes()
     for source, rtt_ms in reports.items():
         made.add(source, target, Trip(NOW - 1, rtt_ms))
         if also_reached:
@@ -50,40 +50,42 @@ def votes(target, reports, also_reached=True):
     ],
 )
 def test_a_place_is_lost_when_more_missed_it_than_reached_it(reports, reached):
-    verdict = votes("p", reports).judge("p", 0.0, NOW)
-    assert verdict.reached is reached
-    assert np.isnan(verdict.latency_ms) == (not reached)
+    finding = votes("p", reports).judge("p", 0.0, NOW, WINDOW)
+    assert finding.reached is reached
+    assert np.isnan(finding.latency_ms) == (not reached)
 
 
 def test_who_reaches_nobody_has_no_vote():
     lonely = votes("p", {"a": None, "b": None}, also_reached=False)
-    assert lonely.judge("p", 0.0, NOW) is None
+    assert lonely.judge("p", 0.0, NOW, WINDOW) is None
     lonely.add(HERE, "p", Trip(NOW, 4.0))
-    assert lonely.judge("p", 0.0, NOW) == (True, 4.0), "a firewall between places: the driver's word alone"
+    assert lonely.judge("p", 0.0, NOW, WINDOW) == (True, 4.0), "a firewall between places: the driver's word alone"
 
 
 def test_what_was_measured_before_counts_no_more():
     made = votes("p", {HERE: 1.0, "a": 1.0, "b": 1.0})
     made.add(HERE, "p", Trip(NOW, None))
-    assert made.judge("p", since_s=NOW, now_s=NOW).reached is False, "what others saw before that says nothing"
-    assert made.judge("p", since_s=0.0, now_s=NOW).reached is True
-    assert made.judge("p", since_s=0.0, now_s=NOW + 6.0) is None, "and all of it is old at last"
+    assert made.judge("p", since_s=NOW, now_s=NOW, window_s=WINDOW).reached is False, (
+        "what others saw before that says nothing"
+    )
+    assert made.judge("p", since_s=0.0, now_s=NOW, window_s=WINDOW).reached is True
+    assert made.judge("p", since_s=0.0, now_s=NOW + 6.0, window_s=WINDOW) is None, "and all of it is old at last"
 
 
 def test_the_latency_is_the_median_of_the_places_and_remembered():
     made = votes("p", {HERE: 50.0, "a": 1.0, "b": 7.0, "c": 3.0})
-    assert made.judge("p", 0.0, NOW) == (True, 3.0)
+    assert made.judge("p", 0.0, NOW, WINDOW) == (True, 3.0)
     made.add(HERE, "p", Trip(NOW + 20, 60.0))
-    assert made.judge("p", 0.0, NOW + 20) == (True, 3.0)
+    assert made.judge("p", 0.0, NOW + 20, WINDOW) == (True, 3.0)
     made.add(HERE, "p", Trip(NOW + 70, 60.0))
-    assert made.judge("p", 0.0, NOW + 70) == (True, 60.0)
+    assert made.judge("p", 0.0, NOW + 70, WINDOW) == (True, 60.0)
 
 
 def test_a_place_that_went_is_forgotten():
     made = votes("p", {HERE: 1.0, "a": 1.0})
     made.add("p", "a", Trip(NOW, 1.0))
     made.forget("p")
-    assert made.judge("p", 0.0, NOW) is None
+    assert made.judge("p", 0.0, NOW, WINDOW) is None
     assert "p" not in {name for source, target, _ in made.table() for name in (source, target)}
 
 

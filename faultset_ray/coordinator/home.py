@@ -43,22 +43,25 @@ class StateHome:
         self.path = root / system
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = not self.path.exists()
             for path in (self.path, self.checkpoints):
                 path.mkdir(mode=0o700, exist_ok=True)
                 _check_own(path)
             self._lock = _open_private(self.path / "lock")
-            _open_private(self.database).close()  # SQLite gives its other files the mode of this one
-            if fresh:
-                fsync_directory(self.path)
-                fsync_directory(root)
         except OSError as error:
             raise StateFailure(str(self.path), "be opened", error.strerror or str(error)) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Only now: in a process that serves it, a close of the file would undo SQLite's own locks on it.
+            if not self.database.exists():
+                _open_private(self.database).close()  # SQLite gives its other files the mode of this one
+                fsync_directory(self.path)
+                fsync_directory(root)
         except BlockingIOError:
             self._lock.close()
             raise StateInUse(str(self.path)) from None
+        except OSError as error:
+            self._lock.close()
+            raise StateFailure(str(self.path), "be opened", error.strerror or str(error)) from error
 
     @property
     def database(self) -> Path:

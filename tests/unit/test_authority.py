@@ -158,3 +158,37 @@ def test_a_named_system_on_a_backend_of_ones_own(tmp_path):
                 == expected
             )
             driver.shutdown()
+
+
+def test_a_system_that_comes_back_goes_on_in_new_epochs(tmp_path):
+    """Its servants went with what they knew: none is started anew in an epoch that gave out versions."""
+    before = {}
+    for life in range(3):
+        with connect(backend=LocalBackend(), system="mine", state_dir=tmp_path, region_actors=3) as driver:
+            fleet = driver.register(
+                [*NODES, (f"new{life}", 1.0, 2.0, 9.0)] if life == 0 else [(f"new{life}", 1.0, 2.0, 9.0)]
+            )
+            driver.observe(fleet.handles[-1:], [20.0 + life])
+            while not (answer := driver.survivors(threshold_ms=100.0)).whole:
+                pass
+            assert all(answer.versions[range_id] > version for range_id, version in before.items())
+            assert set(answer.ids) == {"a", "c", *(f"new{number}" for number in range(life + 1))}
+            before = answer.versions
+            driver.shutdown()
+
+
+def test_a_registration_finds_a_range_lost():
+    async def scenario(sim):
+        driver = await AsyncDriver.start(sim, "s", region_actors=2)
+        fleet = await driver.register(NODES)
+        await driver.observe(fleet.handles[:1], [500.0])
+        before = (await driver.survivors(threshold_ms=100.0)).versions
+        for name in [name for name in sim._world.hosted if name.startswith("region/")]:
+            del sim._world.hosted[name]
+        await driver.register([("d", 52.5, 13.4, 1.0), ("e", 1.0, 2.0, 1.0)])
+        answer = await driver.survivors(threshold_ms=100.0)
+        assert answer.whole, "it was replaced before the registration returned"
+        assert all(answer.versions[range_id] > version for range_id, version in before.items())
+        await driver.close()
+
+    simulate(scenario)

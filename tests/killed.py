@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from faultset_ray.control.checkpoint import Checkpoint
+from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
@@ -25,18 +26,29 @@ SYSTEM = "killed"
 PRECISION = 2
 
 
-def checkpoint(epoch: int, version: int, since: int = -1) -> Checkpoint:
-    """A checkpoint that says its version in every row."""
+def checkpoint(epoch: int, version: int, since: int = -1, handles=range(200), value: float | None = None) -> Checkpoint:
+    """A checkpoint that says its version, or another value, as the last latency of each node."""
+    own = np.array([*handles], np.uint32)
+    health = Health.empty(own, own.astype(np.uint64) << np.uint64(40) | np.uint64(2))
+    health.last[:] = version if value is None else value
     fields = dict.fromkeys(Checkpoint.__dataclass_fields__, 0) | {
         "epoch": epoch,
         "version": version,
         "since": since,
-        "health": {"handle": np.arange(200, dtype=np.uint32), "last": np.full(200, float(version))},
+        "at_ms": version * 10,
+        "health": health.to_columns(),
         "events": Events.none(),
         "epochs": np.array([epoch]),
         "begins": np.array([0]),
+        "flagged": np.empty(0, np.uint64),
     }
     return Checkpoint(**fields)
+
+
+def latencies(kept: Checkpoint) -> dict[int, float]:
+    """The last latency of each node of a checkpoint, by handle."""
+    health = Health.from_columns(kept.health)
+    return dict(zip(health.handles.tolist(), health.last.tolist(), strict=True))
 
 
 def fleet_of(numbers: range, latency_ms: float) -> Fleet:
@@ -137,7 +149,7 @@ class Model:
             version = self.saved.get(info.id, -1)
             now = kept.version if kept else -1
             assert now in (version, version + 1)
-            assert kept is None or set(kept.health["last"].tolist()) == {float(now)}
+            assert kept is None or set(latencies(kept).values()) == {float(now)}
             surprises += [info.epoch != epoch, now != version]
             self.epochs[info.id], self.saved[info.id] = info.epoch, now
         surprises.append(found.policy.threshold_ms != self.policy)

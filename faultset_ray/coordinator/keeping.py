@@ -64,14 +64,25 @@ class Keeping:
         return version, epoch
 
     def load(self, fleet: int, range_id: int) -> Checkpoint | None:
-        """The state of a range as a whole; None where there is none, or it is damaged."""
+        """The state of a range as a whole; None where there is none, or it can't be read, and so is let go.
+
+        Raises
+        ------
+        StateFailure
+            The disk refused to read it.
+        """
         query = "SELECT file, body FROM checkpoints WHERE fleet = ? AND range = ? ORDER BY version"
         try:
             kept = [self._read(name, body) for name, body in self._catalog.all(query, fleet, range_id)]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            _LOG.error("checkpoint of range %d is damaged, and passed over: %s", range_id, error)
-            return None
-        return folded(kept) if kept else None
+            return folded(kept) if kept else None
+        except (FileNotFoundError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            _LOG.error("checkpoint of range %d can't be read, and is passed over: %s", range_id, error)
+        except OSError as error:
+            raise StateFailure(str(self._directory), "be read", error.strerror or str(error)) from error
+        with self._catalog.transaction():  # versions begin anew: nothing may be compared with those of what is lost
+            after = self.forgetting(fleet, (range_id,))
+        after()
+        return None
 
     def forgetting(self, fleet: int, ranges: tuple[int, ...]) -> Callable[[], None]:
         """Inside a transaction: let go of the checkpoints of some ranges; call what returns when it has ended."""

@@ -74,7 +74,7 @@ class Keeper:
                 await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
             except ClusterError as error:
                 self.lost(directory, info, error)
-                return error
+                return None if await self._mended(directory.fleet.name, info) else error
             return None
 
         chosen = [(position, info) for position, info in enumerate(directory.ranges) if info.id in range_ids]
@@ -192,6 +192,14 @@ class Keeper:
         return True
 
     # -- Inside
+
+    async def _mended(self, fleet: str, info: RangeInfo) -> bool:
+        """Whether a range is being restored, once that has ended well."""
+        task = self._restoring.get((fleet, info.id))
+        if task is None:
+            return False
+        await asyncio.wait([task])
+        return not task.cancelled() and task.exception() is None
 
     async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
         fleet = directory.fleet.name

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from killed import checkpoint, latencies
 
-from faultset_ray.control.checkpoint import Checkpoint
-from faultset_ray.control.journal import Events
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.states import Mark
@@ -26,21 +25,6 @@ spots = st.tuples(st.sampled_from([-80.0, -10.0, 0.5, 33.0, 80.0]), st.sampled_f
 names = st.integers(0, 25).map("né{}\n".format)
 nodes = st.dictionaries(names, st.tuples(spots, st.sampled_from([1.0, 9.0, math.nan])), min_size=1, max_size=12)
 policies = st.builds(Policy, threshold_ms=st.sampled_from([5.0, 50.0, math.inf]), survivors_min=st.integers(0, 3))
-
-
-def checkpoint(epoch, version, since=-1, handles=()):
-    none = {
-        "epoch": epoch,
-        "version": version,
-        "since": since,
-        "at_ms": version * 10,
-        "health": {"handle": np.array(handles, np.uint32), "last": np.array(handles, np.float64) + version},
-        "events": Events.none(),
-        "epochs": np.array([epoch]),
-        "begins": np.array([0]),
-    }
-    others = {name: 0 for name in Checkpoint.__dataclass_fields__ if name not in none}
-    return Checkpoint(**none, **others)
 
 
 class CoordinatorMachine(RuleBasedStateMachine):
@@ -182,12 +166,11 @@ class CoordinatorMachine(RuleBasedStateMachine):
         info = self.directory.ranges[index % len(self.directory.ranges)]
         epoch, version, table = self.saved.get(info.id, (0, -1, {}))
         handles = sorted({version % 7, (version + steps) % 5})
-        rows = {handle: float(handle + version + steps) for handle in handles}
         since = -1 if whole else max(version + gap, 0)
         given = checkpoint(info.epoch, max(version + steps, 0), since, handles)
-        rows = dict(zip(handles, given.health["last"].tolist(), strict=True))
+        rows = latencies(given)
         if whole:
-            fits = (given.epoch, given.version) >= (epoch, version)
+            fits = given.epoch >= epoch and given.version >= version
         else:
             fits = info.id in self.saved and since <= version < given.version
         kept = self.coordinator.save("f", info.id, info.epoch, given)
@@ -221,7 +204,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.ids_used |= fresh
         self.moves[move.id] = move
         for info in move.targets:
-            assert self.coordinator.save("f", info.id, 1, checkpoint(1, 0, handles=[info.id])) == 0
+            assert self.coordinator.save("f", info.id, 1, checkpoint(1, 0, handles=[info.id], value=info.id)) == 0
 
     @precondition(lambda self: self.moves)
     @rule(commit=st.booleans(), pick=st.integers(0, 9))
@@ -321,7 +304,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
                 continue
             _, version, rows = self.saved[info.id]
             assert (found.whole, found.version) == (True, version)
-            assert dict(zip(found.health["handle"].tolist(), found.health["last"].tolist(), strict=True)) == rows
+            assert latencies(found) == rows
         for range_id, children in self.retired.items():
             left = self.coordinator.retired("f", range_id)
             assert (left.children, left.last.version) == (children, 40 + range_id)
@@ -331,7 +314,7 @@ class InMemory(CoordinatorMachine):
     durable = False
 
 
-CoordinatorMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-InMemory.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+CoordinatorMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+InMemory.TestCase.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
 test_coordinator_against_a_dict = CoordinatorMachine.TestCase
 test_coordinator_in_memory_against_a_dict = InMemory.TestCase

@@ -114,6 +114,7 @@ def test_changes_repeated_over_restarts_and_lost_messages_happen_once(tmp_path):
                 break
             assert done.handles.tolist() == [registered]
             registered += 1
+        sim.set_faults(SimFaults())
         directory = await driver._authority.ask(Coordinator.directory, "default")
         assert (directory.version, len(directory.fleet)) == (30, 30), "one version for each change"
         await driver.close()

@@ -1,6 +1,7 @@
 """The state directory: who may serve it, what is refused, what a damaged part costs."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -198,9 +199,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(serve, tmp_path, cap
     else:
         path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
     assert coordinator.checkpoint("f", 0) is None
-    assert "checkpoint of range 0 is damaged, and passed over" in caplog.text
-    assert coordinator.save("f", 0, 1, checkpoint(1, 4)) == 4
-    assert coordinator.checkpoint("f", 0).version == 4
+    assert "checkpoint of range 0 can't be read, and is passed over" in caplog.text
+    assert coordinator.save("f", 0, 1, checkpoint(1, 1)) == 1, "versions begin anew"
+    assert coordinator.checkpoint("f", 0).version == 1
 
 
 def test_old_checkpoints_and_those_of_no_transaction_are_removed(serve, tmp_path):
@@ -266,3 +267,26 @@ def test_leases(serve):
     assert coordinator.lease("two", 10, 12_000).holder == "two"
     assert coordinator.lease("two", 0, 12_001).holder == ""
     assert coordinator.lease("one", 5, 12_002) == coordinator.lease("three", 5, 12_002)
+
+
+def test_a_backup_made_while_it_is_served_restores(serve, tmp_path):
+    """As docs/operations.md says: SQLite's own backup, then the checkpoints."""
+    coordinator = serve()
+    register(coordinator)
+    coordinator.save("f", 0, 1, checkpoint(1, 3))
+    before = coordinator.directory("f")
+    with sqlite3.connect(tmp_path / "s" / "coordinator.db") as source, sqlite3.connect(tmp_path / "copy.db") as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    shutil.copytree(tmp_path / "s" / "checkpoints", tmp_path / "checkpoints")
+    register(coordinator, range(50, 60))
+    coordinator.close()
+    shutil.rmtree(tmp_path / "s")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "copy.db").rename(tmp_path / "s" / "coordinator.db")
+    (tmp_path / "checkpoints").rename(tmp_path / "s" / "checkpoints")
+    restored = serve()
+    assert restored.directory("f").version == before.version
+    assert list(restored.directory("f").fleet) == list(before.fleet)
+    assert restored.checkpoint("f", 0).version == 3

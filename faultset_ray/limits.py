@@ -86,6 +86,8 @@ LOG_BATCHES_MAX: Final = 1024
 """Batches of a fleet that a coordinator reads one by one when it starts; more are made into one."""
 LOG_ROWS_SPARE: Final = 100_000
 """Nodes by which a fleet's log may be longer than twice the fleet, before it is made into one batch."""
+UPDATE_SHARE_MAX: Final = 0.25
+"""Share of a fleet's nodes above which a driver gets the whole directory in place of what changed."""
 REQUESTS_KEPT: Final = 4096
 """Requests that a coordinator remembers, so that a repeated one changes nothing."""
 RETIRED_RANGES_MAX: Final = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.model import Fleet
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,49 @@ class Directory:
         """The handles of one range, ascending; without nodes that were removed."""
         position = [info.id for info in self.ranges].index(range_id)
         return np.flatnonzero((range_of(self.bounds, self.cells) == position) & self.living)
+
+    def updated(self, update: Update) -> Directory:
+        """This directory, of version ``update.since``, made new."""
+        fleet, news = self.fleet, update.nodes
+        if len(handles := news["handles"]):
+
+            def put(column: NDArray[T], name: str) -> NDArray[T]:
+                changed = np.empty(max(len(column), int(handles[-1]) + 1), column.dtype)
+                changed[: len(column)] = column
+                changed[handles] = news[name]
+                return changed
+
+            numbers = put(fleet.lat, "lat"), put(fleet.lon, "lon"), put(fleet.latency_ms, "latency_ms")
+            nodes = replace(
+                self,
+                fleet=Fleet.of_checked(put(fleet.ids, "ids"), *numbers, name=fleet.name),
+                cells=put(self.cells, "cells"),
+                registered_ms=put(self.registered_ms, "registered_ms"),
+                living=put(self.living, "living"),
+                marks=put(self.marks, "marks"),
+            )
+        else:
+            nodes = self
+        return replace(
+            nodes,
+            ranges=update.ranges,
+            version=update.version,
+            policy=update.policy,
+            policy_version=update.policy_version,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """What changed in a directory since a version of it that someone has."""
+
+    since: int
+    version: int
+    ranges: tuple[RangeInfo, ...]
+    policy: Policy
+    policy_version: int
+    nodes: dict[str, NDArray[Any]]
+    """Columns of the nodes that came or changed, ``handles`` among them, ascending."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,7 +85,7 @@ class Ledger:
             self.catalog.put_ranges(key, 1, ranges)
             self.catalog.log(key, Kind.REGISTER, batch)
         roster = Roster()
-        roster.apply(Kind.REGISTER, batch)
+        roster.apply(Kind.REGISTER, batch, 1)
         directory = _directory(name, roster, precision, ranges, 1, policy or Policy(), 1)
         known = self.fleets[name] = Known(key, roster, directory, len(ranges))
         return known
@@ -109,7 +109,7 @@ class Ledger:
             self.catalog.put_ranges(known.key, version, ranges)
             if policy is not None:
                 self.catalog.put_policy(known.key, version, policy)
-        known.roster.apply(kind, batch)
+        known.roster.apply(kind, batch, version)
         if kind is Kind.REGISTER:
             decided = (now.policy, now.policy_version) if policy is None else (policy, version)
             known.directory = _directory(now.fleet.name, known.roster, now.precision, ranges, version, *decided)
@@ -136,7 +136,7 @@ class Ledger:
         for row in self.catalog.fleets():
             roster = Roster()
             for kind, batch in self.catalog.batches(row.key):
-                roster.apply(kind, batch)
+                roster.apply(kind, batch, row.version)
             directory = _directory(
                 row.name,
                 roster,

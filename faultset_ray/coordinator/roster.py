@@ -42,6 +42,8 @@ class Roster:
         self._count = 0
         self._ids = np.empty(0, np.object_)
         self._columns: dict[str, NDArray[Any]] = {name: np.empty(0, dtype) for name, dtype in _DTYPES.items()}
+        self._changed = np.empty(0, np.int64)
+        """int64: the directory's version at which each node came or was changed."""
         self._handle_of: dict[str, int] | None = None
         """Of the living; made when it is first asked for."""
 
@@ -71,8 +73,18 @@ class Roster:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name][: self._count]
 
-    def apply(self, kind: Kind, batch: Columns) -> None:
-        """Do what a batch says; it was checked before it was logged."""
+    def apply(self, kind: Kind, batch: Columns, version: int) -> None:
+        """Do what a batch says, of which a directory of ``version`` comes; it was checked before it was logged."""
+        self._do(kind, batch)
+        self._changed[batch["handles"]] = version
+
+    def changed_since(self, version: int) -> dict[str, NDArray[Any]]:
+        """The columns of the nodes that came or were changed after ``version``, ascending by handle."""
+        handles = np.flatnonzero(self._changed[: self._count] > version).astype(np.uint32)
+        columns = {name: self[name][handles] for name in _DTYPES}
+        return {"handles": handles, "ids": self.ids[handles], **columns}
+
+    def _do(self, kind: Kind, batch: Columns) -> None:
         handles = batch["handles"]
         if kind is Kind.MARK:
             self["marks"][handles] = batch["marks"]
@@ -112,7 +124,7 @@ class Roster:
     def _grow(self, count: int) -> None:
         if count > len(self._ids):
             room = max(count, 2 * len(self._ids))
-            self._ids = _resized(self._ids, room)
+            self._ids, self._changed = _resized(self._ids, room), _resized(self._changed, room)
             self._columns = {name: _resized(column, room) for name, column in self._columns.items()}
         self._count = max(self._count, count)
 

@@ -13,13 +13,13 @@ from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.census import Freeze, RangeCensus, advise
-from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered
+from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
 from faultset_ray.coordinator.home import StateHome, state_root
 from faultset_ray.coordinator.ledger import Known, Ledger, touched_by
 from faultset_ray.coordinator.moves import Move, Retired, moved, planned
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
-from faultset_ray.limits import FLEET_NODES_MAX
+from faultset_ray.limits import FLEET_NODES_MAX, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 
 
@@ -179,10 +179,18 @@ class Coordinator(Servant):
             known.directory = replace(now, version=version, policy=policy, policy_version=version)
         return known.directory
 
-    def directory(self, fleet: str, version: int = 0) -> Directory | None:
-        """The directory of a fleet; None when it is still of the given version."""
-        found = self._serve().known(fleet).directory
-        return None if found.version == version else found
+    def directory(self, fleet: str, version: int = 0) -> Directory | Update | None:
+        """The directory of a fleet, or what changed since ``version``, or None when it is still of that version."""
+        known = self._serve().known(fleet)
+        found = known.directory
+        if found.version == version:
+            return None
+        if version == 0 or version > found.version:
+            return found
+        nodes = known.roster.changed_since(version)
+        if len(nodes["handles"]) > UPDATE_SHARE_MAX * len(known.roster):
+            return found
+        return Update(version, found.version, found.ranges, found.policy, found.policy_version, nodes)
 
     def fleets(self) -> list[str]:
         """The names of the fleets that are registered."""

@@ -17,7 +17,7 @@ from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
-from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.directory import Directory, RangeInfo, Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
@@ -47,6 +47,9 @@ class Keeper:
         known = self._directories.get(fleet)
         version = known.version if known else 0
         fresh = await self.authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
+        if known is not None and isinstance(fresh, Update):
+            fresh = await self.backend.compute(known.updated, fresh)
+        assert not isinstance(fresh, Update)
         return self._directories[fleet] if fresh is None else self.learn(fresh)
 
     def learn(self, directory: Directory) -> Directory:

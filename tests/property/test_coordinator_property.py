@@ -15,6 +15,7 @@ from killed import checkpoint, latencies
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.states import Mark
+from faultset_ray.coordinator.directory import Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import InputError, StaleEpoch, UnknownNode
 from faultset_ray.geohash import encode_many
@@ -25,6 +26,18 @@ spots = st.tuples(st.sampled_from([-80.0, -10.0, 0.5, 33.0, 80.0]), st.sampled_f
 names = st.integers(0, 25).map("né{}\n".format)
 nodes = st.dictionaries(names, st.tuples(spots, st.sampled_from([1.0, 9.0, math.nan])), min_size=1, max_size=12)
 policies = st.builds(Policy, threshold_ms=st.sampled_from([5.0, 50.0, math.inf]), survivors_min=st.integers(0, 3))
+
+
+def same(one, other):
+    """Whether two directories say the same."""
+    for name in ("version", "ranges", "policy", "policy_version"):
+        assert getattr(one, name) == getattr(other, name)
+    for name in ("cells", "registered_ms", "living", "marks"):
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+    assert one.fleet.ids.tolist() == other.fleet.ids.tolist()
+    for name in ("lat", "lon", "latency_ms"):
+        np.testing.assert_array_equal(getattr(one.fleet, name), getattr(other.fleet, name))
 
 
 class CoordinatorMachine(RuleBasedStateMachine):
@@ -38,7 +51,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.nodes = []
         """By handle: id, spot, latency, when registered, living, mark."""
         self.now_ms = 1000
-        self.directory = None
+        self.directory = self.had = None
         self.policy = Policy()
         self.policy_version = 1
         self.requests = 0
@@ -261,6 +274,10 @@ class CoordinatorMachine(RuleBasedStateMachine):
         if self.directory is None:
             return
         found = self.coordinator.directory("f")
+        if self.had is not None and self.had.version != found.version:
+            news = self.coordinator.directory("f", self.had.version)
+            same(self.had.updated(news) if isinstance(news, Update) else news, found)
+        self.had = found
         assert (found.version, found.ranges) == (self.directory.version, self.directory.ranges)
         assert (found.policy, found.policy_version) == (self.policy, self.policy_version)
         assert self.coordinator.directory("f", found.version) is None

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from faultset_ray.control.policy import Policy
+from faultset_ray.coordinator.directory import Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import InputError, UnknownFleet
 from faultset_ray.geohash import encode_many
@@ -31,3 +33,22 @@ def test_fleets_are_apart():
     with pytest.raises(UnknownFleet) as caught:
         coordinator.directory("y")
     assert (caught.value.fleet, caught.value.known) == ("y", ["w", "x"])
+
+
+def test_who_has_a_directory_gets_what_changed_since():
+    coordinator = Coordinator("s")
+    old = register(coordinator, [f"n{number}" for number in range(40)]).directory
+    coordinator.set_policy("f", Policy(threshold_ms=5.0))
+    news = coordinator.directory("f", old.version)
+    assert (isinstance(news, Update), len(news.nodes["handles"])) == (True, 0)
+    assert old.updated(news).cells is old.cells, "nothing of the nodes is copied"
+    register(coordinator, ["n7", "new"])
+    coordinator.remove("f", ["n3"])
+    news = coordinator.directory("f", old.version)
+    assert news.nodes["handles"].tolist() == [3, 7, 40]
+    now = old.updated(news)
+    assert (now.version, now.policy.threshold_ms, now.fleet.ids[40]) == (4, 5.0, "new")
+    assert np.flatnonzero(~now.living).tolist() == [3]
+    assert not isinstance(coordinator.directory("f", 99), Update), "a version of another life"
+    register(coordinator, [f"n{number}" for number in range(20)])
+    assert not isinstance(coordinator.directory("f", old.version), Update), "much of it changed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,10 @@ from faultset_ray.geohash import cells_to_strings, strings_to_cells
 
 Strings = NDArray[np.object_]
 Tiers = NDArray[np.uint8]
+
+
+_COMPOSED = frozenset({"handles", "frozen_until_ms", "_cells", "_starts", "_shortage"})
+"""What of an answer is worked out when it is first looked at."""
 
 
 class Survivors:
@@ -73,7 +77,7 @@ class Survivors:
         threshold_ms: float,
         at_ms: int,
         ids: Strings,
-        composed: Composed,
+        composed: Composed | Callable[[], Composed],
         versions: Mapping[int, tuple[int, int]],
         missing_regions: list[str],
         *,
@@ -85,18 +89,37 @@ class Survivors:
                 "fleet": fleet,
                 "threshold_ms": threshold_ms,
                 "at_ms": at_ms,
-                "handles": composed.handles,
                 "policy": policy,
-                "frozen_until_ms": composed.frozen_until_ms,
                 "_versions": dict(versions),
                 "_missing": tuple(missing_regions),
                 "_ages": dict(missing_age_ms or {}),
                 "_all_ids": ids,
+            }
+        )
+        if callable(composed):
+            self.__dict__["_composing"] = composed
+        else:
+            self._compose(composed)
+
+    def __getattr__(self, name: str) -> Any:
+        """Put the parts together when something of the whole is first asked for."""
+        composing = self.__dict__.get("_composing")
+        if composing is None or name not in _COMPOSED:
+            raise AttributeError(name)
+        self._compose(composing())
+        return self.__dict__[name]
+
+    def _compose(self, composed: Composed) -> None:
+        self.__setstate__(
+            {
+                "handles": composed.handles,
+                "frozen_until_ms": composed.frozen_until_ms,
                 "_cells": composed.cells,
                 "_starts": composed.starts,
                 "_shortage": composed.shortage,
             }
         )
+        self.__dict__.pop("_composing", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Survivors are immutable; {name} can't be set")
@@ -223,7 +246,7 @@ class Survivors:
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the survivors' own ids travel, as one text if they can, not the fleet's."""
-        state = {name: self.__dict__[name] for name in Survivors.__annotations__}
+        state = {name: getattr(self, name) for name in Survivors.__annotations__}
         listed = self.ids.tolist()
         text = "\n".join(listed)
         return {**state, "_all_ids": None, "ids": text if text.count("\n") == len(listed) - 1 else listed}

@@ -37,9 +37,9 @@ class RegionPart:
     roster: int
     """Which roster of nodes this answer is about; see :meth:`Region.load <faultset_ray.control.region.Region.load>`."""
     cells: Cells
-    """uint64[g]"""
+    """uint64[g]; of no length where the asker knew them, see :class:`Layout`."""
     first: Handles
-    """uint32[g]: the first node of each cell."""
+    """uint32[g]: the first node of each cell; as ``cells``."""
     counts: Counts
     """int64[g]: how many nodes of each cell survive."""
     handles: Handles
@@ -50,6 +50,15 @@ class RegionPart:
     """Where the policy knows panic."""
     frozen_until_ms: int | None = None
     """Until when ejections are frozen, if they are."""
+
+
+class Layout(NamedTuple):
+    """In which order the cells of some parts stand; the same for all answers about the same rosters."""
+
+    order: NDArray[np.intp]
+    """intp[g]: which cell of the parts, one after the other, is the first, the second …"""
+    cells: Cells
+    """uint64[g]: in that order."""
 
 
 class Shortage(NamedTuple):
@@ -77,7 +86,13 @@ class Composed(NamedTuple):
     frozen_until_ms: int | None = None
 
 
-def compose(parts: Sequence[RegionPart], policy: Policy | None = None) -> Composed:
+def lay_out(parts: Sequence[RegionPart]) -> Layout:
+    """Put the cells of all parts into order of first registration."""
+    order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable")
+    return Layout(order, np.concatenate([part.cells for part in parts])[order])
+
+
+def compose(parts: Sequence[RegionPart], policy: Policy | None = None, layout: Layout | None = None) -> Composed:
     """Put the cells of all parts into order of first registration, and see where panic is.
 
     Parameters
@@ -86,13 +101,14 @@ def compose(parts: Sequence[RegionPart], policy: Policy | None = None) -> Compos
         Of distinct ranges.
     policy
         Under which they were made; None for the plain rule, which knows neither need nor panic.
+    layout
+        Of these parts, if it is known.
     """
     if not parts:
         return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))
     own = np.concatenate([part.counts for part in parts])
     handles = np.concatenate([part.handles for part in parts])
-    order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable")
-    cells = np.concatenate([part.cells for part in parts])[order]
+    order, cells = layout or lay_out(parts)
     begins, own = (np.cumsum(own) - own)[order], own[order]
     frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
     flagged = _flagged(parts, order)
@@ -124,12 +140,12 @@ def _flagged(parts: Sequence[RegionPart], order: NDArray[np.intp]) -> NDArray[np
     """Flagged groups, ascending."""
     if all(part.flagged is None for part in parts):
         return np.empty(0, np.intp)
-    flags = [np.zeros(len(part.cells), np.bool_) if part.flagged is None else part.flagged for part in parts]
+    flags = [np.zeros(len(part.counts), np.bool_) if part.flagged is None else part.flagged for part in parts]
     return np.flatnonzero(np.concatenate(flags)[order])
 
 
 def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
-    counts = [np.zeros(len(part.cells), np.int64) if part.rest is None else part.rest.counts for part in parts]
+    counts = [np.zeros(len(part.counts), np.int64) if part.rest is None else part.rest.counts for part in parts]
     handles = [part.rest.handles for part in parts if part.rest is not None]
     return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
 

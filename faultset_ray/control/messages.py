@@ -63,8 +63,8 @@ class Census:
     """When the first observation came that is in no whole checkpoint, or before; None where there is none."""
     samples: int
     """Observations taken in this epoch."""
-    sealed: bool
-    """It takes none, since it is giving way to others."""
+    sealed: int | None
+    """The move in which it gives way to others, if it does: then it takes none."""
     bad: int
     """Nodes without a mark that are ejected or on probation, and suspects whose last sample was bad."""
     measured: int

@@ -54,7 +54,7 @@ class Region(Servant):
         self._roster = 0
         self._now_ms = 0
         self._decided_ms = 0
-        self._sealed = False
+        self._sealed: int | None = None
         self._samples = 0
         self._dirty_ms: int | None = None
         """When the oldest observation was taken that is in no whole checkpoint; or before."""
@@ -152,7 +152,7 @@ class Region(Servant):
             How many were taken.
         """
         self._begin(epoch, orders, now_ms)
-        if self._sealed:
+        if self._sealed is not None:
             raise StaleEpoch("sealed region", epoch, epoch + 1)
         taken = absorb(self._health, self._health.find(handles), latency_ms, ok, at_ms, self._rules)
         self._samples += taken
@@ -164,13 +164,20 @@ class Region(Servant):
 
     # -- Answers
 
-    def survivors(self, epoch: int, orders: Orders, now_ms: int, threshold_ms: float | None) -> RegionPart:
-        """Who survives, cell by cell: at or below a threshold, or by state where there is none."""
+    def survivors(
+        self, epoch: int, orders: Orders, now_ms: int, threshold_ms: float | None, known_roster: int = 0
+    ) -> RegionPart:
+        """Who survives, cell by cell: at or below a threshold, or by state where there is none.
+
+        To an asker who knows the cells of the roster they are not told again.
+        """
         self._begin(epoch, orders, now_ms)
         if threshold_ms is not None:
-            return self._part(self._health, *plain_survivors(self._health, threshold_ms))
-        self._decide()
-        return self._live()
+            part = self._part(self._health, *plain_survivors(self._health, threshold_ms))
+        else:
+            self._decide()
+            part = self._live()
+        return replace(part, cells=part.cells[:0], first=part.first[:0]) if known_roster == self._roster else part
 
     def why(self, epoch: int, orders: Orders, now_ms: int, handle: int, node_id: str, region: str) -> Verdict:
         """Explain one node.
@@ -259,7 +266,7 @@ class Region(Servant):
         self._now_ms = max(self._now_ms, now_ms)
         whole = whole or self._saved < self._journal.floor
         unsaved = self._version > self._saved or (whole and self._dirty_ms is not None)
-        if self._sealed or self._roster == 0 or not unsaved:
+        if self._sealed is not None or self._roster == 0 or not unsaved:
             return None
         return self._made(-1 if whole else self._saved)
 
@@ -270,8 +277,8 @@ class Region(Servant):
         if samples is not None and self._dirty_ms is not None and at_ms >= self._dirty_ms:
             self._dirty_ms = None if samples == self._samples else at_ms
 
-    def seal(self, epoch: int, now_ms: int) -> Checkpoint:
-        """Take no more observations, and hand over what there is, whole.
+    def seal(self, epoch: int, now_ms: int, move_id: int) -> Checkpoint:
+        """Take no more observations, for a move, and hand over what there is, whole.
 
         A sealed range still answers, so that nobody waits while its successors are loaded; but what it decides
         from now on is not saved, and they decide it again.
@@ -280,13 +287,14 @@ class Region(Servant):
         self._check_loaded()
         self._now_ms = max(self._now_ms, now_ms)
         self._decide()
-        self._sealed = True
+        self._sealed = move_id
         return self._made(-1)
 
-    def unseal(self, epoch: int) -> None:
-        """Go on, since the move was given up."""
+    def unseal(self, epoch: int, move_id: int) -> None:
+        """Go on, since that move was given up; nothing happens if it is sealed for another."""
         self._check(epoch)
-        self._sealed = False
+        if self._sealed == move_id:
+            self._sealed = None
 
     # -- Inside
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial as delayed
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +25,7 @@ from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address, orders, split
+from faultset_ray.driver.layouts import Layouts
 from faultset_ray.driver.observations import check_batch, check_ids, check_observer, check_times
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, RegionTimeout, UnknownNode
@@ -42,6 +45,7 @@ class Fleets:
         self._keeper = keeper
         self._authority = keeper.authority
         self._regions_max = regions_max
+        self._layouts = Layouts()
 
     # -- What is durable
 
@@ -138,14 +142,19 @@ class Fleets:
         threshold = None if threshold_ms is None else columns.check_threshold(threshold_ms)
         at_ms = self._backend.now_ms()
 
-        def ask(directory: Directory, info: RangeInfo, net: Net) -> Awaitable[RegionPart]:
-            return net.call(
+        async def ask(directory: Directory, info: RangeInfo, net: Net) -> RegionPart:
+            known = self._layouts.known(fleet, info)
+            part = await net.call(
                 address(fleet, info),
                 Region.survivors,
                 info.epoch,
                 orders(directory),
                 self._backend.now_ms(),
                 threshold,
+                known.roster if known else 0,
+            )
+            return (
+                replace(part, cells=known.cells, first=known.first) if known and part.roster == known.roster else part
             )
 
         directory, parts = await self._gather(fleet, deadline_s, ask, lambda part: part.roster)
@@ -286,13 +295,14 @@ class Fleets:
         if named and not partial:
             raise RegionTimeout(named, len(np.unique(directory.cells)), deadline_s)
         decided = None if threshold is not None else policy or directory.policy
-        composed = await self._backend.compute(compose, list(parts.values()), decided)
+        ordered = {info.id: parts[info.id] for info in directory.ranges if info.id in parts}
+        layout = await self._backend.compute(self._layouts.of, directory.fleet.name, ordered) if parts else None
         return Survivors(
             directory.fleet.name,
             threshold if threshold is not None else (policy or directory.policy).threshold_ms,
             at_ms,
             directory.fleet.ids,
-            composed,
+            delayed(compose, list(ordered.values()), decided, layout),
             {range_id: (part.epoch, part.version) for range_id, part in parts.items()},
             named,
             policy=decided,

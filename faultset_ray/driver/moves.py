@@ -47,7 +47,10 @@ async def _carry_out(keeper: Keeper, move: Move, at: At) -> None:
     fleet, backend = move.fleet, keeper.backend
     await asyncio.gather(*(keeper.spawn(fleet, info, at) for info in move.targets))
     sealed = await asyncio.gather(
-        *(backend.call(address(fleet, info), Region.seal, info.epoch, backend.now_ms()) for info in move.sources)
+        *(
+            backend.call(address(fleet, info), Region.seal, info.epoch, backend.now_ms(), move.id)
+            for info in move.sources
+        )
     )
     parts = await backend.compute(divided, sealed, np.array([info.lower for info in move.targets], np.uint64))
     directory = await keeper.directory(fleet)
@@ -80,7 +83,7 @@ async def give_up(keeper: Keeper, move: Move) -> None:
         now = directory.find(info.id)
         if now is not None:
             try:
-                await keeper.backend.call(address(move.fleet, now), Region.unseal, now.epoch)
+                await keeper.backend.call(address(move.fleet, now), Region.unseal, now.epoch, move.id)
             except ClusterError as error:
                 keeper.lost(directory, now, error)
     await asyncio.gather(*(keeper.backend.stop(address(move.fleet, info)) for info in move.targets))

@@ -116,6 +116,8 @@ class Steward:
         counted = [(info, census) for info, census in zip(directory.ranges, found, strict=True) if census is not None]
         for info, census in counted:
             self._save(fleet, info, census)
+            if census.sealed is not None:
+                await self._unseal(fleet, info, census.sealed)
         if directory.policy.freeze_at is not None:
             await self._freeze(directory, counted)
         self._shaping.shape(directory, counted)
@@ -130,8 +132,6 @@ class Steward:
         region, net = address(fleet, info), self._backend.within(CENSUS_SECONDS)
         try:
             census = await net.call(region, Region.census, info.epoch, orders(directory), now_ms)
-            if census.sealed and not self._shaping.busy:  # of a move given up by a driver that died before it said so
-                await net.call(region, Region.unseal, info.epoch)
         except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
             self._silent(directory, info, error)
             return None
@@ -141,6 +141,13 @@ class Steward:
         (self._behind.add if census.roster < info.roster else self._behind.discard)(key)
         self._silent_ms.pop(key, None)
         return census
+
+    async def _unseal(self, fleet: str, info: RangeInfo, move_id: int) -> None:
+        """Let a range go on where whoever gave its move up died before it said so."""
+        moves = await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.moves, fleet)
+        if move_id not in {move.id for move in moves}:
+            net = self._backend.within(CENSUS_SECONDS)
+            await net.call(address(fleet, info), Region.unseal, info.epoch, move_id)
 
     def _silent(self, directory: Directory, info: RangeInfo, error: ClusterError) -> None:
         """Begin to replace a range that has been silent for too long, though it may only have been cut off."""

@@ -226,14 +226,16 @@ class RegionMachine(RuleBasedStateMachine):
     def seal_and_go_on(self):
         if self.roster == 0:
             with pytest.raises(StaleEpoch):
-                self.region.seal(self.epoch, self.tick())
+                self.region.seal(self.epoch, self.tick(), 1)
             return
-        sealed = self.region.seal(self.epoch, self.tick())
+        sealed = self.region.seal(self.epoch, self.tick(), 7)
         assert sealed.whole
         with pytest.raises(StaleEpoch):
             self.region.observe(self.epoch, ORDERS, self.now, *(np.empty(0, t) for t in (np.uint32, float, bool, int)))
         assert self.region.checkpoint(self.epoch, self.now, True) is None
-        self.region.unseal(self.epoch)
+        self.region.unseal(self.epoch, 6)
+        assert self.region.census(self.epoch, ORDERS, self.now).sealed == 7
+        self.region.unseal(self.epoch, 7)
 
     @invariant()
     def versions_grow(self):

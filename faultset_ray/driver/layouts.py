@@ -1,0 +1,40 @@
+"""Where the cells of ranges stand in an answer: the same until nodes come or go, so it is told and worked out once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from faultset_ray.control.compose import Layout, RegionPart, lay_out
+from faultset_ray.coordinator.directory import RangeInfo
+
+_Key = tuple[int, int, int]
+"""Range, epoch and roster."""
+
+
+class Layouts:
+    """The layouts of the fleets that one driver asks about; the newest of each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parts: dict[str, dict[_Key, RegionPart]] = {}
+        """By fleet, parts that told their cells."""
+        self._layouts: dict[str, tuple[list[_Key], Layout]] = {}
+
+    def known(self, fleet: str, info: RangeInfo) -> RegionPart | None:
+        """A part that tells the cells of a range as it is registered now."""
+        return self._parts.get(fleet, {}).get((info.id, info.epoch, info.roster))
+
+    def of(self, fleet: str, parts: dict[int, RegionPart]) -> Layout:
+        """The layout of some parts, by range."""
+        keys = [(range_id, part.epoch, part.roster) for range_id, part in parts.items()]
+        with self._lock:
+            known, layout = self._layouts.get(fleet, ([], None))
+            if layout is None or known != keys:
+                layout = lay_out(list(parts.values()))
+                self._layouts[fleet] = keys, layout
+                self._parts[fleet] = {
+                    key: replace(part, counts=part.counts[:0], handles=part.handles[:0], flagged=None, rest=None)
+                    for key, part in zip(keys, parts.values(), strict=True)
+                }
+            return layout

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Keeper:
         self._directories: dict[str, Directory] = {}
         self.in_use: Callable[[], None] = lambda: None
         """Called whenever a directory arrives: there is something to keep."""
-        self._loading: set[tuple[str, int]] = set()
+        self._loading: Counter[tuple[str, int]] = Counter()
         self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
@@ -72,9 +73,10 @@ class Keeper:
 
         async def load(position: int, info: RangeInfo) -> FaultsetError | None:
             try:
-                if directory.version == 1:
-                    await self.spawn(directory.fleet.name, info)
-                await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
+                with self._bringing_up(directory.fleet.name, info):
+                    if directory.version == 1:
+                        await self.spawn(directory.fleet.name, info)
+                    await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
             except ClusterError as error:
                 self.lost(directory, info, error)
                 return None if await self._mended(directory.fleet.name, info) else error
@@ -131,17 +133,21 @@ class Keeper:
             directory.registered_ms[members],
             directory.marks[members],
         )
-        key, now_ms = (fleet.name, info.id), self.backend.now_ms()
-        self._loading.add(key)
+        region, now_ms = address(fleet.name, info), self.backend.now_ms()
+        await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+
+    @contextmanager
+    def _bringing_up(self, fleet: str, info: RangeInfo) -> Iterator[None]:
+        """While its first servant starts, a range is not lost."""
+        self._loading[fleet, info.id] += 1
         try:
-            region = address(fleet.name, info)
-            await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+            yield
         finally:
-            self._loading.discard(key)
+            self._loading[fleet, info.id] -= 1
 
     def is_loading(self, fleet: str, info: RangeInfo) -> bool:
         """Whether this driver is just bringing the range up."""
-        return (fleet, info.id) in self._loading
+        return self._loading[fleet, info.id] > 0
 
     def lost(self, directory: Directory, info: RangeInfo, error: FaultsetError) -> None:
         """Note that a range did not answer; where its servant is gone, begin to replace it."""
@@ -154,7 +160,7 @@ class Keeper:
     def restore(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
         """Begin to load a range anew; with ``succeed`` into a servant of the next epoch."""
         key = (directory.fleet.name, info.id)
-        if key not in self._restoring and key not in self._loading:
+        if key not in self._restoring and not self._loading[key]:
             task = asyncio.ensure_future(self._restored(directory, info, succeed=succeed))
             self._restoring[key] = task
             task.add_done_callback(lambda done: self._restore_ended(key, done))

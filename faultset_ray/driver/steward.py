@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from faultset_ray.control.messages import Census
 from faultset_ray.control.region import Region
@@ -147,7 +148,8 @@ class Steward:
         moves = await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.moves, fleet)
         if move_id not in {move.id for move in moves}:
             net = self._backend.within(CENSUS_SECONDS)
-            await net.call(address(fleet, info), Region.unseal, info.epoch, move_id)
+            with suppress(ClusterError):  # the next round tries again
+                await net.call(address(fleet, info), Region.unseal, info.epoch, move_id)
 
     def _silent(self, directory: Directory, info: RangeInfo, error: ClusterError) -> None:
         """Begin to replace a range that has been silent for too long, though it may only have been cut off."""

@@ -12,7 +12,7 @@ from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control.region import Region
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import ClusterError
-from faultset_ray.limits import MERGE_SECONDS
+from faultset_ray.limits import MERGE_SECONDS, SPAWN_SECONDS
 from faultset_ray.pipeline import faultset
 
 PLACES = [Place("base", cpus=1.0), *(Place(f"e{index}", {LABEL_ELASTIC: "true"}, 1.0) for index in range(5))]
@@ -76,7 +76,7 @@ async def scenario(sim, seed, faults):
 
     reader = asyncio.ensure_future(read())
     packed = await settled(sim, MERGE_SECONDS / 3)
-    merged = await settled(sim, 2 * MERGE_SECONDS)
+    merged = await settled(sim, 2 * MERGE_SECONDS + SPAWN_SECONDS)  # a lost message of a move costs as long
     reader.cancel()
     [result] = await asyncio.gather(reader, return_exceptions=True)
     assert isinstance(result, asyncio.CancelledError), result

@@ -28,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 REGION_PREFIX = "region/"
 """With this begin the names of all servants of ranges, and of no others."""
+_AGAIN_SECONDS = 0.05
 _Handles = NDArray[np.intp]
 
 
@@ -72,14 +73,19 @@ class Keeper:
         positions = range_of(directory.bounds, directory.cells)
 
         async def load(position: int, info: RangeInfo) -> FaultsetError | None:
+            fleet, members = directory.fleet.name, np.flatnonzero((positions == position) & directory.living)
             try:
-                with self._bringing_up(directory.fleet.name, info):
-                    if directory.version == 1:
-                        await self.spawn(directory.fleet.name, info)
-                    await self.load(directory, info, np.flatnonzero((positions == position) & directory.living))
+                if directory.version == 1:
+                    with self._bringing_up(fleet, info):
+                        await self.spawn(fleet, info)
+                        await self.load(directory, info, members)
+                else:
+                    while self.is_loading(fleet, info):
+                        await self.backend.sleep(_AGAIN_SECONDS)
+                    await self.load(directory, info, members)
             except ClusterError as error:
                 self.lost(directory, info, error)
-                return None if await self._mended(directory.fleet.name, info) else error
+                return None if await self._mended(fleet, info) else error
             return None
 
         chosen = [(position, info) for position, info in enumerate(directory.ranges) if info.id in range_ids]

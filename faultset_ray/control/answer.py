@@ -103,11 +103,15 @@ class Survivors:
 
     def __getattr__(self, name: str) -> Any:
         """Put the parts together when something of the whole is first asked for."""
-        composing = self.__dict__.get("_composing")
-        if composing is None or name not in _COMPOSED:
+        if name not in _COMPOSED:
             raise AttributeError(name)
-        self._compose(composing())
-        return self.__dict__[name]
+        composing = self.__dict__.get("_composing")  # gone where another thread was faster
+        if composing is not None:
+            self._compose(composing())
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
     def _compose(self, composed: Composed) -> None:
         self.__setstate__(

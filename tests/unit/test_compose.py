@@ -130,6 +130,22 @@ def test_an_answer_does_not_change(protocol):
     assert found.versions == {0: (1, 1)}
 
 
+def test_parts_are_put_together_once_whichever_thread_asks_first():
+    asked = []
+
+    def composing():
+        asked.append(1)
+        return Composed(encode_many([10.0], [10.0], 3), np.array([0, 1]), np.array([1], np.uint32))
+
+    found = Survivors("f", 1.0, 0, np.array(["a", "b"], object), composing, {}, [])
+    assert asked == []
+    assert (found.handles.tolist(), found.ids.tolist(), len(asked)) == ([1], ["b"], 1)
+    assert found.__getattr__("handles") is found.handles, "looked for before the other thread was done, asked after"
+    for name in ("other", "_all"):
+        with pytest.raises(AttributeError):
+            getattr(found, name)
+
+
 def test_by_region_is_a_mapping():
     fleet = Fleet(["a", "b", "c"], [10, 10, -10], [10, 10, 50], [3, 2, 1])
     found, region_of = answer(fleet, 3, 10.0, lambda cells: np.arange(len(cells)) // 2)

@@ -23,8 +23,6 @@ FLEET = [(f"n{number}", -60.0 + number, -150.0 + 3 * number, float(number)) for 
 DRIVER = """
 import json, sys
 import faultset_ray as fs
-from faultset_ray.control.policy import Policy
-from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.servant import Coordinator
 
 driver = fs.connect(system="lasting", region_actors=3)
@@ -32,10 +30,11 @@ registered, marked = json.loads(sys.argv[1])
 fleet = driver.register(registered) if registered else None
 ask = lambda *what: driver._loop.run(driver._core._authority.ask(*what))
 if marked:
-    ask(Coordinator.mark, "default", marked, Mark.DRAIN)
-    ask(Coordinator.set_policy, "default", Policy(threshold_ms=60.0))
+    driver.mark(marked, "drain")
+    driver.set_policy(fs.Policy(threshold_ms=60.0))
+    driver.observe(fleet.handles[10:12], [500.0, 50.0])
 deadline = 60
-while not (answer := driver.survivors(threshold_ms=60.0, deadline_s=20.0)).whole:
+while not (answer := driver.survivors(deadline_s=20.0)).whole:
     deadline -= 1
     assert deadline
 directory, about = ask(Coordinator.directory, "default"), ask(Coordinator.about)
@@ -70,11 +69,13 @@ def drive(head: RayHead, registered=(), marked=()) -> dict:
 def test_a_killed_coordinator_is_started_again_from_its_file(attached, tmp_path):
     driver = fs.connect(attached.address, system="coordinated", region_actors=2, state_dir=tmp_path)
     fleet = driver.register(FLEET)
+    driver.mark(["n3"], "drain")
     before = driver.survivors(threshold_ms=50.0, partial=False)
     pid, node = living_actors("coordinator")["coordinator"]
     os.kill(pid, signal.SIGKILL)
     after = driver.survivors(threshold_ms=50.0, partial=False)
     assert after.ids.tolist() == before.ids.tolist()
+    assert "n3" not in after.ids
     assert after.versions.keys() == before.versions.keys()
     assert [epoch for epoch, _ in after.versions.values()] == [epoch for epoch, _ in before.versions.values()]
     assert driver.register([("new", 0.0, 0.0, 1.0), FLEET[5]]).handles.tolist() == [len(FLEET), fleet.handles[5]]
@@ -94,6 +95,7 @@ def test_the_head_is_killed_and_started_again(tmp_path):
         head.add_node()
         before = drive(head, FLEET, ["n3", "n4"])
         assert before["coordinator"] == 1
+        assert before["ids"] == [f"n{number}" for number in range(61) if number not in {3, 4, 10}]
         head.restart()
         after = drive(head)
         assert after["coordinator"] == 2

@@ -16,6 +16,7 @@ from host.elastic import ADDRESS, Elastic
 
 import faultset_ray as fs
 from faultset_ray.backend.protocol import At
+from faultset_ray.geohash import cells_to_strings, encode_many
 
 PRECISION = 2
 THRESHOLD_MS = 100.0
@@ -76,7 +77,7 @@ class Reader:
     def __init__(self, driver: fs.Driver, fleet: fs.Fleet) -> None:
         self._driver = driver
         self._fleet = fleet
-        self._region_of = fs.geohash.encode_many(fleet.lat, fleet.lon, PRECISION)
+        self._region_of = cells_to_strings(encode_many(fleet.lat, fleet.lon, PRECISION))
         self._states = [
             (latency, fs.faultset(fs.Fleet(fleet.ids, fleet.lat, fleet.lon, latency), THRESHOLD_MS, PRECISION))
             for latency in (fleet.latency_ms, fleet.latency_ms[::-1].copy())

@@ -195,9 +195,8 @@ class Drill:
 
     # -- What watchers see
 
-    async def follow(self, driver):
+    async def follow(self, driver, versions):
         """Watch, and now and then begin a new watch where the last one stopped."""
-        versions = {}
         while True:
             watch = driver.watch(versions)
             for _ in range(int(self.dice.integers(1, 60))):
@@ -223,7 +222,9 @@ class Drill:
         drivers = [await AsyncDriver.start(self.sim, "drill", region_actors=4) for _ in range(2)]
         await self.register(drivers[0])
         await drivers[0].set_policy(POLICIES[0])
-        watching = asyncio.ensure_future(self.follow(drivers[1]))
+        directory = await drivers[0]._keeper.directory("default")
+        beginning = {info.id: (info.epoch, 0) for info in directory.ranges}
+        watching = asyncio.ensure_future(self.follow(drivers[1], beginning))
         actions = [
             *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather],
             *[self.crash, self.revive, self.wait, self.wait, self.ask, self.ask, self.ask_by_state],

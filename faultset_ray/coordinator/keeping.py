@@ -23,6 +23,7 @@ class Keeping:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._made_ms: dict[tuple[int, int], int] = {}
         self._directory = catalog.home.checkpoints if catalog.home else None
         self._sweep()
 
@@ -55,7 +56,12 @@ class Keeping:
             )
         if given.whole:
             self._remove(before - {name})
+        self._made_ms[fleet, range_id] = given.at_ms
         return given.version
+
+    def made_ms(self, fleet: int) -> dict[int, int]:
+        """When the newest checkpoint of each range was made, of those that this coordinator was given."""
+        return {range_id: at_ms for (key, range_id), at_ms in self._made_ms.items() if key == fleet}
 
     def version(self, fleet: int, range_id: int) -> tuple[int, int]:
         """Version and epoch of what is kept of a range; (-1, 0) where there is nothing."""

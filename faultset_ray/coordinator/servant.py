@@ -239,6 +239,11 @@ class Coordinator(Servant):
         ledger = self._serve()
         return ledger.keeping.load(ledger.known(fleet).key, range_id)
 
+    def saved_ms(self, fleet: str) -> dict[int, int]:
+        """When the newest checkpoint of each range was made; a range is left out where that is not known."""
+        ledger = self._serve()
+        return ledger.keeping.made_ms(ledger.known(fleet).key)
+
     def lease(self, driver: str, seconds: float, now_ms: int) -> Lease:
         """Ask to be the steward for ``seconds`` from ``now_ms`` on, or, with 0, no longer to be it.
 

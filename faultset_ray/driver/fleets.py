@@ -34,6 +34,7 @@ from faultset_ray.model import Fleet, OnDuplicate
 
 R = TypeVar("R")
 
+_AGES_SECONDS = 0.5
 _MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
 
 
@@ -306,7 +307,22 @@ class Fleets:
             {range_id: (part.epoch, part.version) for range_id, part in parts.items()},
             named,
             policy=decided,
+            missing_age_ms=await self._ages(directory, regions, at_ms),
         )
+
+    async def _ages(self, directory: Directory, missing: dict[int, list[str]], at_ms: int) -> dict[str, int | None]:
+        """How old is what is saved of each missing region."""
+        if not missing:
+            return {}
+        try:
+            saved_ms = await self._authority.ask_within(_AGES_SECONDS, Coordinator.saved_ms, directory.fleet.name)
+        except ClusterError:
+            saved_ms = {}
+        return {
+            region: max(at_ms - saved_ms[range_id], 0) if range_id in saved_ms else None
+            for range_id, regions in missing.items()
+            for region in regions
+        }
 
 
 def _check_policy(policy: Any) -> Policy:

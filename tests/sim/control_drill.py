@@ -256,10 +256,11 @@ class Drill:
         await self.ask(drivers[0])
         for _ in range(60):
             await self.sim.sleep(5.0)
-            servants = [
-                self.sim._world.hosted[address("default", info).name].servant
-                for info in (await drivers[0]._keeper.directory("default")).ranges
-            ]
+            directory = await drivers[0]._keeper.directory("default")
+            hosted = [self.sim._world.hosted.get(address("default", info).name) for info in directory.ranges]
+            if None in hosted:
+                continue  # a range gave way to others just now
+            servants = [each.servant for each in hosted]
             is_now = {}
             for servant in servants:
                 health = servant._health

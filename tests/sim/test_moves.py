@@ -184,3 +184,25 @@ def test_the_steward_empties_places_that_may_leave():
         sim.execute(scenario())
     finally:
         sim.dispose()
+
+
+def test_a_missing_region_is_told_with_the_age_of_what_is_saved():
+    sim = SimBackend([Place(f"p{index}") for index in range(5)], seed=5)
+
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "ages", region_actors=4)
+        await driver.register(fleet_of(5), PRECISION)
+        driver._keeper.restore = lambda *_args, **_options: None
+        await sim.sleep(30)
+        sim.kill("p1")
+        answer = await driver.survivors(threshold_ms=100.0)
+        assert answer.missing_regions
+        ages = {answer.missing_age_ms[region] for region in answer.missing_regions}
+        assert len(ages) == 1
+        assert 28_000 < ages.pop() <= 30_000, "saved a second after it was registered, and nothing was observed since"
+        await driver.close()
+
+    try:
+        sim.execute(scenario())
+    finally:
+        sim.dispose()

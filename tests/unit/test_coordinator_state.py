@@ -290,3 +290,9 @@ def test_a_backup_made_while_it_is_served_restores(serve, tmp_path):
     assert restored.directory("f").version == before.version
     assert list(restored.directory("f").fleet) == list(before.fleet)
     assert restored.checkpoint("f", 0).version == 3
+
+
+def test_a_commit_waits_for_the_disk(serve):
+    """A kill does not show this, only a loss of power would: the kernel keeps what was written."""
+    tables = serve()._ledger.catalog
+    assert [tables.one(f"PRAGMA {name}") for name in ("journal_mode", "synchronous")] == [("wal",), (2,)]

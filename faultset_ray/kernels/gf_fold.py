@@ -17,6 +17,7 @@ from .jit import HAVE_NUMBA, kernel
 
 ACCUMULATE: Final = 1
 STREAM: Final = 2
+BACKWARD: Final = 4
 
 STREAM_BYTES_MIN: Final = 1 << 20
 """Rows in and out together, from where stores go past the caches: about a core's L2, measured."""
@@ -29,6 +30,9 @@ _PARTS_EACH: Final = 8
 _PART_BYTES_MIN: Final = 1 << 16
 """Rows in and out of one part, some microseconds of work."""
 _LINE: Final = 64
+_PAGE: Final = 4096
+_BACKWARD_INPUTS_MAX: Final = 16
+"""Measured: backward, more rows than these are no longer foreseen by the CPU."""
 
 
 def fold_plain(matrix: Bytes, rows: tuple[Bytes, ...], out: tuple[Bytes, ...], accumulate: bool) -> None:
@@ -119,9 +123,19 @@ if HAVE_NUMBA:
                 copy(load64(targets + 8 * (first + index)) + begin, made + index * granule, count)
 
     @kernel()
+    def _are_near(source: int, target: int) -> bool:
+        """Whether outputs lie a little behind inputs by their place in a page, which a CPU compares first.
+
+        Then what is loaded next seems to be what was stored last, and waits for it; backward, not.
+        """
+        return (target - source) & (_PAGE - 1) < _PAGE // 2
+
+    @kernel()
     def _stripe(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
         """Make the bytes begin … end of all outputs of one stripe."""
         granule, width = load64(control + 48), load64(control + 56)
+        if load64(control + 24) <= _BACKWARD_INPUTS_MAX and _are_near(load64(sources), load64(targets)):
+            flags |= BACKWARD
         if flags & STREAM:
             head = -(load64(targets) + begin) & (width - 1)
             aligned = end - begin >= 2 * granule

@@ -40,6 +40,8 @@ ACCUMULATE: Final = 1
 """Flag: start from what the outputs hold."""
 STREAM: Final = 2
 """Flag: store past the caches. Outputs must be aligned to the vector width."""
+BACKWARD: Final = 4
+"""Flag: go from the end to the beginning."""
 
 _LINE: Final = 64
 _PREFETCH: Final = 384
@@ -133,12 +135,24 @@ class _Shifts:
         return builder.bitcast(total, ir.VectorType(_I8, self.width))
 
 
-def _prefetch(builder: ir.IRBuilder, pointer: Value) -> None:
+def _prefetch(builder: ir.IRBuilder, pointer: Value, distance: Value) -> None:
     """Fetch what lies ahead of ``pointer``: past some ten streams the hardware no longer does."""
-    ahead = builder.inttoptr(builder.add(builder.ptrtoint(pointer, _I64), _I64(_PREFETCH)), _I8.as_pointer())
+    ahead = builder.inttoptr(builder.add(builder.ptrtoint(pointer, _I64), distance), _I8.as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [ahead.type, _I32, _I32, _I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     builder.call(function, [ahead, _I32(0), _I32(3), _I32(1)])  # to read, into L1, data
+
+
+def _zigzag(builder: ir.IRBuilder, index: Value, count: Value) -> Value:
+    """Return 0, n - 1, 1, n - 2, … for 0, 1, 2, 3, …
+
+    Rows often lie at equal steps, and the outputs behind them. Taken in order, a CPU that foresees steps
+    fetches the outputs too, just where they are about to be stored past the caches: measured, 1.2 to 2 times
+    the time on Zen 5.
+    """
+    half = builder.lshr(index, _I64(1))
+    odd = builder.icmp_unsigned("!=", builder.and_(index, _I64(1)), _I64(0))
+    return builder.select(odd, builder.sub(builder.sub(count, _I64(1)), half), half)
 
 
 def _splat(builder: ir.IRBuilder, word: Value, kind: Value) -> Value:
@@ -190,7 +204,11 @@ def _emit_loop(builder: ir.IRBuilder, method: Any, outputs: int, vectors: int, a
 
     accumulate = builder.icmp_unsigned("!=", builder.and_(a.flags, _I64(ACCUMULATE)), _I64(0))
     stream = builder.icmp_unsigned("!=", builder.and_(a.flags, _I64(STREAM)), _I64(0))
-    with cgutils.for_range_slice(builder, a.begin, a.end, step, intp=_I64) as (position, _):
+    backward = builder.icmp_unsigned("!=", builder.and_(a.flags, _I64(BACKWARD)), _I64(0))
+    last = builder.sub(builder.add(a.begin, a.end), step)
+    ahead = builder.select(backward, _I64(-_PREFETCH), _I64(_PREFETCH))
+    with cgutils.for_range_slice(builder, a.begin, a.end, step, intp=_I64) as (done, _):
+        position = builder.select(backward, builder.sub(last, done), done)
         with builder.if_else(accumulate) as (then, otherwise):
             with then:
                 for output, vector in cells:
@@ -200,11 +218,12 @@ def _emit_loop(builder: ir.IRBuilder, method: Any, outputs: int, vectors: int, a
                 for cell in cells:
                     builder.store(ir.Constant(kind, [0] * method.width), sums[cell])
         with cgutils.for_range(builder, a.inputs, intp=_I64) as loop:
+            source = _zigzag(builder, loop.index, a.inputs)
             for vector in range(0, vectors, max(1, _LINE // method.width)):
-                _prefetch(builder, address(a.sources, loop.index, position, vector))
-            table = builder.add(a.tables, builder.mul(loop.index, _I64(outputs * method.unit)))
+                _prefetch(builder, address(a.sources, source, position, vector), ahead)
+            table = builder.add(a.tables, builder.mul(source, _I64(outputs * method.unit)))
             prepared = [
-                method.prepare(builder, builder.load(address(a.sources, loop.index, position, vector), align=1))
+                method.prepare(builder, builder.load(address(a.sources, source, position, vector), align=1))
                 for vector in range(vectors)
             ]
             for output, vector in cells:
@@ -283,7 +302,7 @@ def tile(level: str) -> Any:
 
     ``void tile(tables, sources, targets, outputs, inputs, begin, end, flags)``, all 64-bit integers:
     addresses of the tables, of ``inputs`` source addresses and of ``outputs`` target addresses; the
-    bytes to make, whose number must be a multiple of 128 (gfni512) or 64; :data:`ACCUMULATE` and
-    :data:`STREAM`. Tables lie source by source, those of all outputs beside each other.
+    bytes to make, whose number must be a multiple of 128 (gfni512) or 64; :data:`ACCUMULATE`,
+    :data:`STREAM` and :data:`BACKWARD`. Tables lie source by source, those of all outputs beside each other.
     """
     return numba.cfunc(types.void(*[types.int64] * 8), cache=True)(_TILES[level])

@@ -184,3 +184,20 @@ def test_the_quick_way_never_takes_rows_that_touch(stripes, here, there, length,
     for source, target in ((strided(here, step), strided(there, step)), (strided(here, 30), strided(there, step))):
         if Folder(np.ones((1, 1), dtype=np.uint8)).try_fold(source, target, batched=True):
             assert not np.shares_memory(source, target)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("behind", [0, 16, 129, 2047, 2048, 4095])
+@pytest.mark.parametrize("inputs", [5, 17])
+def test_outputs_anywhere_behind_inputs_in_their_pages(level, behind, inputs):
+    """By that it is decided in which direction columns are made."""
+    rng = np.random.default_rng(behind)
+    matrix = rng.integers(0, 256, (3, inputs), dtype=np.uint8)
+    for length in (100, 1000, 8000, 100_000):
+        step = -(-length // 4096) * 4096
+        space = rng.integers(0, 256, step * (inputs + 5), dtype=np.uint8)
+        rows = [space[index * step : index * step + length] for index in range(inputs)]
+        out = [space[behind + index * step :][:length] for index in range(inputs + 1, inputs + 4)]
+        expected = matmul(matrix, np.array(rows))
+        Folder(matrix, level).fold(rows, out)
+        assert np.array_equal(out, expected)

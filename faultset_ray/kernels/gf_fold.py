@@ -21,17 +21,19 @@ BACKWARD: Final = 4
 
 STREAM_BYTES_MIN: Final = 1 << 20
 """Rows in and out together, from where stores go past the caches: about a core's L2, measured."""
+SHARED_STREAM_BYTES_MIN: Final = 1 << 24
+"""The same with several threads, which together store faster into a shared cache than past it, measured."""
 INPUTS_MAX: Final = 255
 """Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
 """Rows in of one chunk, which every tile of a large matrix reads again."""
-_PARTS_EACH: Final = 8
+_PARTS_EACH: Final = 16
 """Parts for each of several threads, so that a slow one is not waited for long."""
 _PART_BYTES_MIN: Final = 1 << 16
 """Rows in and out of one part, some microseconds of work."""
 _LINE: Final = 64
 _PAGE: Final = 4096
-_BACKWARD_INPUTS_MAX: Final = 16
+_BACKWARD_INPUTS_MAX: Final = 12
 """Measured: backward, more rows than these are no longer foreseen by the CPU."""
 
 
@@ -186,7 +188,7 @@ if HAVE_NUMBA:
     ) -> None:
         """Fold rows at the addresses that :func:`locate` writes."""
         nbytes = stripes * length * (load64(control + 16) + load64(control + 24))
-        if not flags & ACCUMULATE and nbytes >= STREAM_BYTES_MIN:
+        if not flags & ACCUMULATE and nbytes >= (SHARED_STREAM_BYTES_MIN if helpers else STREAM_BYTES_MIN):
             flags |= STREAM
         job = _job()
         store64(job, control)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import answers
 import peers
 import resident
 
@@ -123,6 +124,12 @@ FIGURES = [
         for samples in (100_000, 1_000_000)
     ),
     Figure("decide about 1,000,000 nodes", "ms", 10.0, partial(resident.decide_ms, "ewma")),
+    Figure(
+        "answer about 1,000,000 nodes in 370,000 regions, default policy",
+        "times that without",
+        1.2,
+        answers.policy_costs,
+    ),
     Figure("state of 1,000,000 nodes", "bytes a node", 200.0, partial(resident.bytes_a_node, "last")),
     Figure(
         "state of 1,000,000 nodes with the sketch of p95", "bytes a node", 200.0, partial(resident.bytes_a_node, "p95")

@@ -58,9 +58,12 @@ HOST = (
 )
 
 
-def in_namespaces(scenario: str, version: str, seconds: float) -> dict[str, Any]:
-    """Run a scenario against a new cluster with network, processes and mounts of its own; returns what it found."""
-    command = [sys.executable, "-m", "host.elastic", scenario, version]
+def in_namespaces(scenario: str, version: str, found: Path, seconds: float) -> dict[str, Any]:
+    """Run a scenario against a new cluster with network, processes and mounts of its own; returns what it found.
+
+    It leaves that in the file ``found``: Ray writes to the standard output too.
+    """
+    command = [sys.executable, "-m", "host.elastic", scenario, version, str(found)]
     ended = subprocess.run(
         [*UNSHARE, "bash", "-c", HOST, "host", *command],
         cwd="/",
@@ -74,7 +77,7 @@ def in_namespaces(scenario: str, version: str, seconds: float) -> dict[str, Any]
         check=False,
     )
     assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout[-6000:]}\n{ended.stderr[-6000:]}"
-    return dict(json.loads(ended.stdout.splitlines()[-1]))
+    return dict(json.loads(found.read_text()))
 
 
 def node_types(most: dict[str, int]) -> dict[str, Any]:
@@ -202,11 +205,11 @@ def _health_checks(described: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """The first process of its namespaces but for a shell: run the scenario that is named, and print what it found."""
+    """The first process of its namespaces but for a shell: run the scenario that is named, and write down what it found."""
     from host import elastic_scenarios
 
-    scenario, version = sys.argv[1:]
-    sys.stdout.write(f"{json.dumps(getattr(elastic_scenarios, scenario)(version))}\n")
+    scenario, version, found = sys.argv[1:]
+    Path(found).write_text(json.dumps(getattr(elastic_scenarios, scenario)(version)))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ def report(request, capfd):
     return show
 
 
-def test_what_is_wanted_comes_and_goes_again(version, report):
-    report(in_namespaces("hints", version, 300))
+def test_what_is_wanted_comes_and_goes_again(version, report, tmp_path):
+    report(in_namespaces("hints", version, tmp_path / "found", 300))
 
 
-def test_load_rises_and_falls_and_no_answer_is_wrong(version, report):
-    found = in_namespaces("load_rises_and_falls", version, 800)
+def test_load_rises_and_falls_and_no_answer_is_wrong(version, report, tmp_path):
+    found = in_namespaces("load_rises_and_falls", version, tmp_path / "found", 800)
     report(found)
     assert found["answers"] > 50

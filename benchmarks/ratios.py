@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import answers
+import driven
 import peers
 import resident
 
@@ -122,6 +123,10 @@ FIGURES = [
         )
         for statistic in ("last", "ewma", "p95")
         for samples in (100_000, 1_000_000)
+    ),
+    Figure("register 1,000,000 nodes, in one process", "s", 3.0, driven.register_s),
+    Figure(
+        "survivors of 1,000,000 nodes : an empty fan-out and the slowest range", "times", 1.2, driven.survivors_ratio
     ),
     Figure("decide about 1,000,000 nodes", "ms", 10.0, partial(resident.decide_ms, "ewma")),
     Figure(

@@ -92,6 +92,8 @@ REQUESTS_KEPT: Final = 4096
 """Requests that a coordinator remembers, so that a repeated one changes nothing."""
 RETIRED_RANGES_MAX: Final = 64
 """Ranges of a fleet, split or merged since, whose last changes are kept for those who watch."""
+RANGES_SPARED: Final = 4
+"""So many ranges a fleet is cut into on the smallest cluster, and merged down to: one fault is not the whole fleet's."""
 RANGE_NODES_MAX: Final = 500_000
 """Nodes past which a range is split."""
 RANGE_SAMPLES_MAX: Final = 1_000_000.0

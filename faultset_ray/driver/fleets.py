@@ -30,6 +30,7 @@ from faultset_ray.driver.observations import check_batch, check_ids, check_obser
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, RegionTimeout, UnknownNode
 from faultset_ray.geohash import cells_to_strings, encode_many
+from faultset_ray.limits import RANGES_SPARED
 from faultset_ray.model import Fleet, OnDuplicate
 
 R = TypeVar("R")
@@ -227,7 +228,7 @@ class Fleets:
         if self._regions_max is not None:
             return self._regions_max
         cpus = sum(place.cpus for place in await self._backend.places())
-        return max(4, int(2 * cpus))
+        return max(RANGES_SPARED, int(2 * cpus))
 
     async def _gather(
         self,

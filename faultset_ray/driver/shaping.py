@@ -15,7 +15,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.driver.keeper import REGION_PREFIX, Keeper, address
 from faultset_ray.driver.moves import move_ranges
 from faultset_ray.errors import ClusterError
-from faultset_ray.limits import PACK_SECONDS, REGION_CPUS
+from faultset_ray.limits import PACK_SECONDS, RANGES_SPARED, REGION_CPUS
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Shaping:
 
     def __init__(self, keeper: Keeper, sizing: Sizing | None = None) -> None:
         self._keeper = keeper
-        self._sizing = sizing or Sizing()
+        self._sizing = sizing or Sizing(ranges_min=RANGES_SPARED)
         self._shapers: dict[str, Shaper] = {}
         self._samples: dict[tuple[str, int, int], tuple[int, int]] = {}
         """Of each range's servant, when its observations were last counted, and how many there were."""

@@ -93,7 +93,7 @@ REQUESTS_KEPT: Final = 4096
 RETIRED_RANGES_MAX: Final = 64
 """Ranges of a fleet, split or merged since, whose last changes are kept for those who watch."""
 RANGES_SPARED: Final = 4
-"""So many ranges a fleet is cut into on the smallest cluster, and merged down to: one fault is not the whole fleet's."""
+"""A fleet is cut into so many ranges on the smallest cluster, and merged down to them: one fault is not all."""
 RANGE_NODES_MAX: Final = 500_000
 """Nodes past which a range is split."""
 RANGE_SAMPLES_MAX: Final = 1_000_000.0

@@ -74,3 +74,11 @@ def survivors_ratio(backend: str = "local", address_: str | None = None) -> floa
             driver.survivors(partial=False)
             ratios.append((time.perf_counter() - began) / (empty + alone))
         return statistics.median(ratios)
+
+
+def survivors_ratio_on_ray() -> float:
+    """The same where ranges are actors, on two raylets of this machine."""
+    from actors.local_cluster import LocalCluster, LocalNode
+
+    with LocalCluster([LocalNode({"faultset.io/region": name}, cpus=1) for name in ("east", "west")]) as cluster:
+        return survivors_ratio("ray", cluster.address)

@@ -126,7 +126,10 @@ FIGURES = [
     ),
     Figure("register 1,000,000 nodes, in one process", "s", 3.0, driven.register_s),
     Figure(
-        "survivors of 1,000,000 nodes : an empty fan-out and the slowest range", "times", 1.2, driven.survivors_ratio
+        "survivors of 1,000,000 on Ray : an empty fan-out and the slowest range",
+        "times",
+        1.2,
+        driven.survivors_ratio_on_ray,
     ),
     Figure("decide about 1,000,000 nodes", "ms", 10.0, partial(resident.decide_ms, "ewma")),
     Figure(

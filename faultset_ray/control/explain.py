@@ -44,7 +44,7 @@ class Verdict:
     """When the last sample was taken."""
     ejections: int
     tier: int | None = None
-    """How the node came into its region's answer, 0 for its own; None where it is not in it."""
+    """0 for a survivor of its own region; None for others, which an answer may yet name in panic (``tiers_of``)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, enumerations by their labels."""

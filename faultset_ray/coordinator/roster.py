@@ -135,14 +135,14 @@ def _resized(column: NDArray[Any], room: int) -> NDArray[Any]:
     return resized
 
 
-def to_bytes(batch: Columns) -> memoryview:
+def to_bytes(batch: Columns) -> bytes:
     """A batch as an ``.npz`` archive; ids become their UTF-8 bytes and where each of them ends."""
     plain: dict[str, Any] = dict(batch)
     if "ids" in plain:
         plain["ids"], plain["id_ends"] = _joined(plain["ids"].tolist())
     archive = io.BytesIO()
     np.savez(archive, **plain)
-    return archive.getbuffer()
+    return archive.getvalue()
 
 
 def from_bytes(data: bytes) -> dict[str, NDArray[Any]]:

@@ -17,6 +17,7 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, compose
 from faultset_ray.control.dryrun import DryRun
 from faultset_ray.control.explain import Verdict
+from faultset_ray.control.ladder import Tier
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
@@ -187,7 +188,7 @@ class Fleets:
         except ClusterError as error:
             self._keeper.lost(directory, info, error)
             raise RegionTimeout([region], len(np.unique(directory.cells)), deadline_s) from error
-        return verdict
+        return replace(verdict, tier=int(Tier.OWN)) if verdict.survives else verdict
 
     async def plan(self, policy: Policy, fleet: str, deadline_s: float, *, partial: bool) -> Plan:
         """See :meth:`AsyncDriver.plan <faultset_ray.driver.asynchronous.AsyncDriver.plan>`."""

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -84,6 +85,12 @@ def test_make_test_ends_with_the_full_fast_suite():
     assert any("FAULTSET_DISABLE_NUMBA=1" in command for command in commands)
     assert any("ruff check" in command for command in commands)
     assert any("mypy" in command for command in commands)
+
+
+def test_make_test_host_runs_the_host_tests():
+    """The recipe itself, with arguments that only list them."""
+    listed = make("-o", ".venv/.setup", "-o", "setup", "test-host", "ARGS=--collect-only -q", f"PY={sys.executable}")
+    assert "tests/host/test_cluster_commands.py" in listed
 
 
 def test_workflow_pins_actions_by_commit_and_may_only_read():

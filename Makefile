@@ -56,7 +56,7 @@ $(LONG): test-long-%: setup
 	COUNT=$(COUNT) SEED=$(SEED) $(PYTEST) tests/long/test_long_$*.py -m long
 
 test-host: setup ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
-	@PYTHON=$(PY) tests/host/run $(ARGS)
+	@FAULTSET_TEST_PYTHON=$(PY) tests/host/run $(ARGS)
 
 test-all: lint ## the fast tiers on each of Python 3.11, 3.12, 3.13
 	@missing=; for v in $(VERSIONS); do \

@@ -68,7 +68,7 @@ def finish(result: Mapping[str, Any]) -> None:
     """Print a job's result: one JSON object, the last line of stdout (of stderr where stdout has data)."""
     sys.stdout.flush()
     stream = sys.stderr if console.stderr else sys.stdout
-    print(json.dumps(_plain(result), allow_nan=False), file=stream, flush=True)
+    print(json.dumps(plain(result), allow_nan=False), file=stream, flush=True)
     _finished.set()
 
 
@@ -87,7 +87,7 @@ def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer
 def with_error(result: Mapping[str, Any], error: FaultsetError) -> dict[str, Any]:
     """A result with the error that ended it, as JSON can hold it."""
     described = {**error.fields(), "code": error.code, "message": str(error)}
-    whole: dict[str, Any] = _plain({**result, "error": described})
+    whole: dict[str, Any] = plain({**result, "error": described})
     return whole
 
 
@@ -97,12 +97,12 @@ def _complain(code: str, message: str, result: Mapping[str, Any]) -> None:
     finish(result)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON can hold it: what is not finite, or not known to JSON, becomes text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from faultset_ray.control.policy import Policy
+from faultset_ray.errors import RegionTimeout
+from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, console, fail, finish, run
 
 _IDS_SHOWN = 20
 
@@ -23,27 +25,35 @@ def plan(
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Dry run of a policy on the live fleet: who would join the survivors, and who would leave them."""
+    """Dry run of a policy on the live fleet: who would join the survivors, and who would leave them.
+
+    With `--apply` it becomes the policy. Where a region did not answer, nothing is changed, and the exit code is 5.
+    """
     proposed = Policy.load(policy)
     with attached(address, system) as driver:
         found = driver.plan(proposed, fleet=fleet)
-        if apply:
+        missing = found.live.missing_regions
+        if apply and not missing:
             driver.set_policy(proposed, fleet=fleet)
     for verb, ids in (("join", found.joins), ("leave", found.leaves)):
         more = f" … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
         console.print(f"{len(ids):,} would {verb} the survivors: {', '.join(ids[:_IDS_SHOWN])}{more}", soft_wrap=True)
-    finish(
-        {
-            "fleet": fleet,
-            "system": system,
-            "policy": asdict(proposed),
-            "applied": apply,
-            "joins": found.joins,
-            "leaves": found.leaves,
-            "survivors_live": len(found.live),
-            "survivors_planned": len(found.planned),
-        }
-    )
+    result = {
+        "fleet": fleet,
+        "system": system,
+        "policy": asdict(proposed),
+        "applied": apply and not missing,
+        "joins": found.joins,
+        "leaves": found.leaves,
+        "survivors_live": len(found.live),
+        "survivors_planned": len(found.planned),
+        "missing_regions": missing,
+    }
+    if apply and missing:
+        raise fail(RegionTimeout(missing, len(missing) + len(found.live.by_region), SURVIVORS_SECONDS), result)
+    if missing:
+        console.print(f"not asked were {len(missing):,} regions that did not answer: {', '.join(missing[:_IDS_SHOWN])}")
+    finish(result)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
+from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import NO_SURVIVORS, Json, app, console, finish, run
+from jobs.output import NO_SURVIVORS, Json, app, console, fail, finish, run
 
 _ROWS_SHOWN = 40
 _NOBODY = np.empty(0, np.object_)
@@ -32,28 +33,30 @@ def survivors(
 ) -> None:
     """Tell who survives, region by region, and which regions did not answer, are short, or are in panic.
 
-    Ends with exit code 1 when nobody survives.
+    Ends with exit code 1 when nobody survives, and 5 when no region answered that could tell.
     """
     with attached(address, system) as driver:
         answer = driver.survivors(threshold_ms=threshold, fleet=fleet, deadline_s=deadline)
+    known = {*answer.by_region, *answer.empty_regions, *answer.missing_regions}
+    if region is not None and (unknown := [name for name in region if name not in known]):
+        raise typer.BadParameter(f"{unknown[0]!r} is no region of fleet {fleet!r}", param_hint="--region")
     wanted = list(answer.by_region) if region is None else region
     _show(answer, wanted)
     by_region = {name: answer.by_region[name].tolist() for name in wanted if name in answer.by_region}
-    finish(
-        {
-            "survivors": answer.ids.tolist()
-            if region is None
-            else [each for ids in by_region.values() for each in ids],
-            "by_region": by_region,
-            "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in answer.short},
-            "short": {name: list(numbers) for name, numbers in answer.short.items()},
-            "panic": dict(answer.panic),
-            "missing_regions": dict(answer.missing_age_ms),
-            "frozen_until_ms": answer.frozen_until_ms,
-            "at_ms": answer.at_ms,
-            "versions": {str(each): list(version) for each, version in answer.versions.items()},
-        }
-    )
+    result = {
+        "survivors": answer.ids.tolist() if region is None else [each for ids in by_region.values() for each in ids],
+        "by_region": by_region,
+        "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in answer.short},
+        "short": {name: list(numbers) for name, numbers in answer.short.items()},
+        "panic": dict(answer.panic),
+        "missing_regions": dict(answer.missing_age_ms),
+        "frozen_until_ms": answer.frozen_until_ms,
+        "at_ms": answer.at_ms,
+        "versions": {str(each): list(version) for each, version in answer.versions.items()},
+    }
+    if not by_region and answer.missing_regions:  # blind is not empty
+        raise fail(RegionTimeout(answer.missing_regions, len(known), deadline), result)
+    finish(result)
     if not by_region:
         raise typer.Exit(NO_SURVIVORS)
 
@@ -72,6 +75,8 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
     console.print(table)
     if len(wanted) > _ROWS_SHOWN:
         console.print(f"… and {len(wanted) - _ROWS_SHOWN:,} more regions")
+    if answer.frozen_until_ms is not None:
+        console.print("ejections are frozen: most of the fleet turned bad at once, so the observer is doubted")
     for name, age_ms in answer.missing_age_ms.items():
         known = "nothing is known of it" if age_ms is None else f"what is known is {age_ms / 1000:.1f} s old"
         console.print(f"region {name} did not answer; {known}")

@@ -12,7 +12,7 @@ import typer
 from faultset_ray.driver.watch import Change
 from faultset_ray.errors import InputError
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, console, finish, plain, run
 
 
 def watch(
@@ -48,12 +48,12 @@ def watch(
         versions = changes.versions
     if position is not None:
         _write(position, versions)
-    finish({"fleet": fleet, "system": system, "changes": told, "versions": _plain(versions)})
+    finish({"fleet": fleet, "system": system, "changes": told, "versions": _told(versions)})
 
 
 def _tell(change: Change) -> None:
     if console.quiet:
-        typer.echo(dumps(change.to_dict(), allow_nan=False))
+        typer.echo(dumps(plain(change.to_dict()), allow_nan=False))
         return
     at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
     value = "" if change.value is None else f" {change.value:g}"
@@ -65,23 +65,22 @@ def _tell(change: Change) -> None:
 
 
 def _read(position: Path) -> dict[int, tuple[int, int]] | None:
-    try:
-        text = position.read_text()
-    except FileNotFoundError:
+    if not position.exists():
         return None
     try:
+        text = position.read_text()
         return {int(key): (int(epoch), int(version)) for key, (epoch, version) in loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InputError(f"{position} is no position of a watch; delete it to begin from now") from None
 
 
 def _write(position: Path, versions: dict[int, tuple[int, int]]) -> None:
     fresh = position.with_name(position.name + ".new")
-    fresh.write_text(dumps(_plain(versions)))
+    fresh.write_text(dumps(_told(versions)))
     fresh.replace(position)
 
 
-def _plain(versions: dict[int, tuple[int, int]]) -> dict[str, Any]:
+def _told(versions: dict[int, tuple[int, int]]) -> dict[str, Any]:
     return {str(each): list(version) for each, version in versions.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -28,8 +29,8 @@ def why(
 
 def _show(verdicts: list[Verdict]) -> None:
     table = Table()
-    for name in ("id", "region", "state", "survives", "rule", "value", "threshold", "blocked by"):
-        table.add_column(name, justify="right" if name in ("value", "threshold") else "left")
+    for name in ("id", "region", "state", "survives", "rule", "value", "threshold", "since", "until", "blocked by"):
+        table.add_column(name, justify="right" if name in ("value", "threshold") else "left", overflow="fold")
     for verdict in verdicts:
         table.add_row(
             verdict.id,
@@ -39,6 +40,8 @@ def _show(verdicts: list[Verdict]) -> None:
             verdict.rule.label,
             _number(verdict.value),
             _number(verdict.threshold),
+            _moment(verdict.since_ms),
+            _moment(verdict.until_ms),
             verdict.blocked_by.label,
         )
     console.print(table)
@@ -46,6 +49,10 @@ def _show(verdicts: list[Verdict]) -> None:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.6g}"
+
+
+def _moment(at_ms: int | None) -> str:
+    return "" if at_ms is None else time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ b,50.1,8.7,30
 c,50.1,8.7,300
 d,48.9,2.4,40
 """
+UNREACHABLE = 5
 
 
 class Lent:
@@ -139,6 +140,41 @@ def test_watch_goes_on_where_it_stood(registered, tmp_path):
     assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0
     position.write_text("[]")
     assert isinstance(verb("watch", "--position", position)[0].exception, fs.errors.InputError)
+
+
+def test_an_infinite_latency_can_be_told(registered, tmp_path):
+    position = tmp_path / "position.json"
+    verb("watch", "--position", position, "--idle", 0.1)
+    verb("observe", "--sample", "a=inf")
+    result, told = verb("watch", "--position", position, "--count", 1)
+    assert (told["changes"], json.loads(result.stdout.splitlines()[0])["value"]) == (1, "inf")
+    assert verb("why", "a")[1]["verdicts"][0]["value"] == "inf"
+
+
+def test_a_region_that_is_not_there_is_a_usage_error(registered):
+    assert verb("survivors", "--region", "zzz")[0].exit_code == USAGE
+
+
+def test_blind_is_not_empty_and_changes_nothing(registered, monkeypatch, tmp_path):
+    """Where no region answers, nobody is known to survive or not: no exit code 1, and no policy is applied."""
+    fleets = registered._core._fleets
+
+    async def nobody(fleet, *_):
+        return await fleets._keeper.directory(fleet), {}
+
+    monkeypatch.setattr(fleets, "_gather", nobody)
+    result, told = verb("survivors")
+    assert result.exit_code == UNREACHABLE
+    assert sorted(told["missing_regions"]) == ["u09", "u0y"]
+    assert told["error"]["code"] == "region_timeout"
+    policy = tmp_path / "p.toml"
+    policy.write_text("threshold_ms = 1.0\n")
+    result, told = verb("plan", policy)
+    assert (result.exit_code, sorted(told["missing_regions"])) == (0, ["u09", "u0y"])
+    result, told = verb("plan", policy, "--apply")
+    assert (result.exit_code, told["applied"]) == (UNREACHABLE, False)
+    monkeypatch.undo()
+    assert registered.survivors().ids.tolist() == ["a", "b", "d"]
 
 
 def test_a_verb_goes_to_the_system_that_is_named(driver, monkeypatch):

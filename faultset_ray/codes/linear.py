@@ -193,6 +193,8 @@ class LinearCode(Code):
         if check.shard_index(index, self.n) >= self.k:
             raise InvalidShardIndex(index, self.k, "not a data shard")
         both, length = check.shard_rows({0: old, 1: new}, 2)
+        if parity is None:
+            raise InputError("parity is None; expected the rows to bring up to date")
         target = check.output(parity, (self.n - self.k, length), both.values())
         self._updater(int(index)).fold(list(both.values()), list(target), accumulate=True)
 

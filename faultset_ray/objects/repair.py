@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,30 @@ async def repair_directory(backend: Backend, directory: Path, *, progress: Progr
     if not report.damaged:
         return Repaired(report, {})
     async with open_directory(backend, directory) as found:
-        paths = {index: _path(directory, found, report, index) for index in report.damaged}
+        paths = _paths(directory, found, report)
         trailer = found.group.trailer
         with new_shards(found.group.header, paths) as writers:
             await _rebuild(backend, found, writers, str(directory))
             await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
     return Repaired(report, paths)
+
+
+def _paths(directory: Path, found: OpenShards, report: Report) -> dict[int, Path]:
+    """Where each shard is made again: nowhere where another one of the object is, whatever it is called."""
+    write_id, damaged = found.group.header.write_id, set(report.damaged)
+    taken = {
+        file.path
+        for file in found.files
+        if file.header is not None and file.header.write_id == write_id and file.index not in damaged
+    }
+    paths: dict[int, Path] = {}
+    for index in report.damaged:
+        path, free = _path(directory, found, report, index), count(2)
+        while path in taken:
+            path = shard_path(directory, f"{basename_of(path)}-{next(free)}", index)
+        taken.add(path)
+        paths[index] = path
+    return paths
 
 
 def _path(directory: Path, found: OpenShards, report: Report, index: int) -> Path:

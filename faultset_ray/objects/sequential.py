@@ -61,7 +61,11 @@ class SequentialShard:
 
     async def open(self) -> None:
         """Read the header; damage is told in ``reason``."""
-        self._packed = (await self._reader.read(HEADER_BYTES)).tobytes()
+        try:
+            self._packed = (await self._reader.read(HEADER_BYTES)).tobytes()
+        except OSError as error:
+            self.reason = f"can't be read: {error.strerror or error}"
+            return
         try:
             self.header = Header.unpack(self._packed, self.name)
             self.trailer = _NOT_YET

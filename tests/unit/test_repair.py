@@ -124,3 +124,14 @@ def test_links_are_not_followed_to_what_they_name(shards, tmp_path):  # noqa: F8
     repair(shards)
     assert not path_of(shards, 2).is_symlink()
     assert (tmp_path / "target").read_bytes() == damaged
+
+
+def test_a_sound_shard_under_the_name_of_a_lost_one_stays(shards):  # noqa: F811
+    sound = path_of(shards, 1).read_bytes()
+    path_of(shards, 0).unlink()
+    path_of(shards, 1).rename(path_of(shards, 0))
+    made = repair(shards).paths
+    assert path_of(shards, 0).read_bytes() == sound
+    assert list(made) == [0]
+    assert made[0] != path_of(shards, 0)
+    assert run(lambda backend: verify_directory(backend, shards)).damaged == ()

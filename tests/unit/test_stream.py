@@ -369,13 +369,14 @@ def test_a_writer_that_fails_ends_it():
         fs.decode_stream(packed(content_of(50_000)), Full())
 
 
-def test_a_reader_that_fails_is_a_lost_shard():
+@pytest.mark.parametrize("reads", [0, 20])
+def test_a_reader_that_fails_is_a_lost_shard(reads):
     class Bad(Unseekable):
         count = 0
 
         def readinto(self, buffer):
             self.count += 1
-            if self.count > 20:
+            if self.count > reads:
                 raise OSError(5, "Input/output error")
             return super().readinto(buffer)
 

@@ -47,9 +47,9 @@ class Shelf:
             "INSERT INTO retired (fleet, range, children, body) VALUES (?, ?, ?, ?)", fleet, range_id, children, body
         )
         self._catalog.do(
-            "DELETE FROM retired WHERE fleet = ?1 AND seq NOT IN "
-            "(SELECT seq FROM retired WHERE fleet = ?1 ORDER BY seq DESC LIMIT ?2)",
-            *(fleet, RETIRED_RANGES_MAX),
+            "DELETE FROM retired WHERE fleet = ? AND seq NOT IN "
+            "(SELECT seq FROM retired WHERE fleet = ? ORDER BY seq DESC LIMIT ?)",
+            *(fleet, fleet, RETIRED_RANGES_MAX),
         )
 
     def retired(self, fleet: int, range_id: int) -> Retired | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray import columns, fleet_io, geohash
 from faultset_ray.errors import EmptyNodesError, InputError, NoSurvivorsError
-from faultset_ray.kernels.group import group_cells
+from faultset_ray.kernels.group import group_by_sorting, group_cells
 from faultset_ray.kernels.number import number_cells
 from faultset_ray.kernels.objects import touch_objects
 from faultset_ray.kernels.select import select, select_grouped, select_numbered
@@ -157,7 +157,7 @@ def _by_region(latency_ms: columns.Floats, cells: geohash.Cells, limit: float) -
     numbered = number_cells(cells)
     if numbered is not None:
         return select_numbered(latency_ms, numbered.number, len(numbered.cells), limit)
-    groups = group_cells(cells)
+    groups = group_by_sorting(cells)
     return select_grouped(latency_ms, groups.order, groups.starts, limit)[0]
 
 

@@ -377,8 +377,6 @@ class Region(Servant):
         if since >= 0:
             slots = health.find(np.unique(events.handle))
             health = health.take(slots[slots >= 0])
-        else:
-            health = health.copy()
         return Checkpoint(
             self._epoch,
             self._version,

@@ -78,7 +78,7 @@ class StateHome:
         self._lock.close()
 
 
-def write_whole(path: Path, body: memoryview) -> None:
+def write_whole(path: Path, body: bytes) -> None:
     """Put a file there that is wholly on the disk, or leave what was there."""
     fresh = path.with_name(f"{path.name}.tmp")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -110,7 +110,7 @@ class Keeping:
         assert body is not None
         return Checkpoint.from_columns(roster.from_bytes(body))
 
-    def _write(self, path: Path, body: Any) -> None:
+    def _write(self, path: Path, body: bytes) -> None:
         try:
             write_whole(path, body)
         except OSError as error:

@@ -325,7 +325,7 @@ class Coordinator(Servant):
         with ledger.catalog.transaction():
             ledger.shelf.end(move_id, "committed")
             for info in move.sources:
-                ledger.shelf.retire(known.key, info.id, Retired(children, replace(last[info.id], health={})))
+                ledger.shelf.retire(known.key, info.id, Retired(children, last[info.id].without_health()))
             after = ledger.keeping.forgetting(known.key, tuple(info.id for info in move.sources))
             ledger.catalog.put_ranges(known.key, version, ranges)
         after()

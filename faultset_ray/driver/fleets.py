@@ -29,7 +29,14 @@ from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
 from faultset_ray.driver.observations import check_batch, check_ids, check_observer, check_times
 from faultset_ray.driver.planning import Plan
-from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, RegionTimeout, UnknownNode
+from faultset_ray.errors import (
+    ClusterError,
+    CoordinatorUnavailable,
+    EmptyNodesError,
+    InputError,
+    RegionTimeout,
+    UnknownNode,
+)
 from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.limits import RANGES_SPARED
 from faultset_ray.model import Fleet, OnDuplicate
@@ -109,7 +116,9 @@ class Fleets:
         directory = await self._keeper.directory(name)
         kept = np.flatnonzero(directory.living)
         known = directory.fleet
-        nodes = Fleet(known.ids[kept], known.lat[kept], known.lon[kept], known.latency_ms[kept], name=name)
+        if not len(kept):
+            raise EmptyNodesError
+        nodes = Fleet.of_checked(known.ids[kept], known.lat[kept], known.lon[kept], known.latency_ms[kept], name=name)
         return nodes.with_handles(kept)
 
     # -- Observations

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
-from faultset_ray.kernels.number import number_cells
+from faultset_ray.kernels.number import GOLDEN, number_cells
 
 Cells = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""2**64 over the golden ratio, made odd."""
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64((1 << 32) - 1)
 
@@ -46,6 +44,11 @@ def group_cells(cells: Cells) -> Groups:
         groups = Groups(np.empty(len(cells), np.int64), np.zeros(len(numbered.cells) + 1, np.int64), numbered.cells)
         _deal(numbered.number, groups.order, groups.starts, np.zeros(len(numbered.cells), np.int64))
         return groups
+    return group_by_sorting(cells)
+
+
+def group_by_sorting(cells: Cells) -> Groups:
+    """As :func:`group_cells`, for cells that are known to be too many to be numbered."""
     if HAVE_NUMBA:
         index_mask = np.uint64((1 << len(cells).bit_length()) - 1)
         keys = np.empty(len(cells), np.uint64)
@@ -90,7 +93,7 @@ def _pack(cells: Any, index_mask: Any, keys: Any) -> Any:
     """Write the keys; return whether different cells are sure to have different hashes."""
     varying = np.uint64(0)
     for i in range(len(cells)):
-        keys[i] = ((cells[i] * _GOLDEN) & ~index_mask) | np.uint64(i)
+        keys[i] = ((cells[i] * GOLDEN) & ~index_mask) | np.uint64(i)
         varying |= cells[i] ^ cells[0]
     return (varying & index_mask) == 0
 

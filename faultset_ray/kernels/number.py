@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
 _SLOTS_BITS_MAX = 17
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """2**64 over the golden ratio, made odd."""
 _PROBES_A_NODE = 8
 """Beyond so many, cells were chosen to collide."""
@@ -48,7 +48,7 @@ def _number(cells: Any, shift: Any, keys: Any, slots: Any, number: Any, distinct
     count, probes = 0, _PROBES_A_NODE * len(cells)
     for i in range(len(cells)):
         cell = cells[i]
-        slot = np.int64((cell * _GOLDEN) >> shift)
+        slot = np.int64((cell * GOLDEN) >> shift)
         while slots[slot] < 0 or keys[slot] != cell:
             if slots[slot] < 0:
                 if count == len(distinct):

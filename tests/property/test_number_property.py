@@ -45,7 +45,7 @@ def test_up_to_the_most_cells_and_beyond(distinct):
 @compiled
 def test_cells_that_were_chosen_to_collide_are_sorted():
     """All of them hash to slot 0; a table would take a quadratic time."""
-    inverse = pow(int(number._GOLDEN), -1, 1 << 64)
+    inverse = pow(int(number.GOLDEN), -1, 1 << 64)
     cells = np.array([inverse * low % (1 << 64) for low in range(20_000)], np.uint64)
     assert number.number_cells(cells) is None
     same(cells)

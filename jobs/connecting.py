@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, TypeVar
 
 import typer
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.driver.systems import open_backend, system_name
+
+B = TypeVar("B", bound=Backend)
 
 Address = Annotated[
     str | None,
@@ -39,6 +43,15 @@ def chosen(backend: str, address: str | None) -> str:
     if backend == "auto":
         return "ray" if address or os.environ.get("RAY_ADDRESS") else "local"
     return backend
+
+
+@asynccontextmanager
+async def closing(backend: B) -> AsyncIterator[B]:
+    """Close a backend at the end of the block."""
+    try:
+        yield backend
+    finally:
+        await backend.close()
 
 
 def private_backend(backend: str, address: str | None) -> Backend:

@@ -11,7 +11,7 @@ import typer
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.objects.files import DecodedFile, decode_directory
-from jobs.connecting import Address, BackendName, private_backend
+from jobs.connecting import Address, BackendName, closing, private_backend
 from jobs.output import Json, app, console, data_on_stdout, finish, progress, run
 
 
@@ -46,12 +46,10 @@ def decode(
 
 
 async def _decode(backend: Backend, directory: Path, out: Path) -> DecodedFile:
-    try:
+    async with closing(backend):
         target = data_on_stdout() if out == Path("-") else out
         with progress("decode") as done:
             return await decode_directory(backend, directory, target, progress=done)
-    finally:
-        await backend.close()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.objects.files import EncodedFile, encode_file, encode_pipe
-from jobs.connecting import Address, BackendName, private_backend
+from jobs.connecting import Address, BackendName, closing, private_backend
 from jobs.output import Json, app, console, finish, progress, run
 
 
@@ -45,14 +45,12 @@ def encode(
 
 
 async def _encode(backend: Backend, file: Path, size: int | None, code: str, out: Path, name: str) -> EncodedFile:
-    try:
+    async with closing(backend):
         if file == Path("-"):
             with progress("encode") as done:
                 return await encode_pipe(backend, sys.stdin.buffer, name, code, out, progress=done)
         with progress("encode", size) as done:
             return await encode_file(backend, file, code, out, progress=done)
-    finally:
-        await backend.close()
 
 
 if __name__ == "__main__":

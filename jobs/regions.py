@@ -44,9 +44,9 @@ def regions(
                 name: {"nodes": count, "survivors": None if name in missing else own.get(name, 0)}
                 for name, count in nodes.items()
             },
-            "short": {name: list(numbers) for name, numbers in answer.short.items()},
-            "panic": dict(answer.panic),
-            "missing_regions": dict(answer.missing_age_ms),
+            "short": answer.short,
+            "panic": answer.panic,
+            "missing_regions": answer.missing_age_ms,
         }
     )
 

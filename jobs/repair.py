@@ -11,6 +11,7 @@ import typer
 
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.objects.repair import Repaired, repair_directory
+from jobs.connecting import closing
 from jobs.output import Json, app, console, finish, progress, run
 from jobs.verify import described, show
 
@@ -38,12 +39,9 @@ def repair(
 
 
 async def _repair(directory: Path) -> Repaired:
-    backend = LocalBackend()
-    try:
+    async with closing(LocalBackend()) as backend:
         with progress("repair") as done:
             return await repair_directory(backend, directory, progress=done)
-    finally:
-        await backend.close()
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ def survivors(
         "survivors": answer.ids.tolist() if region is None else [each for ids in by_region.values() for each in ids],
         "by_region": by_region,
         "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in answer.short},
-        "short": {name: list(numbers) for name, numbers in answer.short.items()},
-        "panic": dict(answer.panic),
-        "missing_regions": dict(answer.missing_age_ms),
+        "short": answer.short,
+        "panic": answer.panic,
+        "missing_regions": answer.missing_age_ms,
         "frozen_until_ms": answer.frozen_until_ms,
         "at_ms": answer.at_ms,
-        "versions": {str(each): list(version) for each, version in answer.versions.items()},
+        "versions": answer.versions,
     }
     if not by_region and answer.missing_regions:  # blind is not empty
         raise fail(RegionTimeout(answer.missing_regions, len(known), deadline), result)

@@ -12,6 +12,7 @@ import typer
 
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.objects.verify import Report, verify_directory
+from jobs.connecting import closing
 from jobs.output import DAMAGED, Json, app, console, fail, finish, progress, run
 
 
@@ -36,12 +37,9 @@ def verify(
 
 
 async def _verify(directory: Path) -> Report:
-    backend = LocalBackend()
-    try:
+    async with closing(LocalBackend()) as backend:
         with progress("verify") as done:
             return await verify_directory(backend, directory, progress=done)
-    finally:
-        await backend.close()
 
 
 def show(report: Report) -> None:

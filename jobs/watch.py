@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from json import dumps, loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -48,7 +48,7 @@ def watch(
         versions = changes.versions
     if position is not None:
         _write(position, versions)
-    finish({"fleet": fleet, "system": system, "changes": told, "versions": _told(versions)})
+    finish({"fleet": fleet, "system": system, "changes": told, "versions": versions})
 
 
 def _tell(change: Change) -> None:
@@ -76,12 +76,8 @@ def _read(position: Path) -> dict[int, tuple[int, int]] | None:
 
 def _write(position: Path, versions: dict[int, tuple[int, int]]) -> None:
     fresh = position.with_name(position.name + ".new")
-    fresh.write_text(dumps(_told(versions)))
+    fresh.write_text(dumps(plain(versions)))
     fresh.replace(position)
-
-
-def _told(versions: dict[int, tuple[int, int]]) -> dict[str, Any]:
-    return {str(each): list(version) for each, version in versions.items()}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from running import simulate
 
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
@@ -61,10 +62,7 @@ async def registrations(sim, seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_lost_messages_of_registrations(seed):
     sim = SimBackend([Place(f"p{index}") for index in range(3)], seed=seed)
-    try:
-        assert sim.execute(registrations(sim, seed)) > 0
-    finally:
-        sim.dispose()
+    assert simulate(sim, registrations(sim, seed)) > 0
 
 
 def test_an_observation_outlives_the_registration_of_others():
@@ -84,10 +82,7 @@ def test_an_observation_outlives_the_registration_of_others():
         assert (await driver.survivors(threshold_ms=100.0)).ids.tolist() == ["a", "b", "c"]
         await driver.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())
 
 
 def test_a_driver_that_heard_of_fewer_nodes_answers_about_all():
@@ -111,7 +106,4 @@ def test_a_driver_that_heard_of_fewer_nodes_answers_about_all():
         assert (answer.ids.tolist(), answer.missing_regions) == (["c", "a", "b"], [])
         await one.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())

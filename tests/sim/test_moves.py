@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from running import simulate
 
 from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend
@@ -180,10 +181,7 @@ def test_the_steward_empties_places_that_may_leave():
         assert (await driver.survivors(partial=False)).ids.tolist() == faultset(nodes, 100.0, PRECISION)
         await driver.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())
 
 
 def test_a_missing_region_is_told_with_the_age_of_what_is_saved():
@@ -202,7 +200,4 @@ def test_a_missing_region_is_told_with_the_age_of_what_is_saved():
         assert 28_000 < ages.pop() <= 30_000, "saved a second after it was registered, and nothing was observed since"
         await driver.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())

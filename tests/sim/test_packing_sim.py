@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from running import simulate
 
 from faultset_ray.backend.protocol import LABEL_ELASTIC, At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
@@ -92,10 +93,7 @@ async def scenario(sim, seed, faults):
 @pytest.mark.parametrize(("seed", "drop"), [(0, 0.0), (1, 0.0), (2, 0.01), (3, 0.01)])
 def test_elastic_places_become_empty_and_no_answer_is_wrong(seed, drop):
     sim = SimBackend(PLACES, seed=seed)
-    try:
-        packed, merged, answers = sim.execute(scenario(sim, seed, SimFaults(drop=drop, delay_ms=(1, 20))))
-    finally:
-        sim.dispose()
+    packed, merged, answers = simulate(sim, scenario(sim, seed, SimFaults(drop=drop, delay_ms=(1, 20))))
     if not drop:
         assert len(packed["base"]) == 10, "as many as have room"
         assert sorted(map(len, packed.values())) == [2, 10]
@@ -120,10 +118,7 @@ def test_what_a_driver_left_behind_is_ended():
         assert answer.ids.tolist() == expected
         await driver.close()
 
-    try:
-        sim.execute(run())
-    finally:
-        sim.dispose()
+    simulate(sim, run())
 
 
 def test_where_all_places_stay_nothing_moves():
@@ -137,7 +132,4 @@ def test_where_all_places_stay_nothing_moves():
         assert await in_use(sim) == before
         await driver.close()
 
-    try:
-        sim.execute(run())
-    finally:
-        sim.dispose()
+    simulate(sim, run())

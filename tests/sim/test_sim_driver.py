@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from running import simulate
 
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
@@ -78,10 +79,7 @@ async def drill(sim, seed):
 
 def run(seed):
     sim = SimBackend(places(9), seed=seed)
-    try:
-        return sim.execute(drill(sim, seed)), sim.trace_digest()
-    finally:
-        sim.dispose()
+    return simulate(sim, drill(sim, seed)), sim.trace_digest()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -121,10 +119,7 @@ def test_a_write_through_lost_messages_is_whole_or_refused():
             await driver.close()
             return outcome
 
-        try:
-            outcomes.append(sim.execute(scenario()))
-        finally:
-            sim.dispose()
+        outcomes.append(simulate(sim, scenario()))
     assert "acknowledged" in outcomes
 
 
@@ -146,10 +141,7 @@ def test_damage_on_disk_is_read_around_and_too_much_is_told():
         assert all(why.startswith("corrupt: stripe 0") for why in caught.value.missing.values())
         await driver.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())
 
 
 def _flip(store, write_id, index):
@@ -184,7 +176,4 @@ def test_concurrent_drivers_restore_a_range_once():
         assert 1 < max(epochs) < 4
         await first.close()
 
-    try:
-        sim.execute(scenario())
-    finally:
-        sim.dispose()
+    simulate(sim, scenario())

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from running import simulate
 
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Place
@@ -25,12 +26,9 @@ def lose_coordinator(sim):
         hosted._ledger.catalog.home.close()
 
 
-def simulate(scenario, faults=None):
+def simulated(scenario, faults=None):
     sim = SimBackend([Place(f"p{index}") for index in range(3)], seed=4, faults=faults)
-    try:
-        return sim.execute(scenario(sim))
-    finally:
-        sim.dispose()
+    return simulate(sim, scenario(sim))
 
 
 def test_a_lost_coordinator_goes_on_from_its_state(tmp_path):
@@ -50,7 +48,7 @@ def test_a_lost_coordinator_goes_on_from_its_state(tmp_path):
         assert set((await driver.survivors(threshold_ms=100.0)).ids) >= {"c", "d"}
         await driver.close()
 
-    simulate(scenario)
+    simulated(scenario)
 
 
 def test_many_callers_start_it_once(tmp_path):
@@ -61,7 +59,7 @@ def test_many_callers_start_it_once(tmp_path):
         assert {about.epoch for about in abouts} == {2}
         await driver.close()
 
-    simulate(scenario)
+    simulated(scenario)
 
 
 def test_another_driver_starts_it_too_and_from_the_same_state(tmp_path, monkeypatch):
@@ -77,7 +75,7 @@ def test_another_driver_starts_it_too_and_from_the_same_state(tmp_path, monkeypa
         assert not (tmp_path / "elsewhere").exists()
         await one.close()
 
-    simulate(scenario)
+    simulated(scenario)
 
 
 def test_state_in_memory_died_with_it():
@@ -90,7 +88,7 @@ def test_state_in_memory_died_with_it():
                 await driver._authority.ask(Coordinator.fleets)
         await driver.close()
 
-    simulate(scenario)
+    simulated(scenario)
 
 
 def test_changes_repeated_over_restarts_and_lost_messages_happen_once(tmp_path):
@@ -119,7 +117,7 @@ def test_changes_repeated_over_restarts_and_lost_messages_happen_once(tmp_path):
         assert (directory.version, len(directory.fleet)) == (30, 30), "one version for each change"
         await driver.close()
 
-    simulate(scenario)
+    simulated(scenario)
 
 
 def test_a_state_that_is_served_elsewhere_is_waited_for_then_refused(tmp_path):
@@ -132,7 +130,7 @@ def test_a_state_that_is_served_elsewhere_is_waited_for_then_refused(tmp_path):
             await AsyncDriver.start(sim, "s", durable=True, state_dir=tmp_path)
         assert 5_000 <= sim.now_ms() - begun_ms < 7_000
 
-    simulate(scenario)
+    simulated(scenario)
 
     async def then_let_go(sim):
         async def let_go():
@@ -142,7 +140,7 @@ def test_a_state_that_is_served_elsewhere_is_waited_for_then_refused(tmp_path):
         _, driver = await asyncio.gather(let_go(), AsyncDriver.start(sim, "s", durable=True, state_dir=tmp_path))
         await driver.close()
 
-    simulate(then_let_go)
+    simulated(then_let_go)
 
 
 def test_a_private_system_keeps_no_state(tmp_path):
@@ -192,4 +190,4 @@ def test_a_registration_finds_a_range_lost():
         assert all(answer.versions[range_id] > version for range_id, version in before.items())
         await driver.close()
 
-    simulate(scenario)
+    simulated(scenario)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from running import run
 
-from faultset_ray.backend.local import LocalBackend
 from faultset_ray.errors import (
     AmbiguousObjectError,
     DigestMismatch,
@@ -32,19 +32,6 @@ from faultset_ray.shards import reader as reader_module
 from faultset_ray.shards import writer as writer_module
 
 CODE = "rs:4+3"
-
-
-def run(work):
-    """``work(backend)`` with a backend that ends with it."""
-
-    async def main():
-        backend = LocalBackend(cpus=2)
-        try:
-            return await work(backend)
-        finally:
-            await backend.close()
-
-    return asyncio.run(main())
 
 
 def encode(path, directory, code=CODE, **options):

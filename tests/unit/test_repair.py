@@ -5,7 +5,8 @@ import os
 import shutil
 
 import pytest
-from unit.test_verify import CONTENT, flip, path_of, run, shards  # noqa: F401 - a fixture
+from running import run
+from unit.test_verify import CONTENT, flip, path_of, shards  # noqa: F401 - a fixture
 
 import faultset_ray as fs
 from faultset_ray.errors import NotEnoughShards

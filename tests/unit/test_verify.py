@@ -1,30 +1,18 @@
 """How the shards of a directory are: sound, damaged where, and whether the object would come back."""
 
-import asyncio
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from running import run
 
 import faultset_ray as fs
-from faultset_ray.backend.local import LocalBackend
 from faultset_ray.errors import AmbiguousObjectError, DigestMismatch, InputError, NotEnoughShards
 from faultset_ray.objects import coding
 from faultset_ray.objects.verify import verify_directory
 
 CONTENT = np.random.default_rng(1).bytes(4 * 3 * 65_536 * 2 - 777)
-
-
-def run(work):
-    async def main():
-        backend = LocalBackend(cpus=2)
-        try:
-            return await work(backend)
-        finally:
-            await backend.close()
-
-    return asyncio.run(main())
 
 
 def verify(directory, **options):

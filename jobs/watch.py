@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from faultset_ray.control.states import Mark
 from faultset_ray.driver.watch import Change
 from faultset_ray.errors import InputError
 from jobs.connecting import Address, FleetName, SystemName, attached
@@ -58,9 +59,12 @@ def _tell(change: Change) -> None:
     at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
     value = "" if change.value is None else f" {change.value:g}"
     against = "" if change.threshold is None else f" against {change.threshold:g}"
+    stays = {True: "survives", False: "out"}
+    told = "" if change.survived == change.survives else f", {stays[change.survived]} → {stays[change.survives]}"
+    mark = "" if change.mark == Mark.NONE else f", mark {change.mark.label}"
     console.print(
         f"{at} {change.region} {change.id}: {change.before.label} → {change.after.label} "
-        f"({change.rule.label}{value}{against})"
+        f"({change.rule.label}{value}{against}){told}{mark}"
     )
 
 

@@ -11,7 +11,6 @@ from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS, Round, World
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
 from faultset_ray.control.answer import Survivors
-from faultset_ray.control.health import Changes
 from faultset_ray.control.ladder import Tier
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.replay import Replay
@@ -106,9 +105,7 @@ class _Watcher:
         self._samples += len(everyone)
         begun = self._tally.learn(np.full(len(everyone), moment.at_ms), everyone, moment.bad)
         changed = np.flatnonzero(state != self._state).astype(np.uint32)
-        nothing = np.full(len(changed), np.nan)
-        rule = np.zeros(len(changed), np.uint8)
-        self._tally.move(Changes(changed, self._state[changed], state[changed], rule, nothing, nothing))
+        self._tally.move(changed, self._state[changed], state[changed])
         self._tally.detect(np.concatenate([changed, begun]), moment.at_ms)
         self._state = state
         self._record(moment, answer)

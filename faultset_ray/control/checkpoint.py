@@ -21,7 +21,9 @@ from faultset_ray.control.ranges import range_of
 
 Columns = dict[str, NDArray[Any]]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_FORMATS_READ: Final = (1, 2)
+"""Events of format 1 do not say who survived, nor where; see :meth:`Events.from_columns`."""
 _EPOCHS_MAX: Final = 64
 
 
@@ -90,8 +92,8 @@ class Checkpoint:
             It is of another format.
         """
         form, epoch, version, since, at_ms, roster, floor, samples = columns["checkpoint"].tolist()
-        if form != _FORMAT:
-            raise ValueError(f"a checkpoint of format {form}; this version reads {_FORMAT}")
+        if form not in _FORMATS_READ:
+            raise ValueError(f"a checkpoint of format {form}; this version reads {_FORMATS_READ}")
         return cls(
             epoch,
             version,

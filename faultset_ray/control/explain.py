@@ -10,7 +10,7 @@ import numpy as np
 from faultset_ray.control.evidence import evidence
 from faultset_ray.control.health import Health
 from faultset_ray.control.policy import Rules
-from faultset_ray.control.states import Blocked, Mark, Rule, State
+from faultset_ray.control.states import Blocked, Mark, Named, Rule, State
 from faultset_ray.kernels.judge import popcount
 
 
@@ -48,10 +48,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, enumerations by their labels."""
-        return {
-            name: value.label if isinstance(value, (State, Rule, Blocked, Mark)) else value
-            for name, value in asdict(self).items()
-        }
+        return {name: value.label if isinstance(value, Named) else value for name, value in asdict(self).items()}
 
 
 def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, region: str) -> Verdict:

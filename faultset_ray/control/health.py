@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.evidence import evidence, statistic
 from faultset_ray.control.health_columns import COLUMNS, FORMAT, MEASUREMENTS
 from faultset_ray.control.policy import STATISTICS, Policy, Rules
-from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.control.states import Mark, Rule, State, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
@@ -39,6 +39,13 @@ class Changes(NamedTuple):
     """:class:`~faultset_ray.control.states.Rule`: why; it says what ``value`` and ``threshold`` are."""
     value: NDArray[np.float64]
     threshold: NDArray[np.float64]
+    survived: NDArray[np.bool_]
+    """Whether each was a survivor before, and is one now: state and mark together say so."""
+    survives: NDArray[np.bool_]
+    mark: NDArray[np.uint8]
+    """:class:`~faultset_ray.control.states.Mark` now."""
+    cells: NDArray[np.uint64]
+    """The regions that they are in."""
 
     def __len__(self) -> int:
         return len(self.handles)
@@ -275,15 +282,29 @@ class Health:
         """
         slots = np.unique(slots[slots >= 0])
         slots = slots[self.mark[slots] != mark]
-        before = self.state[slots]
+        before, survived = self.state[slots], survival(self.state[slots], self.mark[slots])
         self.mark[slots] = mark
         if mark == Mark.NONE:
             out = slots[self.state[slots] >= State.EJECTED]
             self.state[out], self.until_ms[out], self.since_ms[out] = State.SUSPECT, 0, now_ms
         rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED, Mark.NONE: Rule.UNMARKED}[mark]
         nothing = np.full(len(slots), np.nan)
+        return self._changes(slots, before, survived, np.full(len(slots), rule, np.uint8), nothing, nothing)
+
+    def _changes(
+        self,
+        slots: Slots,
+        before: NDArray[np.uint8],
+        survived: NDArray[np.bool_],
+        rule: NDArray[np.uint8],
+        value: NDArray[np.float64],
+        threshold: NDArray[np.float64],
+    ) -> Changes:
+        """What became of some nodes, beside what they were and why."""
+        after, mark = self.state[slots], self.mark[slots]
+        surviving = survival(after, mark)
         return Changes(
-            self.handles[slots], before, self.state[slots], np.full(len(slots), rule, np.uint8), nothing, nothing
+            self.handles[slots], before, after, rule, value, threshold, survived, surviving, mark, self.cells[slots]
         )
 
 
@@ -393,8 +414,10 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
         _eject(health, candidates[:count].copy(), rules, now_ms)
     changed = slots[health.state[slots] != before]
     before = before[health.state[slots] != before]
-    value, threshold = evidence(health, changed, rules, now_ms)
-    return Changes(health.handles[changed], before, health.state[changed], health.rule[changed], value, threshold)
+    survived = survival(before, health.mark[changed])
+    return health._changes(  # noqa: SLF001 - columns of its own
+        changed, before, survived, health.rule[changed], *evidence(health, changed, rules, now_ms)
+    )
 
 
 def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None:
@@ -426,9 +449,7 @@ def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None
 
 def survives(health: Health) -> NDArray[np.bool_]:
     """Return which nodes survive by state and mark: bool[n]."""
-    well = (health.state == State.HEALTHY) | (health.state == State.SUSPECT)
-    surviving: NDArray[np.bool_] = well & (health.mark != Mark.DRAIN) | (health.mark == Mark.PIN)
-    return surviving
+    return survival(health.state, health.mark)
 
 
 def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int64]]:

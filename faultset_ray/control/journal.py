@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import HistoryLost
 from faultset_ray.limits import JOURNAL_EVENTS_MAX
 
@@ -25,6 +26,10 @@ _DTYPES: Final = {
     "rule": np.uint8,
     "value": np.float64,
     "threshold": np.float64,
+    "survived": np.bool_,
+    "survives": np.bool_,
+    "mark": np.uint8,
+    "cell": np.uint64,
 }
 
 
@@ -48,6 +53,14 @@ class Events:
     """float64[k]: what the rule looked at."""
     threshold: NDArray[np.float64]
     """float64[k]: what it compared that with."""
+    survived: NDArray[np.bool_]
+    """bool[k]: whether it survived until then."""
+    survives: NDArray[np.bool_]
+    """bool[k]: whether it does from then on."""
+    mark: NDArray[np.uint8]
+    """uint8[k]: its mark from then on (:class:`~faultset_ray.control.states.Mark`)."""
+    cell: NDArray[np.uint64]
+    """uint64[k]: the region that it was in; 0 in journals of format 1, which did not say."""
 
     @classmethod
     def none(cls) -> Self:
@@ -67,7 +80,9 @@ class Events:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Self:
-        """The opposite of :meth:`to_columns`."""
+        """The opposite of :meth:`to_columns`; columns of before there were ``survived`` and others do too."""
+        if "cell" not in columns:
+            columns = _completed(columns)
         return cls(*(np.asarray(columns[name], dtype) for name, dtype in _DTYPES.items()))
 
     def __len__(self) -> int:
@@ -84,6 +99,19 @@ class Events:
     def until_version(self, version: int) -> Events:
         """Those that are no newer than ``version``."""
         return self[: int(np.searchsorted(self.version, version, side="right"))]
+
+
+def _completed(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Columns of format 1 with what can be told of the others: marks from the rules that set them, else none."""
+    rule = columns["rule"]
+    mark = np.select([rule == Rule.DRAINED, rule == Rule.PINNED], [Mark.DRAIN, Mark.PIN], Mark.NONE).astype(np.uint8)
+    return {
+        **columns,
+        "survived": survival(columns["before"], np.zeros_like(mark)),
+        "survives": survival(columns["after"], mark),
+        "mark": mark,
+        "cell": np.zeros(len(rule), np.uint64),
+    }
 
 
 class Journal:

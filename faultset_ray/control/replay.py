@@ -126,7 +126,7 @@ class Replay:
         self._samples += absorb(self._health, nodes.astype(np.int64), latency_ms, ok, at_ms, self._rules)
         begun = self._tally.learn(at_ms, nodes, bad)
         changes = decide(self._health, self._rules, now_ms, freeze)
-        moved = self._tally.move(changes)
+        moved = self._tally.move(changes.handles, changes.before, changes.after)
         np.add.at(self._out_groups, self._health.group_of[changes.handles], moved)
         np.maximum(self._peak_groups, self._out_groups, out=self._peak_groups)
         self._tally.detect(np.concatenate([changes.handles, begun]), now_ms)

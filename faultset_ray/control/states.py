@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
 
-class _Named(IntEnum):
+
+class Named(IntEnum):
+    """A small number with a stable name."""
+
     @property
     def label(self) -> str:
         """Stable name, as in JSON and events: ``over_threshold``."""
         return self.name.lower()
 
 
-class State(_Named):
+class State(Named):
     """What is known about a node. Healthy and suspect nodes survive; marks are apart."""
 
     UNKNOWN = 0
@@ -26,7 +31,7 @@ class State(_Named):
     """Out still: the hold-down has passed and good samples come, but too few in a row so far."""
 
 
-class Mark(_Named):
+class Mark(Named):
     """What an operator decided about a node. Marked nodes are not counted by ejection caps."""
 
     NONE = 0
@@ -36,7 +41,7 @@ class Mark(_Named):
     """Always a survivor."""
 
 
-class Rule(_Named):
+class Rule(Named):
     """Why a node is in its state, or what changed."""
 
     NEVER_MEASURED = 0
@@ -64,7 +69,7 @@ class Rule(_Named):
     UNMARKED = 12
 
 
-class Blocked(_Named):
+class Blocked(Named):
     """What keeps a node from the state that its samples ask for."""
 
     NOTHING = 0
@@ -74,3 +79,10 @@ class Blocked(_Named):
     """It would be ejected, but ejections are frozen: the observer seems to be at fault."""
     HOLD = 3
     """It would be re-admitted, but its hold-down has not passed."""
+
+
+def survival(state: NDArray[np.uint8], mark: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return who survives in these states, with these marks: bool[m]."""
+    well = (state == State.HEALTHY) | (state == State.SUSPECT)
+    surviving: NDArray[np.bool_] = well & (mark != Mark.DRAIN) | (mark == Mark.PIN)
+    return surviving

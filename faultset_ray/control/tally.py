@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.health import Changes
 from faultset_ray.control.states import State
 
 Flags = NDArray[np.bool_]
@@ -93,9 +92,8 @@ class Tally:
         self._recount()
         return begun
 
-    def move(self, changes: Changes) -> NDArray[np.int64]:
-        """Take decisions in; return by how much each changes the number of nodes that are out."""
-        nodes, before, after = changes.handles, changes.before, changes.after
+    def move(self, nodes: NDArray[np.uint32], before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Take decisions in: states before and after; return by how much each changes the number of nodes out."""
         was_out, out = _is_out(before), _is_out(after)
         survives = (after == State.HEALTHY) | (after == State.SUSPECT)
         left, back = nodes[out & ~was_out], nodes[survives & was_out]

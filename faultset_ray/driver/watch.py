@@ -13,7 +13,7 @@ import numpy as np
 from faultset_ray.control.journal import Events
 from faultset_ray.control.messages import Tail
 from faultset_ray.control.region import Region
-from faultset_ray.control.states import Rule, State
+from faultset_ray.control.states import Mark, Named, Rule, State
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address, orders
@@ -31,6 +31,7 @@ class Change:
     id: str
     handle: int
     region: str
+    """The one that it was in then."""
     at_ms: int
     before: State
     """Equal to ``after`` where only the node's mark changed."""
@@ -39,15 +40,18 @@ class Change:
     """Why; it says what ``value`` and ``threshold`` are."""
     value: float | None
     threshold: float | None
+    survived: bool
+    """Whether it was a survivor before, and is one now; the answer of the policy also counts its mark."""
+    survives: bool
+    mark: Mark
+    """The mark that it has now."""
     range: int
     version: int
     """Of the range: there it holds from this version on."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, enumerations by their labels."""
-        return {
-            name: value.label if isinstance(value, (State, Rule)) else value for name, value in asdict(self).items()
-        }
+        return {name: value.label if isinstance(value, Named) else value for name, value in asdict(self).items()}
 
 
 class Watch:
@@ -182,23 +186,24 @@ class Watch:
 
 def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Change]:
     ids = directory.fleet.ids[events.handle].tolist()
-    regions = cells_to_strings(directory.cells[events.handle]).tolist()
-    rows = zip(*(column.tolist() for column in events.to_columns().values()), strict=True)
-    for node_id, region, (version, at_ms, handle, before, after, rule, value, threshold) in zip(
-        ids, regions, rows, strict=True
-    ):
+    regions = cells_to_strings(np.where(events.cell > 0, events.cell, directory.cells[events.handle])).tolist()
+    of = {name: column.tolist() for name, column in events.to_columns().items()}
+    for row, (node_id, region) in enumerate(zip(ids, regions, strict=True)):
         yield Change(
             id=node_id,
-            handle=handle,
+            handle=of["handle"][row],
             region=region,
-            at_ms=at_ms,
-            before=State(before),
-            after=State(after),
-            rule=Rule(rule),
-            value=_known(value),
-            threshold=_known(threshold),
+            at_ms=of["at_ms"][row],
+            before=State(of["before"][row]),
+            after=State(of["after"][row]),
+            rule=Rule(of["rule"][row]),
+            value=_known(of["value"][row]),
+            threshold=_known(of["threshold"][row]),
+            survived=of["survived"][row],
+            survives=of["survives"][row],
+            mark=Mark(of["mark"][row]),
             range=range_id,
-            version=version,
+            version=of["version"][row],
         )
 
 

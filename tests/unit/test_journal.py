@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from faultset_ray.control.checkpoint import Checkpoint, divided, folded, newest_rows, since_of
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
+from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import HistoryLost
 
 
@@ -17,7 +18,21 @@ def events(first: int, count: int) -> Events:
     version = np.arange(first, first + count, dtype=np.int64)
     numbers = version.astype(np.float64)
     byte = (version % 5).astype(np.uint8)
-    return Events(version, version * 10, version.astype(np.uint32), byte, byte, byte, numbers, numbers)
+    flag = version % 2 == 0
+    return Events(
+        version,
+        version * 10,
+        version.astype(np.uint32),
+        byte,
+        byte,
+        byte,
+        numbers,
+        numbers,
+        flag,
+        ~flag,
+        byte,
+        version.astype(np.uint64),
+    )
 
 
 @given(
@@ -121,3 +136,22 @@ def test_checkpoints_are_plain_arrays():
     assert after.nbytes == before.nbytes
     with pytest.raises(ValueError, match="format 9"):
         Checkpoint.from_columns({**before.to_columns(), "checkpoint": np.array([9] * 8)})
+
+
+def test_checkpoints_of_format_1_are_read():
+    """Their events lack what came later: marks follow from the rules, regions are not told."""
+    made = checkpoint(3, -1, [1, 2, 3])
+    columns = {
+        name: column
+        for name, column in made.to_columns().items()
+        if name.removeprefix("events/") not in {"survived", "survives", "mark", "cell"}
+    }
+    columns["checkpoint"] = np.array([1, *columns["checkpoint"][1:]])
+    columns["events/before"] = np.array([State.HEALTHY, State.SUSPECT, State.EJECTED], np.uint8)
+    columns["events/after"] = np.array([State.HEALTHY, State.EJECTED, State.EJECTED], np.uint8)
+    columns["events/rule"] = np.array([Rule.DRAINED, Rule.OVER_THRESHOLD, Rule.PINNED], np.uint8)
+    read = Checkpoint.from_columns(columns).events
+    assert read.survived.tolist() == [True, True, False]
+    assert read.survives.tolist() == [False, False, True]
+    assert read.mark.tolist() == [Mark.DRAIN, Mark.NONE, Mark.PIN]
+    assert read.cell.tolist() == [0, 0, 0]

@@ -141,3 +141,5 @@ WRITE_ATTEMPTS: Final = 3
 """How often a write starts anew on other stores after stores were lost under it."""
 STORE_INFO_SECONDS: Final = 5.0
 """Deadline of the small calls to a store; one that is later is left out of new writes."""
+STORES_SECONDS: Final = 5.0
+"""How old a driver's look at the stores may be when it places an object."""

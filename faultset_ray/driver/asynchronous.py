@@ -22,16 +22,15 @@ from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import Pace, Probing, stop_probers
-from faultset_ray.driver.shards import Shards, bind
+from faultset_ray.driver.shard_verbs import AsyncShardVerbs
+from faultset_ray.driver.shards import Shards
 from faultset_ray.driver.steward import Steward
+from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
 from faultset_ray.driver.watch import Watch, check_since
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
+from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
-from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
-from faultset_ray.objects.sink import Out
-from faultset_ray.objects.source import Data
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.shardset import attach_driver, detach_driver
 
 
 async def connect_async(
@@ -83,7 +82,7 @@ async def connect_async(
     return driver
 
 
-class AsyncDriver:
+class AsyncDriver(AsyncShardVerbs):
     """A connection to one system; made by :func:`connect_async`, an async context manager.
 
     Methods may run at the same time on one event loop.
@@ -100,7 +99,8 @@ class AsyncDriver:
         self._steward = Steward(self._keeper)
         self._fleets = Fleets(backend, self._keeper, region_actors)
         self._places = Places(backend, self.survivors, self._keeper.directory)
-        self._shards = Shards(backend, system, self._places)
+        self._stores = StoreDirectory(backend, system)
+        self._shards = Shards(backend, system, self._places, self._stores)
         self._probings: list[Probing] = []
 
     @classmethod
@@ -349,59 +349,6 @@ class AsyncDriver:
         """
         return Watch(self._keeper, fleet, check_since(since), check_seconds("idle_s", idle_s))
 
-    # -- Data plane
-
-    async def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
-        """Encode an object over the cluster; the shards lie on distinct places, where there are as many.
-
-        Parameters
-        ----------
-        data
-            Bytes, an array, or the path of a file (str or PathLike).
-        code : str
-            Such as ``"rs:10+4"``.
-        stripe_bytes : int
-            Data bytes of one task, at most 64 MiB.
-
-        Returns
-        -------
-        ShardSet
-            Where the shards are and how many losses they survive.
-
-        Raises
-        ------
-        InvalidCodeSpec, InputError, LimitExceeded
-        NotEnoughPlaces
-            There is no store.
-        StoresLost
-            Stores failed under every attempt; nothing is left behind.
-        """
-        shards = await self._shards.encode(data, code, stripe_bytes)
-        return bind(shards, self._shards.free)
-
-    async def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
-        """Bring an object back from whichever of its shards are left.
-
-        Parameters
-        ----------
-        shards
-            From :meth:`encode` of a driver of the same system.
-        out
-            A path (all or nothing), a writable buffer of the object's size, or None for bytes.
-
-        Raises
-        ------
-        NotEnoughShards
-            With the reason for each shard that can't be used.
-        DigestMismatch
-            The bytes are not those that were encoded.
-        """
-        return await self._shards.decode(shards, out)
-
-    async def free(self, shards: ShardSet) -> None:
-        """Remove an object's shards; those on stores that don't answer are left, with a warning."""
-        await self._shards.free(shards)
-
     # -- System
 
     async def places(self) -> Sequence[Place]:
@@ -459,16 +406,13 @@ class AsyncDriver:
         self._probings.append(probing)
         return await probing.start()
 
-    async def stores(self) -> list[StoreInfo]:
-        """The stores that answer; missing ones are started."""
-        return await self._shards.stores()
-
     async def close(self) -> None:
         """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
         detach_driver(self.system, self.free)
         await self._stop_probing()
         await self._steward.close(save=not is_private(self.system))
         await self._keeper.close()
+        await self._stores.close()
         await self._authority.close()
         await self._backend.close()
 
@@ -478,7 +422,7 @@ class AsyncDriver:
         await stop_probers(self._backend)
         await self._steward.close(save=True)
         await self._fleets.stop()
-        await self._shards.stop()
+        await self._stores.stop()
         await self._authority.stop()
         await self.close()
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from os import PathLike
 from types import TracebackType
@@ -18,72 +15,18 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
 from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import SyncProbing
-from faultset_ray.driver.shards import bind
+from faultset_ray.driver.shard_verbs import ShardVerbs
 from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
 from faultset_ray.driver.watch import Change, Watch
 from faultset_ray.errors import BackendClosed
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT, SURVIVORS_SECONDS
+from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
-from faultset_ray.objects.shardset import ShardSet, attach_driver, detach_driver
-from faultset_ray.objects.sink import Out
-from faultset_ray.objects.source import Data
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.shardset import attach_driver, detach_driver
 
 R = TypeVar("R")
-
-
-class _Loop:
-    """An event loop on a daemon thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._closed = False
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="faultset-driver", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run to the end; an interrupt here cancels it there.
-
-        Raises
-        ------
-        BackendClosed
-            The loop was closed before, or before the work was done.
-        """
-        with self._lock:
-            if self._closed:
-                work.close()
-                raise BackendClosed
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except CancelledError:
-            raise BackendClosed from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _serve(self) -> None:
-        self._loop.run_forever()
-        self._loop.run_until_complete(_cancel_others())
-        self._loop.close()
-
-
-async def _cancel_others() -> None:
-    """End what other threads wait for: nobody is left waiting for a loop that stands still."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def connect(
@@ -108,7 +51,7 @@ def connect(
     name = system_name(system)
     durable = keeps_state(backend, name, state_dir)
     opened = open_backend(backend, name, address)
-    loop = _Loop()
+    loop = Loop()
     try:
         core = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir)
         driver = Driver(loop.run(core), loop)
@@ -145,14 +88,16 @@ class SyncWatch:
         return change
 
 
-class Driver:
+class Driver(ShardVerbs):
     """A connection to one system; made by :func:`connect`, a context manager. Usable from any thread.
 
     Each method does what the method of that name of
     :class:`~faultset_ray.driver.asynchronous.AsyncDriver` does, and returns when it is done.
     """
 
-    def __init__(self, core: AsyncDriver, loop: _Loop) -> None:
+    _core: AsyncDriver
+
+    def __init__(self, core: AsyncDriver, loop: Loop) -> None:
         self._core = core
         self._loop = loop
 
@@ -244,18 +189,6 @@ class Driver:
         """Follow the changes of a fleet: an iterator that waits for the next one."""
         return SyncWatch(self._core.watch(since, fleet=fleet, idle_s=idle_s), self._loop.run)
 
-    def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
-        """Encode an object over the cluster."""
-        return bind(self._loop.run(self._core.encode(data, code, stripe_bytes=stripe_bytes)), self.free)
-
-    def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
-        """Bring an object back from whichever of its shards are left."""
-        return self._loop.run(self._core.decode(shards, out))
-
-    def free(self, shards: ShardSet) -> None:
-        """Remove an object's shards."""
-        self._loop.run(self._core.free(shards))
-
     def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return self._loop.run(self._core.places())
@@ -284,10 +217,6 @@ class Driver:
             )
         )
         return SyncProbing(probing, self._loop.run)
-
-    def stores(self) -> list[StoreInfo]:
-        """The stores that answer; missing ones are started."""
-        return self._loop.run(self._core.stores())
 
     def close(self) -> None:
         """Leave; a private system ends with it. A second close does nothing."""

@@ -13,10 +13,13 @@
     │   ├── UnknownPolicyField
     │   ├── InvalidCodeSpec
     │   ├── LimitExceeded
+    │   ├── InvalidObjectName
     │   ├── UnknownFleet
     │   ├── UnknownNode
     │   └── UnsupportedOperation
     ├── NoSurvivorsError (ValueError)        exit 1
+    ├── ObjectNotFound (LookupError)         exit 2
+    ├── PreconditionFailed                   exit 2
     ├── CodingError (ValueError)             exit 3
     │   ├── NotEnoughShards
     │   ├── ShardSizeError
@@ -43,6 +46,10 @@
         ├── StateInUse
         ├── UnsupportedState
         ├── StateFailure
+        ├── WriteInProgress
+        ├── WriteAborted
+        ├── CatalogLost
+        ├── CatalogMismatch
         ├── BackendClosed
         └── RemoteFailure
 
@@ -102,12 +109,23 @@ from faultset_ray.errors.inputs import (
     UnknownPolicyField,
     UnsupportedOperation,
 )
+from faultset_ray.errors.objects import (
+    CatalogLost,
+    CatalogMismatch,
+    InvalidObjectName,
+    ObjectNotFound,
+    PreconditionFailed,
+    WriteAborted,
+    WriteInProgress,
+)
 
 __all__ = [
     "AmbiguousObjectError",
     "AuthError",
     "BackendClosed",
     "CallTimeout",
+    "CatalogLost",
+    "CatalogMismatch",
     "ClusterError",
     "ClusterUnreachable",
     "CodingError",
@@ -123,6 +141,7 @@ __all__ = [
     "InvalidCodeSpec",
     "InvalidGeohashError",
     "InvalidNodeError",
+    "InvalidObjectName",
     "InvalidPolicy",
     "InvalidShardIndex",
     "LengthMismatchError",
@@ -132,7 +151,9 @@ __all__ = [
     "NoSurvivorsError",
     "NotEnoughPlaces",
     "NotEnoughShards",
+    "ObjectNotFound",
     "PlaceUnreachable",
+    "PreconditionFailed",
     "RegionTimeout",
     "RemoteFailure",
     "ShardNotFound",
@@ -149,4 +170,6 @@ __all__ = [
     "UnsupportedOperation",
     "UnsupportedState",
     "VersionSkew",
+    "WriteAborted",
+    "WriteInProgress",
 ]

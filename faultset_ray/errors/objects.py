@@ -1,0 +1,117 @@
+"""What goes wrong with objects and the names they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from faultset_ray.errors.base import FaultsetError, listed
+from faultset_ray.errors.cluster import ClusterError
+from faultset_ray.errors.inputs import InputError
+
+
+class InvalidObjectName(InputError):
+    """Raised when a text can't be the name of an object."""
+
+    code = "invalid_object_name"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"object name {self.name[:80]!r} {self.reason}"
+
+
+class ObjectNotFound(FaultsetError, LookupError):
+    """Raised when there is no object of a name, or it was deleted."""
+
+    code = "object_not_found"
+    exit_code = 2
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"there is no object {self.name!r}"
+
+
+class PreconditionFailed(FaultsetError):
+    """Raised when an object is not of the generation that a write was to replace; nothing was changed."""
+
+    code = "precondition_failed"
+    exit_code = 2
+
+    def __init__(self, name: str, expected: int | None, found: int | None) -> None:
+        super().__init__(name, expected, found)
+        self.name = name
+        self.expected = expected
+        """A generation; None where there was to be no object."""
+        self.found = found
+
+    def __str__(self) -> str:
+        def told(generation: int | None) -> str:
+            return "absent" if generation is None else f"generation {generation}"
+
+        return f"object {self.name!r} is {told(self.found)}, and was to be {told(self.expected)}; nothing was changed"
+
+
+class WriteInProgress(ClusterError):
+    """Raised when a write with a condition meets another write of the same name, or is met by one."""
+
+    code = "write_in_progress"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"object {self.name!r} is being written, and one of the writes has a condition; try again"
+
+
+class WriteAborted(ClusterError):
+    """Raised when a write was given up before it was committed; nothing of it is or becomes visible."""
+
+    code = "write_aborted"
+
+    def __init__(self, write: str) -> None:
+        super().__init__(write)
+        self.write = write
+        """The write id in hex."""
+
+    def __str__(self) -> str:
+        return f"write {self.write} was given up before it was committed, and left nothing; write anew"
+
+
+class CatalogLost(ClusterError):
+    """Raised when a system's stores hold objects of a catalog that its coordinator doesn't have."""
+
+    code = "catalog_lost"
+
+    def __init__(self, system: str, stores: Iterable[str]) -> None:
+        stores = list(stores)
+        super().__init__(system, stores)
+        self.system = system
+        self.stores = stores
+
+    def __str__(self) -> str:
+        return (
+            f"the catalog of system {self.system!r} is lost: {len(self.stores)} stores hold objects of another one "
+            f"({listed(self.stores)}); run `faultset rebuild`"
+        )
+
+
+class CatalogMismatch(ClusterError):
+    """Raised when a store belongs to another catalog than who calls it; it was not touched."""
+
+    code = "catalog_mismatch"
+
+    def __init__(self, store: str, theirs: str, ours: str) -> None:
+        super().__init__(store, theirs, ours)
+        self.store = store
+        self.theirs = theirs
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return f"store {self.store} belongs to catalog {self.theirs}, not to {self.ours}; it was not touched"

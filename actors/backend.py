@@ -192,17 +192,30 @@ class RayBackend(RayNet):
         **kwargs: P.kwargs,
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
-        self._check_open()
-        at = await self._packed(at)
+        ref: Any = await self.hold(task, at, *args, **kwargs)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
-            remote = _remote_task.options(name=target, **self._placed(at))
-            ref = remote.remote(self.namespace, at.cpus, task, *args, **kwargs)
             try:
                 return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
             except BaseException:
                 ray.cancel(ref, force=False)
                 raise
+
+    async def hold(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Submit the task; the reference stands for its result as an argument, and for its error."""
+        self._check_open()
+        at = await self._packed(at)
+        target = getattr(task, "__name__", "task")
+        with ray_faults(target):
+            remote = _remote_task.options(name=target, **self._placed(at))
+            return cast("R", remote.remote(self.namespace, at.cpus, task, *args, **kwargs))
 
     def share(self, value: R) -> R:
         """Put the value into the object store; the reference stands for it as an argument."""

@@ -160,6 +160,17 @@ class LocalBackend(RealWorld):
             raise PlaceUnreachable(place, "the place was lost while it ran a task")
         return result
 
+    async def hold(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """The task's result: there is one memory."""
+        return await self.run(task, at, *args, **kwargs)
+
     def share(self, value: R) -> R:
         """The value itself: there is one memory."""
         return value

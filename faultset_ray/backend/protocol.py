@@ -220,6 +220,22 @@ class Backend(Net, Protocol):
         """
         ...
 
+    async def hold(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run a task as :meth:`run` does, and leave its result where it is made.
+
+        What comes back may be passed as a direct argument to other tasks, as of :meth:`share`: the result then goes
+        from the one's place to the other's, and not through the driver. An error of the task is raised here, or by the
+        tasks that its result is passed to.
+        """
+        ...
+
     def share(self, value: R) -> R:
         """Put a big value up once; what comes back may be passed as a direct argument to calls and tasks."""
         ...

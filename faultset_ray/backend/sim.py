@@ -291,6 +291,17 @@ class SimBackend:
             raise CallTimeout(place, name, TASK_SECONDS) from None
         return result
 
+    async def hold(
+        self,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """The task's result: there is one memory."""
+        return await self.run(task, at, *args, **kwargs)
+
     def share(self, value: R) -> R:
         """The value itself: there is one memory."""
         return value

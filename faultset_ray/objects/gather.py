@@ -146,7 +146,7 @@ def gathering(
         answers = yield missing
         assert answers is not None
         for index, answer in answers.items():
-            row = _accept(header, stripe, block_len, first_granule, index, answer, unusable, damaged)
+            row = accept(header, stripe, block_len, first_granule, index, answer, unusable, damaged)
             if row is not None:
                 rows[index] = row
 
@@ -168,7 +168,7 @@ def _needed(
     return direct.union(plan.reads)
 
 
-def _accept(
+def accept(
     header: Header,
     stripe: int,
     block_len: int,

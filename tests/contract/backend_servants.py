@@ -72,6 +72,14 @@ async def sum_here(net: Net, array: np.ndarray) -> int:
     return await net.compute(lambda: int(array.sum()))
 
 
+async def make_ones(net: Net, count: int) -> np.ndarray:
+    return np.ones(count, np.uint8)
+
+
+async def sum_all(net: Net, *arrays: np.ndarray) -> int:
+    return sum(int(array.sum()) for array in arrays)
+
+
 async def fail_in_task(net: Net) -> None:
     raise NotEnoughShards(1, 2, {0: "missing"})
 

@@ -17,7 +17,9 @@ from contract.backend_servants import (
     Skewed,
     add_through,
     fail_in_task,
+    make_ones,
     report_cpus,
+    sum_all,
     sum_here,
 )
 from faultset_ray.backend.local import LocalBackend
@@ -123,6 +125,25 @@ def test_places_have_an_address_where_they_are_machines(harness):
             ip_address(host)
     else:
         assert hosts == {""}
+
+
+def test_a_result_that_is_held_goes_to_the_next_task(harness, backend):
+    first, second, _ = [place.id for place in workers(harness)]
+
+    async def scenario():
+        held = [await backend.hold(make_ones, At(place=place), 300_000) for place in (first, second)]
+        assert await backend.run(sum_all, At(place=second), *held) == 600_000
+
+    harness.run(scenario())
+
+
+def test_the_error_of_a_held_task_is_told(harness, backend):
+    async def scenario():
+        with pytest.raises(NotEnoughShards) as caught:
+            await backend.run(sum_all, At(), await backend.hold(fail_in_task, At()))
+        assert caught.value.missing == {0: "missing"}
+
+    harness.run(scenario())
 
 
 def test_spawn_gets_the_one_that_exists(harness, backend):

@@ -161,7 +161,9 @@ def random_trace(rng, steps=8):
         elif chance < 0.12:
             handles = rng.choices(range(len(cells)), k=rng.randrange(1, 4))
             pair.set_mark(handles, Mark(rng.randrange(0, 3)), now_ms)
-        elif chance < 0.18:
+        elif chance < 0.16:
+            pair.change_policy(random_policy(rng))
+        elif chance < 0.22:
             freeze = (now_ms - rng.randrange(0, 500), now_ms + rng.randrange(0, 1000))
         trouble = rng.random() < 0.3  # a spell in which most are bad
         pair.absorb(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.policy import STATISTICS, Rules
-from faultset_ray.control.states import Rule
+from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.kernels import health as kernels
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ def evidence(
     put(which, np.bitwise_count(health.window[slots[which]] & np.uint32(rules.window_mask)), rules.bad)
     which = rule == Rule.FAILURES
     put(which, health.failures[slots[which]], rules.bad)
+    which = rule == Rule.CAPPED
+    if which.any():
+        out = (health.state >= State.EJECTED) & (health.mark == Mark.NONE)
+        group = health.group_of[slots[which]]
+        value[which] = 1 + np.bincount(health.group_of[out], minlength=len(health.unmarked))[group]
+        threshold[which] = health.unmarked[group] * rules.eject_numerator // rules.eject_denominator
     which = rule == Rule.PROVING
     put(which, health.good[slots[which]], rules.good)
     return value, threshold

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.evidence import evidence, statistic
-from faultset_ray.control.health_columns import COLUMNS, FORMAT, MEASUREMENTS
+from faultset_ray.control.health_columns import COLUMNS, FORMAT
 from faultset_ray.control.policy import STATISTICS, Policy, Rules
-from faultset_ray.control.states import Mark, Rule, State, survival
+from faultset_ray.control.states import Blocked, Mark, Rule, State, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
@@ -158,6 +158,11 @@ class Health:
         groups[order] = np.repeat(np.arange(len(cells), dtype=np.uint32), np.diff(starts))
         return groups
 
+    @cached_property
+    def unmarked(self) -> NDArray[np.int64]:
+        """int64[g]: how many nodes of each group have no mark, which are those that caps count."""
+        return np.bincount(self.group_of[self.mark == Mark.NONE], minlength=len(self.groups.cells))
+
     def find(self, handles: NDArray[np.uint32]) -> Slots:
         """Return the slot of each handle, int64[m]; -1 where it is not here."""
         slots: Slots = find(self.handles, _own(handles), *self.handle_table)
@@ -178,8 +183,8 @@ class Health:
     ) -> Health:
         """Return the columns of a new roster: these nodes and no others.
 
-        What is known of a node that was here is kept, unless its registration is newer than its last
-        sample. A registered latency is a sample; NaN, "no measurement", forgets what was measured.
+        What is known of a node that was here is kept. A registered latency is a sample, which counts if it is
+        newer than the node's last; NaN is none, and tells nothing.
 
         Parameters
         ----------
@@ -194,15 +199,7 @@ class Health:
         enrolled.since_ms[kept], enrolled.until_ms[kept] = known.since_ms[here[kept]], known.until_ms[here[kept]]
         if len(enrolled.sketch):
             enrolled.sketch[kept] = known.sketch[here[kept]]
-        newer = at_ms > enrolled.last_ms
-        forgotten = np.flatnonzero(newer & np.isnan(latency_ms))
-        for name in MEASUREMENTS:
-            getattr(enrolled, name)[forgotten] = COLUMNS[name].blank
-        if len(enrolled.sketch):
-            enrolled.sketch[forgotten] = 0
-        enrolled.last_ms[forgotten] = at_ms[forgotten]
-        enrolled.rule[forgotten[enrolled.state[forgotten] == State.UNKNOWN]] = Rule.NEVER_MEASURED
-        measured = np.flatnonzero(newer & ~np.isnan(latency_ms))
+        measured = np.flatnonzero((at_ms > enrolled.last_ms) & ~np.isnan(latency_ms))
         absorb(enrolled, measured, latency_ms[measured], None, at_ms[measured], rules)
         return enrolled
 
@@ -284,6 +281,7 @@ class Health:
         slots = slots[self.mark[slots] != mark]
         before, survived = self.state[slots], survival(self.state[slots], self.mark[slots])
         self.mark[slots] = mark
+        self.__dict__.pop("unmarked", None)  # counted anew when it is next needed
         if mark == Mark.NONE:
             out = slots[self.state[slots] >= State.EJECTED]
             self.state[out], self.until_ms[out], self.since_ms[out] = State.SUSPECT, 0, now_ms
@@ -373,7 +371,8 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
     """Move every node's state by one step, given the evidence so far.
 
     Where a cap limits the ejections of a region, the worst go first: failing nodes, then by the statistic,
-    ties by handle.
+    ties by handle. Where more are out than it allows, since nodes left or the policy is another, the best of
+    them are taken back. So no region has more nodes out than its cap after this.
 
     Parameters
     ----------
@@ -410,8 +409,7 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
         rules.ttl_ms,
         candidates,
     )
-    if count:
-        _eject(health, candidates[:count].copy(), rules, now_ms)
+    _eject(health, slots, candidates[:count].copy(), rules, now_ms)
     changed = slots[health.state[slots] != before]
     before = before[health.state[slots] != before]
     survived = survival(before, health.mark[changed])
@@ -420,20 +418,18 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
     )
 
 
-def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None:
-    """Eject as many candidates as caps allow; the others are suspect."""
+def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_ms: int) -> None:
+    """Eject as many candidates as caps allow, the others are suspect; where too many are out, take some back."""
     admitted = np.ones(len(candidates), np.bool_)
     if rules.eject_numerator < rules.eject_denominator:
+        out = active[(health.state[active] >= State.EJECTED) & (health.mark[active] == Mark.NONE)]
+        room = health.unmarked * rules.eject_numerator // rules.eject_denominator
+        room -= np.bincount(health.group_of[out], minlength=len(room))
+        _take_back(health, out, -room, rules, now_ms)
         candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first
         marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
-        nodes = np.zeros(len(health.groups.cells), np.int64)
-        out = np.zeros(len(nodes), np.int64)
-        judge.tally(health.octets, health.group_of, nodes, out)
-        ranked = candidates[marked:]
-        badness = np.where(health.failures[ranked] > 0, np.inf, statistic(health, ranked, rules))
-        ranked = candidates[marked:] = ranked[np.lexsort((ranked, -badness))]
-        room = nodes * rules.eject_numerator // rules.eject_denominator - out
-        judge.admit(ranked, health.group_of, room, admitted[marked:])
+        candidates[marked:] = _worst_first(health, candidates[marked:], rules)
+        judge.admit(candidates[marked:], health.group_of, room, admitted[marked:])
     judge.eject(
         candidates,
         admitted,
@@ -445,6 +441,25 @@ def _eject(health: Health, candidates: Slots, rules: Rules, now_ms: int) -> None
         health.since_ms,
         health.until_ms,
     )
+
+
+def _take_back(health: Health, out: Slots, surplus: NDArray[np.int64], rules: Rules, now_ms: int) -> None:
+    """Make the best of the nodes that are out suspects again, in each group as many as are more than its cap."""
+    over = out[surplus[health.group_of[out]] > 0]
+    if not len(over):
+        return
+    best_first = _worst_first(health, over, rules)[::-1]
+    chosen = np.zeros(len(best_first), np.bool_)
+    judge.admit(best_first, health.group_of, surplus.copy(), chosen)
+    back = best_first[chosen]
+    health.state[back], health.rule[back], health.blocked[back] = State.SUSPECT, Rule.CAPPED, Blocked.CAP
+    health.since_ms[back], health.until_ms[back] = now_ms, 0
+
+
+def _worst_first(health: Health, slots: Slots, rules: Rules) -> Slots:
+    """Order nodes as they are ejected: failing ones, then by the statistic, ties by handle."""
+    badness = np.where(health.failures[slots] > 0, np.inf, statistic(health, slots, rules))
+    return slots[np.lexsort((slots, -badness))]
 
 
 def survives(health: Health) -> NDArray[np.bool_]:

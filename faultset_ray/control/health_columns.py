@@ -43,6 +43,3 @@ COLUMNS: Mapping[str, Column] = {
 }
 FORMAT: Final = 1
 """Of :meth:`Health.to_columns <faultset_ray.control.health.Health.to_columns>`."""
-
-MEASUREMENTS: Final = ("last", "ewma", "weight", "peak", "measured_ms", "window", "good", "failures")
-"""Those that a registration without a measurement forgets."""

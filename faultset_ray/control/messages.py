@@ -29,7 +29,7 @@ class Members:
     handles: NDArray[np.uint32]
     cells: NDArray[np.uint64]
     latency_ms: NDArray[np.float64]
-    """float64[n]: what was registered; NaN for no measurement."""
+    """float64[n]: what was registered last; NaN where no measurement ever was."""
     registered_ms: NDArray[np.int64]
     """int64[n]: when that was; a later observation is kept."""
     marks: NDArray[np.uint8]

@@ -87,7 +87,8 @@ class Policy:
     eject_max : float
         Share of a region's nodes (drained and pinned ones aside) that may be out at once, the one to be
         ejected included: at most floor(share · nodes), so 0.5 ejects none of one node and one of two or
-        three. Failed nodes count like slow ones.
+        three. Failed nodes count like slow ones. Where more are out, since nodes left or this was lowered, the
+        best of them are taken back.
     survivors_min : int
         How many survivors a region needs; below that, ``fallback`` and ``panic`` come in.
     fallback : {"none", "neighbours", "parent", "nearest", "everywhere"}

@@ -67,6 +67,9 @@ class Rule(Named):
     DRAINED = 10
     PINNED = 11
     UNMARKED = 12
+    CAPPED = 13
+    """Suspect: its ejection was taken back, since the cap allows fewer now: value = how many of its region would be
+    out with it, threshold = how many may be."""
 
 
 class Blocked(Named):

@@ -43,7 +43,7 @@ class Directory:
     version: int
     """Grows with every change."""
     registered_ms: NDArray[np.int64]
-    """int64[n]: when each node was last registered."""
+    """int64[n]: when each node was last registered with a latency; until it was, when it was first registered."""
     living: NDArray[np.bool_]
     """bool[n]: False for a handle whose node was removed. The handle is never given again."""
     marks: NDArray[np.uint8]

@@ -117,15 +117,19 @@ class Coordinator(Servant):
         if nodes > FLEET_NODES_MAX:
             raise LimitExceeded("the number of nodes that a fleet ever had", nodes, FLEET_NODES_MAX)
         left = before["cells"][handles[~new]]
+        latency_ms, registered_ms = fleet.latency_ms.copy(), np.full(len(fleet), now_ms, np.int64)
+        silent = ~new & np.isnan(latency_ms)  # no measurement says nothing: the one before stays, with its time
+        latency_ms[silent] = before["latency_ms"][handles[silent]]
+        registered_ms[silent] = before["registered_ms"][handles[silent]]
         handles[new] = np.arange(len(before), nodes)
         batch: Columns = {
             "handles": handles.astype(np.uint32),
             "ids": fleet.ids,
             "lat": fleet.lat,
             "lon": fleet.lon,
-            "latency_ms": fleet.latency_ms,
+            "latency_ms": latency_ms,
             "cells": cells,
-            "registered_ms": np.full(len(fleet), now_ms, np.int64),
+            "registered_ms": registered_ms,
         }
         if known is None:
             known = ledger.found(fleet.name, batch, precision, ranges_max, policy, request)

@@ -136,6 +136,8 @@ class AsyncDriver(AsyncShardVerbs):
     ) -> Fleet:
         """Make nodes known, or replace what is known of them by the same id.
 
+        The latency of a known node is one more sample; NaN says nothing, and what was measured stays.
+
         Parameters
         ----------
         nodes

@@ -162,16 +162,6 @@ def judge(
 
 
 @kernel()
-def tally(octets: Any, group_of: Any, nodes: Any, out: Any) -> None:
-    """Add up, for each group, the nodes without a mark, and those of them that are out."""
-    for s in range(len(octets)):
-        if octets[s, MARK] == NO_MARK:
-            nodes[group_of[s]] += 1
-            if octets[s, STATE] >= EJECTED:
-                out[group_of[s]] += 1
-
-
-@kernel()
 def admit(slots: Any, group_of: Any, room: Any, admitted: Any) -> None:
     """Admit to ejection, in the order given, as many of each group as it has room for; ``room`` is used up."""
     for j in range(len(slots)):

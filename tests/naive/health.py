@@ -44,10 +44,6 @@ class Node:
         self.state, self.rule, self.blocked, self.mark = "unknown", "never_measured", "nothing", "none"
         self.since_ms = self.until_ms = self.ejections = 0
         self.last_ms = None
-        self.forget()
-
-    def forget(self):
-        """As if it had never been measured."""
         self.last = self.ewma = self.peak = math.nan
         self.weight = 0.0
         self.measured_ms = None
@@ -123,14 +119,8 @@ class Fleet:
         for handle, cell, latency, at_ms in sorted(rows):
             node = self.nodes[handle] = old.get(handle) or Node(handle, cell)
             node.cell = cell
-            if node.last_ms is None or at_ms > node.last_ms:
-                if math.isnan(latency):
-                    node.forget()
-                    node.last_ms = at_ms
-                    if node.state == "unknown":
-                        node.rule = "never_measured"
-                else:
-                    self.absorb(handle, latency, True, at_ms)
+            if not math.isnan(latency) and (node.last_ms is None or at_ms > node.last_ms):
+                self.absorb(handle, latency, True, at_ms)
 
     def set_mark(self, handles, mark, now_ms):
         changes = []
@@ -161,6 +151,7 @@ class Fleet:
                 else:
                     to_eject.append(node)
         self.eject_worst(to_eject, now_ms)
+        self.take_back_the_best(now_ms)
         changed = [node for node in self.nodes.values() if node.state != before[node.handle]]
         return [
             (node.handle, before[node.handle], node.state, node.rule, *self.evidence(node, now_ms)) for node in changed
@@ -244,15 +235,27 @@ class Fleet:
             node.ejections -= 1
             healthy_since += longest
 
-    def eject_worst(self, to_eject, now_ms):
-        def badness(node):
-            return math.inf if node.failures else self.statistic(node)
+    def how_bad(self, node):
+        """The worst first."""
+        return (-(math.inf if node.failures else self.statistic(node)), node.handle)
 
-        for node in sorted(to_eject, key=lambda node: (-badness(node), node.handle)):
-            members = [other for other in self.nodes.values() if other.cell == node.cell and other.mark == "none"]
-            out_after = sum(other.state in OUT for other in members) + 1
-            share = Fraction(self.policy.eject_max).limit_denominator(1_000_000)
-            if node.mark != "none" or Fraction(out_after) <= share * len(members):
+    def counted(self, cell):
+        """The nodes of a region that its cap is about, those of them that are out, and how many may be."""
+        members = [node for node in self.nodes.values() if node.cell == cell and node.mark == "none"]
+        share = Fraction(self.policy.eject_max).limit_denominator(1_000_000)
+        return members, [node for node in members if node.state in OUT], math.floor(share * len(members))
+
+    def take_back_the_best(self, now_ms):
+        for cell in {node.cell for node in self.nodes.values()}:
+            _, out, most = self.counted(cell)
+            for node in sorted(out, key=self.how_bad)[most:]:
+                node.until_ms = 0
+                self.enter(node, "suspect", "capped", now_ms, blocked="cap")
+
+    def eject_worst(self, to_eject, now_ms):
+        for node in sorted(to_eject, key=self.how_bad):
+            _, out, most = self.counted(node.cell)
+            if node.mark != "none" or len(out) + 1 <= most:
                 self.eject(node, self.reason(node), now_ms)
             else:
                 self.enter(node, "suspect", self.reason(node), now_ms, blocked="cap")
@@ -277,6 +280,7 @@ class Fleet:
             "stale": lambda: (now_ms - node.last_ms, self.ms(policy.ttl_s)),
             "some_bad": lambda: (self.bad_in_window(node), policy.samples[0]),
             "failures": lambda: (node.failures, policy.samples[0]),
+            "capped": lambda: (1 + len(self.counted(node.cell)[1]), self.counted(node.cell)[2]),
             "proving": lambda: (node.good, policy.samples[2]),
         }.get(node.rule, lambda: (math.nan, math.nan))()
 

@@ -93,15 +93,17 @@ class CoordinatorMachine(RuleBasedStateMachine):
         registered = self.coordinator.register(*args)
         before = []
         for node_id, handle in zip(ids, registered.handles.tolist(), strict=True):
-            mark = 0
+            mark, (spot, latency), at_ms = 0, given[node_id], self.now_ms
             if node_id in known:
                 assert handle == known[node_id]
                 before.append(int(self.directory.cells[handle]))
                 mark = self.nodes[handle][5]
+                if math.isnan(latency):
+                    latency, at_ms = self.nodes[handle][2:4]
             else:
                 assert handle == len(self.nodes), "handles are dense and never given again"
                 self.nodes.append(None)
-            self.nodes[handle] = (node_id, *given[node_id], self.now_ms, True, mark)
+            self.nodes[handle] = (node_id, spot, latency, at_ms, True, mark)
         assert registered.handles.dtype == np.uint32
         if self.directory is None:
             self.directory = registered.directory

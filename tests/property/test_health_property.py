@@ -76,13 +76,13 @@ class HealthMachine(RuleBasedStateMachine):
         self.check_caps(before)
 
     def check_caps(self, before):
-        """Where a node went out now, no more are out than the policy's share of the region."""
+        """No more are out than the policy's share of the region, whatever became of the region or the policy."""
         health = self.pair.real
         counted = health.mark == Mark.NONE
         out = counted & (health.state >= State.EJECTED)
         went = out & (before < State.EJECTED)
         share = Fraction(self.pair.policy.eject_max).limit_denominator(1_000_000)
-        for cell in np.unique(health.cells[went]):
+        for cell in np.unique(health.cells[out]):
             region = health.cells == cell
             assert Fraction(int((out & region).sum())) <= share * int((counted & region).sum())
         frozen = self.freeze is not None and self.now_ms < self.freeze[1]

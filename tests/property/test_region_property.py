@@ -96,9 +96,7 @@ class RegionMachine(RuleBasedStateMachine):
         for handle, (cell, latency, at, mark) in roster.items():
             node = self.model[handle] = before.get(handle) or Node(cell, mark)
             node.cell, node.mark = cell, mark
-            if at > node.at and math.isnan(latency):
-                node.last, node.failed, node.at = None, False, at
-            elif at > node.at:
+            if at > node.at and not math.isnan(latency):
                 node.sample(latency, True, at)
         for handle in before.keys() - roster.keys():
             self.states.pop(handle, None)

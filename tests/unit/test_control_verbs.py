@@ -54,3 +54,26 @@ def test_a_change_tells_the_region_of_then(driver):
     told = [(change.region, change.before, change.after) for change in changes]
     assert told == [("u33", State.HEALTHY, State.EJECTED), ("r3g", State.EJECTED, State.HEALTHY)]
     assert changes[0].to_dict().keys() >= {"survived", "survives", "mark"}
+
+
+def test_a_registration_without_a_measurement_keeps_the_one_before(driver):
+    driver.register(NODES, 3)
+    observe(driver, b=SLOW)
+    unmeasured = [(node, lat, lon, float("nan")) for node, lat, lon, _ in [*NODES, ("d", 48.9, 2.4, FAST)]]
+    driver.register(unmeasured, 3)
+    assert driver.survivors().ids.tolist() == driver.survivors(threshold_ms=100).ids.tolist() == ["a", "c"]
+    assert driver.why("b").last_latency_ms == SLOW
+    assert driver.why("d").rule.label == "never_measured"
+    assert driver.fleet().latency_ms.tolist()[:3] == [FAST] * 3
+
+
+def test_the_cap_holds_after_a_removal(driver):
+    nodes = [(node, 52.5, 13.4, FAST) for node in "abcd"]
+    driver.register(nodes, 3, policy=fs.Policy(eject_max=0.5))
+    assert observe(driver, a=SLOW, b=SLOW + 1).ids.tolist() == ["c", "d"]
+    versions = driver.survivors().versions
+    driver.remove(["c"])
+    assert driver.survivors().ids.tolist() == ["d", "a"], "of three one may be out: the worse one"
+    [change] = driver.watch(versions, idle_s=0.5)
+    assert (change.id, change.rule.label, change.value, change.threshold) == ("a", "capped", 2, 1)
+    assert (driver.why("a").blocked_by.label, driver.why("b").state.label) == ("cap", "ejected")

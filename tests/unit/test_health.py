@@ -159,6 +159,28 @@ def test_caps_are_exact_and_the_worst_go_first(size, share, out):
     assert nodes.states.count("ejected") == out, "the next step finds no more room"
 
 
+def test_where_the_cap_allows_fewer_now_the_best_are_taken_back():
+    nodes = Range([4, 2], eject_max=0.5, hold_s=(60, 60))
+    nodes.hear({0: BAD + 1, 1: BAD, 2: GOOD, 3: GOOD, 4: BAD, 5: GOOD})
+    assert nodes.states == ["ejected", "ejected", "healthy", "healthy", "ejected", "healthy"]
+    nodes.health.set_marks(np.array([2]), Mark.DRAIN, nodes.now_ms)
+    changes = decide(nodes.health, nodes.rules, nodes.now_ms)
+    assert [changes.handles.tolist(), changes.rule.tolist()] == [[1], [Rule.CAPPED]], "the worse one stays out"
+    assert [changes.value.tolist(), changes.threshold.tolist()] == [[2.0], [1.0]], "two would be out of one"
+    assert nodes.why(1).blocked_by == Blocked.CAP
+    assert (nodes.why(1).value, nodes.why(1).survives, nodes.why(1).until_ms) == (2.0, True, None)
+    assert nodes.decide(after_s=1) == [], "it stays a suspect, though its hold-down would have lasted longer"
+    assert (nodes.why(1).rule, nodes.why(1).blocked_by) == (Rule.OVER_THRESHOLD, Blocked.CAP)
+    keep = nodes.health.take(np.array([0, 1, 3, 4]))
+    nodes.health = keep
+    assert nodes.decide() == [(4, "ejected", "suspect", "capped")], "of one node none"
+    nodes.rules = Policy(eject_max=0.0).rules
+    assert nodes.decide() == [(0, "ejected", "suspect", "capped")]
+    nodes.health.set_marks(np.array([1]), Mark.PIN, nodes.now_ms)
+    nodes.decide()
+    assert nodes.states == ["suspect", "ejected", "healthy", "suspect"], "marks bypass caps"
+
+
 def test_room_is_used_when_it_comes_and_failing_nodes_are_the_worst():
     nodes = Range([4], eject_max=0.25)
     nodes.hear({0: BAD, 1: FAILED, 2: 1e6, 3: GOOD})
@@ -407,16 +429,14 @@ def test_a_roster_keeps_what_is_known_and_forgets_who_is_gone():
     )
     new = old.enroll(handles, cells, latency, at_ms, nodes.rules)
     assert new.last.tolist()[:2] == [BAD, GOOD], "a registration counts if it is newer than the last sample"
-    assert math.isnan(new.last[2]), "and says that there is no measurement"
-    assert new.window.tolist() == [1, 2, 0, 1]
+    assert new.last[2] == BAD, "and one without a measurement says nothing"
+    assert new.window.tolist() == [1, 2, 1, 1]
     sketched = new.enroll(handles, cells, latency, at_ms, Policy(statistic="p95").rules)
     columns_equal(sketched, new.with_sketch(wanted=True))
     again = new.enroll(handles, cells, latency, at_ms, nodes.rules)
     columns_equal(again, new)
     nodes.health = new
-    assert nodes.decide(after_s=1) == [
-        (3, "suspect", "unknown", "never_measured"), (7, "unknown", "suspect", "some_bad")
-    ]  # fmt: skip
+    assert nodes.decide(after_s=1) == [(7, "unknown", "suspect", "some_bad")]
 
 
 def test_no_nodes_at_all():

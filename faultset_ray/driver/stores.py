@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
 from faultset_ray.errors import ClusterError, PlaceUnreachable
@@ -33,23 +33,38 @@ class StoreDirectory:
         self._said: set[str] = set()
         self._infos: dict[str, StoreInfo] = {}
         """What was last told of each store, by UUID; it may be gone since."""
+        self._draining: frozenset[str] = frozenset()
+        """Places that are about to leave."""
+        self.bars: Callable[[str], Awaitable[bool]] | None = None
+        """Says whether no store is to be started at a place, since the one there was retired."""
         self._looked_ms: int | None = None
         self._looking: asyncio.Task[list[StoreInfo]] | None = None
 
     async def stores(self, survivors: Trusted | None = None) -> list[StoreInfo]:
         """The stores that answer now, one on each place meant for one; those not there yet are started.
 
+        At places that are about to leave none is started, and none of these is among what is returned.
+
         Parameters
         ----------
         survivors
             Only places that survive are asked, where any does: nobody waits for one that hangs.
         """
+        return [info for info in await self._all(survivors) if not self.is_draining(info)]
+
+    def is_draining(self, info: StoreInfo) -> bool:
+        """Whether the store's place is about to leave."""
+        return info.place in self._draining
+
+    async def _all(self, survivors: Trusted | None) -> list[StoreInfo]:
         places = trusted(await self._places(), survivors, lambda place: place.id)
         results = await asyncio.gather(*map(self._store, places), return_exceptions=True)
         found = []
         for place, result in zip(places, results, strict=True):
             if isinstance(result, StoreInfo):
                 found.append(result)
+            elif result is None:
+                continue
             elif isinstance(result, ClusterError):
                 _LOG.warning("no store at %s: %s", place.id, result)
             else:
@@ -67,11 +82,11 @@ class StoreDirectory:
         """As :meth:`stores`, as they were some seconds ago at most; asked once, however many wait for it."""
         now_ms = self._backend.now_ms()
         if self._looked_ms is None or now_ms - self._looked_ms > 1000 * STORES_SECONDS:
-            return await self.look(survivors)
-        return list(self._infos.values())
+            await self.look(survivors)
+        return [info for info in self._infos.values() if not self.is_draining(info)]
 
     async def look(self, survivors: Trusted | None = None) -> list[StoreInfo]:
-        """As :meth:`stores`, one look at a time: who asks while one is under way waits for that."""
+        """Every store that answers, also those about to leave; who asks while a look is under way waits for that."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look(survivors))
         return await asyncio.shield(self._looking)
@@ -105,21 +120,25 @@ class StoreDirectory:
     # -- Inside
 
     async def _look(self, survivors: Trusted | None) -> list[StoreInfo]:
-        found = await self.stores(survivors)
+        found = await self._all(survivors)
         self._infos = {info.uuid: info for info in found}
         self._looked_ms = self._backend.now_ms()
         return found
 
-    async def _store(self, place: Place) -> StoreInfo:
+    async def _store(self, place: Place) -> StoreInfo | None:
+        """What the place's store tells of itself; None where there is none and none is to be."""
         net, addr = self._backend.within(STORE_INFO_SECONDS), store_addr(place.id)
         try:
             return await net.call(addr, PlaceStore.info)  # a store that hangs is given up here, in time
         except PlaceUnreachable:
+            if place.draining or (self.bars is not None and await self.bars(place.id)):
+                return None
             await self._backend.spawn(PlaceStore, addr.name, place.id, place.region, at=At(place=place.id))
             return await net.call(addr, PlaceStore.info)
 
     async def _places(self) -> Sequence[Place]:
-        places = [place for place in await self._backend.places() if not place.draining]
+        places = await self._backend.places()
+        self._draining = frozenset(place.id for place in places if place.draining)
         labelled = [place for place in places if place.labels.get(LABEL_STORE) == "true"]
         if not labelled:
             self._say_once(f"no place carries the label {LABEL_STORE}=true: all {len(places)} may hold a store")

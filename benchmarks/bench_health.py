@@ -3,7 +3,8 @@
 import pytest
 import resident
 
-from faultset_ray.control.health import absorb, decide, live_survivors, plain_survivors
+from faultset_ray.control.decisions import decide, live_survivors, plain_survivors
+from faultset_ray.control.health import absorb
 from faultset_ray.control.policy import STATISTICS
 
 

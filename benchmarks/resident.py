@@ -8,7 +8,8 @@ import numpy as np
 from peers import chance
 
 from faultset_ray import Policy
-from faultset_ray.control.health import Health, absorb, decide, needs_sketch
+from faultset_ray.control.decisions import decide
+from faultset_ray.control.health import Health, absorb, needs_sketch
 from faultset_ray.control.policy import Rules
 
 NODES = 1_000_000
@@ -72,6 +73,6 @@ def decide_ms(statistic: str) -> float:
 def bytes_a_node(statistic: str) -> float:
     """All arrays of a range's state, its groups and its table of handles with them; ids are elsewhere."""
     health = nodes(policy(statistic).rules)
-    arrays = [health.octets, health.handles, health.cells, health.since_ms, health.until_ms, health.sketch]
-    arrays += [*health.groups, health.group_of, health.handle_table[0]]
+    arrays = [health.octets, health.handles, health.cells, health.entered, health.sketch]
+    arrays += [*health.groups, health.group_of, health.handle_table[0], health.unmarked]
     return sum(array.nbytes for array in arrays) / NODES

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from faultset_ray.control.ladder import Tier
 from faultset_ray.control.policy import Policy
+from faultset_ray.driver.planning import Served
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, fail, finish, run
 
 _IDS_SHOWN = 20
+_REGIONS_SHOWN = 20
 
 
 def plan(
@@ -38,6 +42,11 @@ def plan(
     for verb, ids in (("join", found.joins), ("leave", found.leaves)):
         more = f" … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
         console.print(f"{len(ids):,} would {verb} the survivors: {', '.join(ids[:_IDS_SHOWN])}{more}", soft_wrap=True)
+    shortages = list(found.shortages())
+    for each in shortages[:_REGIONS_SHOWN]:
+        console.print(f"region {each.region}: {_told(each.live)} → {_told(each.planned)}", soft_wrap=True)
+    if len(shortages) > _REGIONS_SHOWN:
+        console.print(f"… and {len(shortages) - _REGIONS_SHOWN:,} more regions")
     result = {
         "fleet": fleet,
         "system": system,
@@ -47,6 +56,9 @@ def plan(
         "leaves": found.leaves,
         "survivors_live": len(found.live),
         "survivors_planned": len(found.planned),
+        "shortages": {
+            each.region: {"live": each.live.to_dict(), "planned": each.planned.to_dict()} for each in shortages
+        },
         "missing_regions": missing,
     }
     if apply and missing:
@@ -54,6 +66,15 @@ def plan(
     if missing:
         console.print(f"not asked were {len(missing):,} regions that did not answer: {', '.join(missing[:_IDS_SHOWN])}")
     finish(result)
+
+
+def _told(served: Served) -> str:
+    """What a region is given, in a few words."""
+    count = Counter(served.tiers)
+    own = count.pop(Tier.OWN, 0)
+    others = "".join(f", {count[tier]} {tier.name.lower()}" for tier in sorted(count))
+    need = "enough" if served.short is None else f"short of {served.short[1]}"
+    return f"{own} own{others} ({need}{', panic' if served.panic else ''})"
 
 
 if __name__ == "__main__":

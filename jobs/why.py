@@ -20,7 +20,7 @@ def why(
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Explain nodes: state, rule, value against threshold, since and until when, and what holds a change up."""
+    """Explain nodes: state, rule, value against threshold (then and now), since and until when, what holds it there."""
     with attached(address, system) as driver:
         verdicts = [driver.why(node_id, fleet=fleet) for node_id in ids]
     _show(verdicts)
@@ -29,8 +29,8 @@ def why(
 
 def _show(verdicts: list[Verdict]) -> None:
     table = Table()
-    for name in ("id", "region", "state", "survives", "rule", "value", "threshold", "since", "until", "blocked by"):
-        table.add_column(name, justify="right" if name in ("value", "threshold") else "left", overflow="fold")
+    for name in ("id", "region", "state", "survives", "rule", "then", "now", "since", "until", "blocked by"):
+        table.add_column(name, justify="right" if name in ("then", "now") else "left", overflow="fold")
     for verdict in verdicts:
         table.add_row(
             verdict.id,
@@ -38,8 +38,8 @@ def _show(verdicts: list[Verdict]) -> None:
             verdict.state.label,
             "yes" if verdict.survives else "no",
             verdict.rule.label,
-            _number(verdict.value),
-            _number(verdict.threshold),
+            _against(verdict.value_then, verdict.threshold_then),
+            _against(verdict.value, verdict.threshold),
             _moment(verdict.since_ms),
             _moment(verdict.until_ms),
             verdict.blocked_by.label,
@@ -47,8 +47,9 @@ def _show(verdicts: list[Verdict]) -> None:
     console.print(table)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.6g}"
+def _against(value: float | None, threshold: float | None) -> str:
+    """A value beside what it is compared with."""
+    return "" if value is None else f"{value:,.6g}" if threshold is None else f"{value:,.6g} / {threshold:,.6g}"
 
 
 def _moment(at_ms: int | None) -> str:

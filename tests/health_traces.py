@@ -5,14 +5,8 @@ import math
 import numpy as np
 from naive import health as naive
 
-from faultset_ray.control.health import (
-    Health,
-    absorb,
-    decide,
-    live_survivors,
-    needs_sketch,
-    plain_survivors,
-)
+from faultset_ray.control.decisions import decide, live_survivors, plain_survivors
+from faultset_ray.control.health import Health, absorb, needs_sketch
 from faultset_ray.control.health_columns import COLUMNS
 from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State

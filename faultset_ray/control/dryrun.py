@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.decisions import decide, survives
 from faultset_ray.control.evidence import evidence, statistic
-from faultset_ray.control.health import Health, decide, needs_sketch, survives
+from faultset_ray.control.health import Health, needs_sketch
 from faultset_ray.control.policy import Rules
 from faultset_ray.kernels.health import COUNT_MAX
 

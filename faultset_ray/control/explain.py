@@ -26,7 +26,12 @@ class Verdict:
     rule: Rule
     """Why: it says what ``value`` and ``threshold`` are. Of a marked node, the mark."""
     value: float | None
+    """What the rule looks at, as it is now."""
     threshold: float | None
+    """What that is compared with, by the policy of now."""
+    value_then: float | None
+    """What it was when the rule came to hold."""
+    threshold_then: float | None
     since_ms: int
     """When the state was entered."""
     until_ms: int | None
@@ -58,7 +63,9 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
     survives = mark != Mark.DRAIN and (mark == Mark.PIN or state in {State.HEALTHY, State.SUSPECT})
     rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED}.get(mark, Rule(health.rule[slot]))
     held = state == State.EJECTED and now_ms < health.until_ms[slot]
-    waits = held and health.good[slot] >= rules.good
+    blocked = Blocked(health.blocked[slot])
+    if state >= State.EJECTED and blocked == Blocked.NOTHING:
+        blocked = Blocked.HOLD if held and health.good[slot] >= rules.good else Blocked.SAMPLES
     return Verdict(
         id=node_id,
         handle=int(health.handles[slot]),
@@ -68,9 +75,11 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
         rule=rule,
         value=_number(value) if mark == Mark.NONE else None,
         threshold=_number(threshold) if mark == Mark.NONE else None,
+        value_then=_number(health.value[slot]) if mark == Mark.NONE else None,
+        threshold_then=_number(health.threshold[slot]) if mark == Mark.NONE else None,
         since_ms=int(health.since_ms[slot]),
         until_ms=int(health.until_ms[slot]) if held else None,
-        blocked_by=Blocked.HOLD if waits else Blocked(health.blocked[slot]),
+        blocked_by=blocked,
         mark=mark,
         bad=int(popcount(int(health.window[slot]) & rules.window_mask)),
         good=int(health.good[slot]),

@@ -1,8 +1,4 @@
-"""What is known about the nodes of a range, in columns, and the decisions made from it: no clock, no I/O.
-
-``absorb`` takes samples in, ``decide`` moves every node's state by one step. Both work in place on a
-:class:`Health` that belongs to the caller alone; on a copy they are a dry run, in a loop a replay.
-"""
+"""What is known about the nodes of a range, in columns, and how samples come in: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -13,17 +9,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.evidence import evidence, statistic
-from faultset_ray.control.health_columns import COLUMNS, FORMAT
-from faultset_ray.control.policy import STATISTICS, Policy, Rules
-from faultset_ray.control.states import Blocked, Mark, Rule, State, survival
+from faultset_ray.control.health_columns import ADDED, COLUMNS, FORMAT
+from faultset_ray.control.policy import STATISTICS, Rules
+from faultset_ray.control.states import Mark, Rule, State, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
-from faultset_ray.kernels import judge
 from faultset_ray.kernels.find import find, index_of
 from faultset_ray.kernels.group import Groups, group_cells
 from faultset_ray.kernels.health import SKETCH_WORDS
-from faultset_ray.kernels.select import select_grouped
 
 Slots = NDArray[np.int64]
 
@@ -71,12 +64,16 @@ class Health:
         See :mod:`faultset_ray.control.states`.
     since_ms, until_ms : int64[n]
         When the state was entered; until when it is held, 0 for no hold-down.
+    value, threshold : float64[n]
+        What the rule looked at when it came to hold, and what it compared that with; NaN for nothing.
     ejections : uint8[n]
         Those that count for the hold-down.
     sketch : uint64[n, 8] or uint64[0, 8]
         Weights of latencies by bucket, a byte each; without rows unless the policy compares p95.
     floats, times, words, halves, octets : float64[n, 8], int64[n, 8], uint32[n, 16], uint16[n, 32], uint8[n, 64]
-        The lines that all columns but handles, cells, since_ms and until_ms are views of; for kernels.
+        The lines that the columns from last to ejections are views of; for kernels.
+    entered : int64[n, 4]
+        What since_ms, until_ms, value and threshold are views of.
     """
 
     handles: NDArray[np.uint32]
@@ -97,6 +94,8 @@ class Health:
     ejections: NDArray[np.uint8]
     since_ms: NDArray[np.int64]
     until_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    threshold: NDArray[np.float64]
     sketch: NDArray[np.uint64]
 
     def __init__(
@@ -104,18 +103,19 @@ class Health:
         handles: NDArray[np.uint32],
         cells: NDArray[np.uint64],
         octets: NDArray[np.uint8],
-        since_ms: NDArray[np.int64],
-        until_ms: NDArray[np.int64],
+        entered: NDArray[np.int64],
         sketch: NDArray[np.uint64],
     ) -> None:
-        self.handles, self.cells, self.since_ms, self.until_ms = handles, cells, since_ms, until_ms
-        self.octets, self.sketch = octets, sketch
+        self.handles, self.cells, self.octets, self.entered, self.sketch = handles, cells, octets, entered, sketch
         self.floats, self.times = octets.view(np.float64), octets.view(np.int64)
         self.words, self.halves = octets.view(np.uint32), octets.view(np.uint16)
+        noted = {array.dtype: array for array in (entered, entered.view(np.float64))}
         views = {array.dtype: array for array in (octets, self.floats, self.times, self.words, self.halves)}
         for name, column in COLUMNS.items():
             if column.position is not None:
                 setattr(self, name, views[np.dtype(column.kind)][:, column.position])
+            elif column.entered is not None:
+                setattr(self, name, noted[np.dtype(column.kind)][:, column.entered])
 
     @classmethod
     def empty(cls, handles: NDArray[np.uint32], cells: NDArray[np.uint64], *, sketch: bool = False) -> Self:
@@ -133,12 +133,11 @@ class Health:
             np.array(handles, np.uint32),
             np.array(cells, np.uint64),
             kernels.lines(n),
-            np.zeros(n, np.int64),
-            np.zeros(n, np.int64),
+            np.zeros((n, kernels.THRESHOLD + 1), np.int64),
             kernels.lines(n if sketch else 0).view(np.uint64),
         )
         for name, column in COLUMNS.items():
-            if column.position is not None and column.blank != 0:
+            if column.blank != 0:
                 getattr(made, name)[:] = column.blank
         return made
 
@@ -196,7 +195,7 @@ class Health:
         here = self.find(enrolled.handles)
         kept = np.flatnonzero(here >= 0)
         enrolled.octets[kept] = known.octets[here[kept]]
-        enrolled.since_ms[kept], enrolled.until_ms[kept] = known.since_ms[here[kept]], known.until_ms[here[kept]]
+        enrolled.entered[kept] = known.entered[here[kept]]
         if len(enrolled.sketch):
             enrolled.sketch[kept] = known.sketch[here[kept]]
         measured = np.flatnonzero((at_ms > enrolled.last_ms) & ~np.isnan(latency_ms))
@@ -210,8 +209,7 @@ class Health:
             self.handles[taken],
             self.cells[taken],
             kernels.lines_of(self.octets, taken),
-            self.since_ms[taken],
-            self.until_ms[taken],
+            self.entered[taken],
             kernels.lines_of(self.sketch, taken if len(self.sketch) else taken[:0]),
         )
 
@@ -224,7 +222,7 @@ class Health:
         def all_of(name: str) -> NDArray[Any]:
             return np.concatenate([getattr(part, name) for part in parts])
 
-        names = ("handles", "cells", "octets", "since_ms", "until_ms", "sketch")
+        names = ("handles", "cells", "octets", "entered", "sketch")
         return Health(*map(all_of, names)).take(np.argsort(all_of("handles"), kind="stable"))
 
     def with_sketch(self, *, wanted: bool) -> Health:
@@ -256,18 +254,19 @@ class Health:
         InputError
             If the columns are of another format, incomplete, or not of one length.
         """
-        found = columns["format"].tolist() if "format" in columns else None
-        if found != [FORMAT]:
-            raise InputError(f"health columns have format {found}; this version reads [{FORMAT}]")
-        missing = [name for name in (*COLUMNS, "sketch") if name not in columns]
+        found = int(columns["format"][0]) if "format" in columns else None
+        if found not in (*ADDED, FORMAT):
+            raise InputError(f"health columns have format {found}; this version reads up to {FORMAT}")
+        blank = ADDED.get(found, ())
+        missing = [name for name in (*COLUMNS, "sketch") if name not in columns and name not in blank]
         if missing:
             raise InputError(f"health columns lack {', '.join(missing)}")
         n = len(columns["handles"])
-        lengths = {name: len(columns[name]) for name in COLUMNS}
+        lengths = {name: len(columns[name]) for name in COLUMNS if name not in blank}
         if set(lengths.values()) != {n} or columns["sketch"].shape not in {(n, SKETCH_WORDS), (0, SKETCH_WORDS)}:
             raise InputError(f"health columns differ in length: {lengths}, sketch {columns['sketch'].shape}")
         made = cls.empty(columns["handles"], columns["cells"], sketch=len(columns["sketch"]) > 0)
-        for name in (*COLUMNS, "sketch"):
+        for name in (*lengths, "sketch"):
             getattr(made, name)[:] = columns[name]
         return made
 
@@ -365,148 +364,3 @@ def absorb(
 def _own(array: NDArray[Any]) -> NDArray[Any]:
     """Copy what is read-only, as arrays from Ray are: kernels would be compiled once more for it."""
     return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
-
-
-def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:
-    """Move every node's state by one step, given the evidence so far.
-
-    Where a cap limits the ejections of a region, the worst go first: failing nodes, then by the statistic,
-    ties by handle. Where more are out than it allows, since nodes left or the policy is another, the best of
-    them are taken back. So no region has more nodes out than its cap after this.
-
-    Parameters
-    ----------
-    health : Health
-        Changed in place.
-    now_ms : int
-        Not before that of an earlier call.
-    freeze : (since_ms, until_ms), optional
-        Until then no node is ejected, and who was ejected since is taken back.
-
-    Returns
-    -------
-    Changes
-        Nodes whose state changed.
-    """
-    frozen = freeze is not None and now_ms < freeze[1]
-    lines = health.octets, health.words, health.halves, health.times
-    slots = judge.active(*lines, rules.window_mask, rules.ttl_ms, now_ms)
-    before = health.state[slots]
-    candidates = np.empty(len(slots), np.int64)
-    count = judge.judge(
-        slots,
-        *lines,
-        health.since_ms,
-        health.until_ms,
-        now_ms,
-        frozen,
-        freeze[0] if freeze is not None else 0,
-        rules.bad,
-        rules.window_mask,
-        rules.good,
-        rules.hold_min_ms,
-        rules.hold_max_ms,
-        rules.ttl_ms,
-        candidates,
-    )
-    _eject(health, slots, candidates[:count].copy(), rules, now_ms)
-    changed = slots[health.state[slots] != before]
-    before = before[health.state[slots] != before]
-    survived = survival(before, health.mark[changed])
-    return health._changes(  # noqa: SLF001 - columns of its own
-        changed, before, survived, health.rule[changed], *evidence(health, changed, rules, now_ms)
-    )
-
-
-def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_ms: int) -> None:
-    """Eject as many candidates as caps allow, the others are suspect; where too many are out, take some back."""
-    admitted = np.ones(len(candidates), np.bool_)
-    if rules.eject_numerator < rules.eject_denominator:
-        out = active[(health.state[active] >= State.EJECTED) & (health.mark[active] == Mark.NONE)]
-        room = health.unmarked * rules.eject_numerator // rules.eject_denominator
-        room -= np.bincount(health.group_of[out], minlength=len(room))
-        _take_back(health, out, -room, rules, now_ms)
-        candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first
-        marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
-        candidates[marked:] = _worst_first(health, candidates[marked:], rules)
-        judge.admit(candidates[marked:], health.group_of, room, admitted[marked:])
-    judge.eject(
-        candidates,
-        admitted,
-        now_ms,
-        rules.hold_min_ms,
-        rules.hold_max_ms,
-        health.octets,
-        health.halves,
-        health.since_ms,
-        health.until_ms,
-    )
-
-
-def _take_back(health: Health, out: Slots, surplus: NDArray[np.int64], rules: Rules, now_ms: int) -> None:
-    """Make the best of the nodes that are out suspects again, in each group as many as are more than its cap."""
-    over = out[surplus[health.group_of[out]] > 0]
-    if not len(over):
-        return
-    best_first = _worst_first(health, over, rules)[::-1]
-    chosen = np.zeros(len(best_first), np.bool_)
-    judge.admit(best_first, health.group_of, surplus.copy(), chosen)
-    back = best_first[chosen]
-    health.state[back], health.rule[back], health.blocked[back] = State.SUSPECT, Rule.CAPPED, Blocked.CAP
-    health.since_ms[back], health.until_ms[back] = now_ms, 0
-
-
-def _worst_first(health: Health, slots: Slots, rules: Rules) -> Slots:
-    """Order nodes as they are ejected: failing ones, then by the statistic, ties by handle."""
-    badness = np.where(health.failures[slots] > 0, np.inf, statistic(health, slots, rules))
-    return slots[np.lexsort((slots, -badness))]
-
-
-def survives(health: Health) -> NDArray[np.bool_]:
-    """Return which nodes survive by state and mark: bool[n]."""
-    return survival(health.state, health.mark)
-
-
-def live_survivors(health: Health, rules: Rules) -> tuple[Slots, NDArray[np.int64]]:
-    """Return who survives by state and mark.
-
-    Returns
-    -------
-    slots : int64[s]
-        Group after group (see :attr:`Health.groups`), each ascending by the policy's statistic, ties by
-        handle; failing and unmeasured nodes last.
-    counts : int64[g]
-        Survivors of each group.
-    """
-    return _ranked(health, rules.statistic, _BY_STATE)
-
-
-def plain_survivors(health: Health, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
-    """Return who survives by the plain rule: the last sample did not fail and is at most the threshold.
-
-    States are not asked, marks are. The result is as in :func:`live_survivors`, ordered by the last latency.
-    """
-    return _ranked(health, kernels.LAST, threshold_ms)
-
-
-_BY_STATE = -1.0
-
-
-def _ranked(health: Health, statistic_number: int, threshold_ms: float) -> tuple[Slots, NDArray[np.int64]]:
-    ranks = judge.ranks(
-        health.octets, health.halves, health.floats, health.sketch, statistic_number, float(threshold_ms)
-    )
-    return select_grouped(ranks, health.groups.order, health.groups.starts, np.inf)
-
-
-def warm_up() -> None:
-    """Compile all of the above, or load it from the cache: not within the first caller's deadline."""
-    n = 4
-    for policy in (Policy(eject_max=0.5), Policy(statistic="p95")):
-        rules = policy.rules
-        health = Health.empty(np.arange(n, dtype=np.uint32), np.full(n, 64, np.uint64), sketch=needs_sketch(rules))
-        absorb(health, health.find(health.handles), np.array([np.nan, 3.0, 500.0, 500.0]), None, 0, rules)
-        decide(health, rules, 1)
-        live_survivors(health, rules)
-        plain_survivors(health, 2.0)
-        health.with_sketch(wanted=True)

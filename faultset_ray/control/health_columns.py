@@ -19,6 +19,8 @@ class Column(NamedTuple):
     """Its value for a node of which nothing is known."""
     position: int | None = None
     """Where it lies in a node's line, counted in its own type; None outside of it."""
+    entered: int | None = None
+    """Where it lies in what is noted of the node's state when that is entered."""
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -38,8 +40,12 @@ COLUMNS: Mapping[str, Column] = {
     "rule": Column(np.uint8, Rule.NEVER_MEASURED, kernels.RULE),
     "blocked": Column(np.uint8, 0, kernels.BLOCKED),
     "ejections": Column(np.uint8, 0, kernels.EJECTIONS),
-    "since_ms": Column(np.int64, 0),
-    "until_ms": Column(np.int64, 0),
+    "since_ms": Column(np.int64, 0, entered=kernels.SINCE_MS),
+    "until_ms": Column(np.int64, 0, entered=kernels.UNTIL_MS),
+    "value": Column(np.float64, np.nan, entered=kernels.VALUE),
+    "threshold": Column(np.float64, np.nan, entered=kernels.THRESHOLD),
 }
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of :meth:`Health.to_columns <faultset_ray.control.health.Health.to_columns>`."""
+ADDED: Final = {1: ("value", "threshold")}
+"""By older formats that are read: the columns that they lack, and that are blank then."""

@@ -10,19 +10,11 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart, Rest
+from faultset_ray.control.decisions import decide, live_survivors, plain_survivors, warm_up
 from faultset_ray.control.dryrun import DryRun, dry_run, rejudge
 from faultset_ray.control.evidence import statistic
 from faultset_ray.control.explain import Verdict, explain
-from faultset_ray.control.health import (
-    Changes,
-    Health,
-    absorb,
-    decide,
-    live_survivors,
-    needs_sketch,
-    plain_survivors,
-    warm_up,
-)
+from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.messages import Census, Members, Orders, Tail
@@ -173,7 +165,7 @@ class Region(Servant):
         """
         self._begin(epoch, orders, now_ms)
         if threshold_ms is not None:
-            part = self._part(self._health, *plain_survivors(self._health, threshold_ms))
+            part = self._part(self._health, self._orders.policy, *plain_survivors(self._health, threshold_ms))
         else:
             self._decide()
             part = self._live()
@@ -200,7 +192,7 @@ class Region(Servant):
         self._begin(epoch, orders, now_ms)
         self._decide()
         live = self._live()
-        run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, self._freeze)
+        run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, self._freeze_under(policy))
         return live, self._by_state(copy, policy), run
 
     def changes(
@@ -319,7 +311,12 @@ class Region(Servant):
 
     def _decide(self) -> None:
         self._decided_ms = self._now_ms
-        self._note(decide(self._health, self._rules, self._now_ms, self._freeze))
+        self._note(decide(self._health, self._rules, self._now_ms, self._freeze_under(self._orders.policy)))
+
+    def _freeze_under(self, policy: Policy) -> tuple[int, int] | None:
+        """The freeze that was advised, if it is not over and a policy knows freezes."""
+        advised = self._freeze is not None and policy.freeze_at is not None and self._now_ms < self._freeze[1]
+        return self._freeze if advised else None
 
     def _apply_marks(self, handles: Handles, marks: NDArray[np.uint8]) -> None:
         slots = self._health.find(handles)
@@ -343,7 +340,7 @@ class Region(Servant):
     def _by_state(self, health: Health, policy: Policy) -> RegionPart:
         """Who survives under a policy, the regions that are short and, for panic, all that these have."""
         slots, counts = live_survivors(health, policy.rules)
-        part = self._part(health, slots, counts)
+        part = self._part(health, policy, slots, counts)
         if policy.survivors_min == 0:
             return part
         groups, able = health.groups, health.mark != Mark.DRAIN
@@ -357,8 +354,8 @@ class Region(Servant):
             rest = Rest(numbers, health.handles[others])
         return replace(part, flagged=flagged, rest=rest)
 
-    def _part(self, health: Health, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
-        frozen = self._freeze is not None and self._now_ms < self._freeze[1]
+    def _part(self, health: Health, policy: Policy, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
+        freeze = self._freeze_under(policy)
         return RegionPart(
             self._epoch,
             self._version,
@@ -367,7 +364,7 @@ class Region(Servant):
             health.handles[health.groups.order[health.groups.starts[:-1]]],
             counts,
             health.handles[slots],
-            frozen_until_ms=self._freeze[1] if self._freeze is not None and frozen else None,
+            frozen_until_ms=None if freeze is None else freeze[1],
         )
 
     def _made(self, since: int) -> Checkpoint:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import columns
-from faultset_ray.control.health import Changes, Health, absorb, decide, needs_sketch
+from faultset_ray.control.decisions import decide
+from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.tally import Report, Tally
 from faultset_ray.control.trace import Trace
@@ -117,7 +118,7 @@ class Replay:
         bad : bool[m], optional
             Whether the node was truly bad; of several samples of a node the last counts.
         freeze
-            As in :func:`~faultset_ray.control.health.decide`.
+            As in :func:`~faultset_ray.control.decisions.decide`.
         """
         now_ms = int(at_ms[-1])
         if self._now_ms is not None:

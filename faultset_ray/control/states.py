@@ -73,7 +73,7 @@ class Rule(Named):
 
 
 class Blocked(Named):
-    """What keeps a node from the state that its samples ask for."""
+    """What keeps a node from another state."""
 
     NOTHING = 0
     CAP = 1
@@ -82,6 +82,8 @@ class Blocked(Named):
     """It would be ejected, but ejections are frozen: the observer seems to be at fault."""
     HOLD = 3
     """It would be re-admitted, but its hold-down has not passed."""
+    SAMPLES = 4
+    """It is out, and has too few good samples in a row to be re-admitted."""
 
 
 def survival(state: NDArray[np.uint8], mark: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,38 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.dryrun import DryRun
+from faultset_ray.control.ladder import Tier
 from faultset_ray.control.policy import Policy
 
 Strings = NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an answer gives to one region."""
+
+    ids: tuple[str, ...]
+    """As ``by_region`` has them; none where it has none."""
+    tiers: tuple[Tier, ...]
+    """How each came to be named."""
+    short: tuple[int, int] | None
+    """Its own survivors, and its need, where it is short."""
+    panic: str | None
+    """The reason, where it is in panic."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, tiers by their labels."""
+        tiers = [tier.name.lower() for tier in self.tiers]
+        return {"ids": list(self.ids), "tiers": tiers, "short": self.short, "panic": self.panic}
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDifference:
+    """A region that is short now, or would be, and is given others then, or for another reason."""
+
+    region: str
+    live: Served
+    planned: Served
 
 
 class Plan:
@@ -58,6 +88,21 @@ class Plan:
         self.value: NDArray[np.float64] = column("value", np.float64)
         self.threshold: NDArray[np.float64] = column("threshold", np.float64)
 
+    def shortages(self) -> Iterator[RegionDifference]:
+        """Yield the regions whose shortage, panic or loans would change, in the order of the answer.
+
+        Each is worked out when it is asked for, since who lends to whom is: there may be very many. What becomes
+        of other regions is in ``ids`` and the arrays beside it.
+        """
+        short, panic = (self.live.short, self.planned.short), (self.live.panic, self.planned.panic)
+        for region in dict.fromkeys([*short[0], *short[1]]):
+            live, planned = (
+                _served(answer, region, short[which].get(region), panic[which].get(region))
+                for which, answer in enumerate((self.live, self.planned))
+            )
+            if live != planned:
+                yield RegionDifference(region, live, planned)
+
     @property
     def joins(self) -> list[str]:
         """Ids of the nodes that would survive and don't now."""
@@ -73,3 +118,11 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"Plan({len(self):,} nodes change, {len(self.joins):,} join the survivors, {len(self.leaves):,} leave)"
+
+
+def _served(answer: Survivors, region: str, short: tuple[int, int] | None, panic: str | None) -> Served:
+    try:
+        ids, tiers = answer.by_region[region], answer.tiers_of(region)
+    except KeyError:
+        return Served((), (), short, panic)
+    return Served(tuple(ids.tolist()), tuple(map(Tier, tiers.tolist())), short, panic)

@@ -46,6 +46,9 @@ GOOD, FAILURES = 26, 27
 STATE, MARK, RULE, BLOCKED, EJECTIONS = range(56, 61)
 """In its uint8."""
 
+SINCE_MS, UNTIL_MS, VALUE, THRESHOLD = range(4)
+"""Positions in the four int64, or float64, of what is noted when a node's state is entered."""
+
 _BUCKET_MAX = SKETCH_BUCKETS - 1
 _WEIGHT_MAX = 255
 _FADED_AFTER = 8

@@ -23,7 +23,9 @@ from faultset_ray.kernels.health import (
     NEVER,
     P95,
     RULE,
+    SINCE_MS,
     STATE,
+    UNTIL_MS,
     WINDOW,
     statistic_of,
 )
@@ -94,8 +96,7 @@ def judge(
     words: Any,
     halves: Any,
     times: Any,
-    since_ms: Any,
-    until_ms: Any,
+    entered: Any,
     now_ms: Any,
     frozen: Any,
     frozen_since_ms: Any,
@@ -120,44 +121,49 @@ def judge(
         fresh = seen and (ttl_ms < 0 or now_ms - times[s, LAST_MS] <= ttl_ms)
         absent = IS_STALE if seen else IS_NEVER_MEASURED
         if state >= EJECTED:  # or on probation
-            if state == EJECTED and freezes and since_ms[s] >= frozen_since_ms and octets[s, RULE] != IS_RELAPSE:
+            if (
+                state == EJECTED
+                and freezes
+                and entered[s, SINCE_MS] >= frozen_since_ms
+                and octets[s, RULE] != IS_RELAPSE
+            ):
                 octets[s, EJECTIONS] = max(np.int64(octets[s, EJECTIONS]) - 1, 0)
-                until_ms[s] = 0
-                _enter(s, SUSPECT, IS_REINSTATED, BY_FREEZE, now_ms, octets, since_ms)
-            elif now_ms < until_ms[s]:
+                entered[s, UNTIL_MS] = 0
+                _enter(s, SUSPECT, IS_REINSTATED, BY_FREEZE, now_ms, octets, entered)
+            elif now_ms < entered[s, UNTIL_MS]:
                 pass
             elif not fresh:
                 _forget_samples(s, words, halves)
-                _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, since_ms)
+                _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, entered)
             elif state == PROBATION and bad > 0:
                 if freezes:
                     octets[s, BLOCKED] = BY_FREEZE
                 else:
-                    _eject_one(s, IS_RELAPSE, now_ms, hold_min_ms, hold_max_ms, octets, halves, since_ms, until_ms)
+                    _eject_one(s, IS_RELAPSE, now_ms, hold_min_ms, hold_max_ms, octets, halves, entered)
             elif good >= good_min:
                 _forget_samples(s, words, halves)
-                until_ms[s] = 0
-                _enter(s, HEALTHY, IS_RECOVERED, BY_NOTHING, now_ms, octets, since_ms)
+                entered[s, UNTIL_MS] = 0
+                _enter(s, HEALTHY, IS_RECOVERED, BY_NOTHING, now_ms, octets, entered)
             elif state == EJECTED and good > 0:
                 words[s, WINDOW] = 0
-                _enter(s, PROBATION, IS_PROVING, BY_NOTHING, now_ms, octets, since_ms)
+                _enter(s, PROBATION, IS_PROVING, BY_NOTHING, now_ms, octets, entered)
             continue
         if state == HEALTHY and (bad > 0 or not fresh) and hold_max_ms > 0:
-            forgotten = max((now_ms - since_ms[s]) // hold_max_ms, 0)
+            forgotten = max((now_ms - entered[s, SINCE_MS]) // hold_max_ms, 0)
             octets[s, EJECTIONS] = max(np.int64(octets[s, EJECTIONS]) - forgotten, 0)
         if not fresh:
             _forget_samples(s, words, halves)
-            _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, since_ms)
+            _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, entered)
         elif bad >= bad_min or (failing and not answered):
             if freezes:
-                _enter(s, SUSPECT, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, since_ms)
+                _enter(s, SUSPECT, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, entered)
             else:
                 candidates[count] = s
                 count += 1
         elif bad > 0:
-            _enter(s, SUSPECT, IS_SOME_BAD, BY_NOTHING, now_ms, octets, since_ms)
+            _enter(s, SUSPECT, IS_SOME_BAD, BY_NOTHING, now_ms, octets, entered)
         elif state != HEALTHY:
-            _enter(s, HEALTHY, IS_WITHIN, BY_NOTHING, now_ms, octets, since_ms)
+            _enter(s, HEALTHY, IS_WITHIN, BY_NOTHING, now_ms, octets, entered)
     return count
 
 
@@ -179,26 +185,25 @@ def eject(
     hold_max_ms: Any,
     octets: Any,
     halves: Any,
-    since_ms: Any,
-    until_ms: Any,
+    entered: Any,
 ) -> None:
     """Eject these nodes where ``admitted``; the others are suspect, blocked by the cap."""
     for j in range(len(slots)):
         s = slots[j]
         why = IS_FAILING if halves[s, FAILURES] > 0 else IS_OVER
         if admitted[j]:
-            _eject_one(s, why, now_ms, hold_min_ms, hold_max_ms, octets, halves, since_ms, until_ms)
+            _eject_one(s, why, now_ms, hold_min_ms, hold_max_ms, octets, halves, entered)
         else:
-            _enter(s, SUSPECT, why, BY_CAP, now_ms, octets, since_ms)
+            _enter(s, SUSPECT, why, BY_CAP, now_ms, octets, entered)
 
 
 @kernel()
-def _enter(s: Any, state: Any, why: Any, blocked: Any, now_ms: Any, octets: Any, since_ms: Any) -> None:
+def _enter(s: Any, state: Any, why: Any, blocked: Any, now_ms: Any, octets: Any, entered: Any) -> None:
     octets[s, RULE] = why
     octets[s, BLOCKED] = blocked
     if octets[s, STATE] != state:
         octets[s, STATE] = state
-        since_ms[s] = now_ms
+        entered[s, SINCE_MS] = now_ms
 
 
 @kernel()
@@ -210,13 +215,12 @@ def _eject_one(
     hold_max_ms: Any,
     octets: Any,
     halves: Any,
-    since_ms: Any,
-    until_ms: Any,
+    entered: Any,
 ) -> None:
     octets[s, EJECTIONS] = min(np.int64(octets[s, EJECTIONS]) + 1, _EJECTIONS_MAX)
-    until_ms[s] = now_ms + hold_ms(np.int64(octets[s, EJECTIONS]), hold_min_ms, hold_max_ms)
+    entered[s, UNTIL_MS] = now_ms + hold_ms(np.int64(octets[s, EJECTIONS]), hold_min_ms, hold_max_ms)
     halves[s, GOOD] = 0
-    _enter(s, EJECTED, why, BY_NOTHING, now_ms, octets, since_ms)
+    _enter(s, EJECTED, why, BY_NOTHING, now_ms, octets, entered)
 
 
 @kernel()

@@ -43,6 +43,7 @@ class Node:
         self.handle, self.cell = handle, cell
         self.state, self.rule, self.blocked, self.mark = "unknown", "never_measured", "nothing", "none"
         self.since_ms = self.until_ms = self.ejections = 0
+        self.value = self.threshold = math.nan
         self.last_ms = None
         self.last = self.ewma = self.peak = math.nan
         self.weight = 0.0
@@ -139,6 +140,7 @@ class Fleet:
 
     def decide(self, now_ms, freeze=None):
         before = {node.handle: node.state for node in self.nodes.values()}
+        rules = {node.handle: node.rule for node in self.nodes.values()}
         frozen = freeze is not None and now_ms < freeze[1]
         to_eject = []
         for node in self.nodes.values():
@@ -152,6 +154,9 @@ class Fleet:
                     to_eject.append(node)
         self.eject_worst(to_eject, now_ms)
         self.take_back_the_best(now_ms)
+        for node in self.nodes.values():
+            if (node.state, node.rule) != (before[node.handle], rules[node.handle]):
+                node.value, node.threshold = self.evidence(node, now_ms)
         changed = [node for node in self.nodes.values() if node.state != before[node.handle]]
         return [
             (node.handle, before[node.handle], node.state, node.rule, *self.evidence(node, now_ms)) for node in changed

@@ -19,7 +19,7 @@ import numpy as np
 from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control import region as region_module
-from faultset_ray.control.health import decide
+from faultset_ray.control.decisions import decide
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, State
 from faultset_ray.driver.asynchronous import AsyncDriver

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import Composed, RegionPart, compose
-from faultset_ray.control.health import Health, absorb, decide, live_survivors
+from faultset_ray.control.decisions import decide, live_survivors
+from faultset_ray.control.health import Health, absorb
 from faultset_ray.control.ladder import flag_regions
 from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.policy import Policy

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import faultset_ray as fs
+from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, State
+from faultset_ray.driver.keeper import address, orders
 
 SLOW, FAST = 900.0, 5.0
 NODES = [("a", 52.5, 13.4, FAST), ("b", 52.5, 13.4, FAST), ("c", 48.9, 2.4, FAST)]
@@ -77,3 +79,55 @@ def test_the_cap_holds_after_a_removal(driver):
     [change] = driver.watch(versions, idle_s=0.5)
     assert (change.id, change.rule.label, change.value, change.threshold) == ("a", "capped", 2, 1)
     assert (driver.why("a").blocked_by.label, driver.why("b").state.label) == ("cap", "ejected")
+
+
+def test_a_plan_shows_shortage_loans_and_panic(driver):
+    driver.register(NODES, 3, policy=fs.Policy(survivors_min=1))
+    observe(driver, a=SLOW)
+    plan = driver.plan(fs.Policy(survivors_min=2, fallback="everywhere", panic="all"))
+    assert (len(plan), plan.joins, plan.leaves) == (0, [], []), "no node changes, but what regions are given does"
+    told = {each.region: each for each in plan.shortages()}
+    assert told.keys() == {"u33", "u09"}
+    assert told["u33"].live.to_dict() == {"ids": ["b"], "tiers": ["own"], "short": None, "panic": None}
+    assert told["u33"].planned.to_dict() == {
+        "ids": ["b", "c"], "tiers": ["own", "nearest"], "short": (1, 2), "panic": None
+    }  # fmt: skip
+    panicking = driver.plan(fs.Policy(threshold_ms=1, survivors_min=2, panic="all"))
+    assert (sorted(panicking.leaves), panicking.joins) == (["b", "c"], [])
+    served = {each.region: each.planned for each in panicking.shortages()}
+    assert served["u33"].ids == ("b", "a")
+    assert [tier.name for tier in served["u33"].tiers] == ["PANIC"] * 2
+    assert served["u33"].panic == "0 of the 2 needed survive, fallback 'none' adds 0"
+    assert list(driver.plan(fs.Policy(survivors_min=1)).shortages()) == [], "the same policy changes nothing"
+
+
+def test_a_freeze_is_not_for_policies_that_know_none(driver):
+    """A dry run of a policy without `freeze_at`, and setting it, go on as if nothing were frozen."""
+    guarded = fs.Policy(freeze_at=0.5)
+    driver.register(NODES, 3, policy=guarded)
+    before_ms = driver.survivors().at_ms
+    observe(driver, a=SLOW)
+    freeze_all(driver, before_ms, before_ms + 3_600_000)
+    answer = observe(driver, b=SLOW)
+    assert sorted(answer.ids.tolist()) == ["a", "b", "c"], "the one is reinstated, the other stays"
+    assert answer.frozen_until_ms == before_ms + 3_600_000
+    assert driver.plan(fs.Policy(threshold_ms=90, freeze_at=0.5)).leaves == []
+    plan = driver.plan(fs.Policy(threshold_ms=90))
+    assert (sorted(plan.leaves), plan.planned.frozen_until_ms) == (["a", "b"], None)
+    driver.set_policy(fs.Policy())
+    answer = driver.survivors()
+    assert (answer.ids.tolist(), answer.frozen_until_ms) == (["c"], None)
+
+
+def freeze_all(driver, since_ms, until_ms):
+    """As the steward does when the coordinator advises it."""
+    core = driver._core
+
+    async def told():
+        directory = await core._keeper.directory("default")
+        for info in directory.ranges:
+            to = address("default", info)
+            now_ms = core._backend.now_ms()
+            await core._backend.call(to, Region.freeze, info.epoch, orders(directory), now_ms, since_ms, until_ms)
+
+    driver._loop.run(told())

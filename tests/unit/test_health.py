@@ -4,66 +4,20 @@ import math
 
 import numpy as np
 import pytest
+from health_range import BAD, FAILED, GOOD, Range
 
 import faultset_ray as fs
+from faultset_ray.control.decisions import decide, live_survivors, plain_survivors, survives, warm_up
 from faultset_ray.control.dryrun import dry_run
-from faultset_ray.control.explain import explain
-from faultset_ray.control.health import (
-    Health,
-    absorb,
-    decide,
-    live_survivors,
-    needs_sketch,
-    plain_survivors,
-    survives,
-    warm_up,
-)
-from faultset_ray.control.health_columns import COLUMNS
+from faultset_ray.control.health import Health, absorb, needs_sketch
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
-from faultset_ray.errors import InputError
 from faultset_ray.geohash import encode_many
 from faultset_ray.kernels import find as find_kernels
 from faultset_ray.kernels import health as health_kernels
 from faultset_ray.kernels import judge as judge_kernels
 from faultset_ray.kernels.jit import HAVE_NUMBA
 from faultset_ray.kernels.judge import hold_ms, popcount
-
-GOOD, BAD, FAILED = 10.0, 500.0, math.nan
-
-
-class Range:
-    """A few nodes, a clock in seconds, and events as (handle, state before, state after, rule)."""
-
-    def __init__(self, sizes, **policy):
-        self.policy = Policy(**policy)
-        self.rules = self.policy.rules
-        self.now_ms = 1_000_000
-        self.freeze = None
-        cells = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(4) | np.uint64(1), sizes)
-        self.health = Health.empty(np.arange(len(cells), dtype=np.uint32), cells, sketch=needs_sketch(self.rules))
-
-    def hear(self, latencies, after_s=1.0):
-        """One sample of each node named, then a decision; {slot: latency} or one for all."""
-        self.now_ms += round(1000 * after_s)
-        if not isinstance(latencies, dict):
-            latencies = dict.fromkeys(range(len(self.health)), latencies)
-        slots, values = np.array(list(latencies), np.int64), np.array(list(latencies.values()), np.float64)
-        absorb(self.health, slots, values, None, self.now_ms, self.rules)
-        return self.decide()
-
-    def decide(self, after_s=0.0):
-        self.now_ms += round(1000 * after_s)
-        changes = decide(self.health, self.rules, self.now_ms, self.freeze)
-        rows = zip(*(column.tolist() for column in changes[:4]), strict=True)
-        return [(handle, State(old).label, State(new).label, Rule(why).label) for handle, old, new, why in rows]
-
-    @property
-    def states(self):
-        return [State(state).label for state in self.health.state]
-
-    def why(self, slot):
-        return explain(self.health, slot, self.rules, self.now_ms, f"n{slot}", "u")
 
 
 def test_one_bad_sample_ejects_and_one_good_one_readmits_by_default():
@@ -114,6 +68,26 @@ def test_a_bad_sample_in_probation_ejects_at_once_and_for_longer():
     assert nodes.states == ["probation"]
     assert nodes.hear(BAD) == [(0, "probation", "ejected", "relapse")]
     assert nodes.health.until_ms[0] - nodes.now_ms == 2 * first == 20_000
+
+
+def test_a_verdict_tells_the_value_then_and_the_value_now():
+    nodes = Range([1], samples=(1, 1, 2), hold_s=(10, 10))
+    nodes.hear(BAD)
+    nodes.hear(GOOD)
+    held = nodes.why(0)
+    assert (held.value, held.threshold, held.value_then, held.threshold_then) == (GOOD, 100, BAD, 100)
+    assert held.blocked_by == Blocked.SAMPLES, "one good one, and two are needed"
+    nodes.rules = Policy(threshold_ms=50, samples=(1, 1, 2), hold_s=(10, 10)).rules
+    assert (nodes.why(0).threshold, nodes.why(0).threshold_then) == (50, 100)
+    nodes.hear(GOOD)
+    assert nodes.why(0).blocked_by == Blocked.HOLD
+    nodes.hear(BAD, after_s=9)
+    assert nodes.why(0).blocked_by == Blocked.SAMPLES
+    nodes.health = Health.from_columns(nodes.health.to_columns())
+    assert nodes.why(0).value_then == BAD, "it is saved with the rest"
+    older = {name: column for name, column in nodes.health.to_columns().items() if name not in ("value", "threshold")}
+    nodes.health = Health.from_columns({**older, "format": np.array([1])})
+    assert (nodes.why(0).value, nodes.why(0).value_then) == (BAD, None), "before format 2 it was not noted"
 
 
 def test_hold_down_doubles_up_to_its_cap_and_is_forgotten():
@@ -379,103 +353,16 @@ def test_a_dry_run_leaves_everything_as_it_is():
     assert sketched.handles.tolist() == [2]
 
 
-def columns_equal(one, other):
-    assert one.to_columns().keys() == other.to_columns().keys()
-    for name, column in one.to_columns().items():
-        assert column.tobytes() == other.to_columns()[name].tobytes(), name
-
-
-@pytest.mark.parametrize("statistic", ["last", "p95"])
-def test_columns_come_back_and_parts_make_the_whole(statistic):
-    nodes = Range([3, 1, 4], statistic=statistic, samples=(2, 5, 3), hold_s=(1, 5))
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        nodes.hear(
-            {slot: latency for slot, latency in enumerate(rng.choice([GOOD, BAD, FAILED], 8)) if rng.random() < 0.8}
-        )
-    whole = nodes.health
-    columns = whole.to_columns()
-    for column in columns.values():
-        column.flags.writeable = False
-    columns_equal(Health.from_columns(columns), whole)
-    mask = rng.random(8) < 0.5
-    columns_equal(Health.joined([whole.take(mask), whole.take(~mask)]), whole)
-    columns_equal(Health.joined([whole.take(np.flatnonzero(~mask)), whole.take(np.flatnonzero(mask))]), whole)
-    copy = whole.copy()
-    absorb(copy, np.arange(8), np.full(8, BAD), None, nodes.now_ms + 1, nodes.rules)
-    columns_equal(Health.from_columns(columns), whole)
-
-
-def test_columns_of_another_format_or_length_are_refused():
-    columns = Range([2]).health.to_columns()
-    with pytest.raises(InputError, match=r"format \[2\]; this version reads \[1\]"):
-        Health.from_columns({**columns, "format": np.array([2])})
-    with pytest.raises(InputError, match="lack peak"):
-        Health.from_columns({name: column for name, column in columns.items() if name != "peak"})
-    with pytest.raises(InputError, match="differ in length"):
-        Health.from_columns({**columns, "last": np.zeros(1)})
-    with pytest.raises(InputError, match="differ in length"):
-        Health.from_columns({**columns, "sketch": np.zeros((1, 8), np.uint64)})
-
-
-def test_a_roster_keeps_what_is_known_and_forgets_who_is_gone():
-    nodes = Range([4], samples=(2, 3, 1))
-    nodes.hear({0: GOOD, 1: BAD, 2: BAD, 3: BAD})
-    old = nodes.health
-    handles, cells = np.array([1, 2, 3, 7], np.uint32), np.full(4, 1, np.uint64)
-    latency, at_ms = (
-        np.array([GOOD, GOOD, math.nan, BAD]),
-        np.array([nodes.now_ms, nodes.now_ms + 1, nodes.now_ms + 1, 5]),
-    )
-    new = old.enroll(handles, cells, latency, at_ms, nodes.rules)
-    assert new.last.tolist()[:2] == [BAD, GOOD], "a registration counts if it is newer than the last sample"
-    assert new.last[2] == BAD, "and one without a measurement says nothing"
-    assert new.window.tolist() == [1, 2, 1, 1]
-    sketched = new.enroll(handles, cells, latency, at_ms, Policy(statistic="p95").rules)
-    columns_equal(sketched, new.with_sketch(wanted=True))
-    again = new.enroll(handles, cells, latency, at_ms, nodes.rules)
-    columns_equal(again, new)
-    nodes.health = new
-    assert nodes.decide(after_s=1) == [(7, "unknown", "suspect", "some_bad")]
-
-
-def test_no_nodes_at_all():
-    nodes = Range([])
-    assert nodes.hear({}) == []
-    assert [part.tolist() for part in live_survivors(nodes.health, nodes.rules)] == [[], []]
-    assert nodes.health.find(np.array([3], np.uint32)).tolist() == [-1]
-    columns_equal(Health.from_columns(nodes.health.to_columns()), nodes.health)
-    assert (
-        nodes.health.enroll(
-            *(np.empty(0, kind) for kind in (np.uint32, np.uint64, float, np.int64)), nodes.rules
-        ).state.size
-        == 0
-    )
-
-
 def test_a_verdict_is_plain_data():
     nodes = Range([1])
     nodes.hear(BAD)
     assert nodes.why(0).to_dict() == {
         "id": "n0", "handle": 0, "region": "u", "state": "ejected", "survives": False, "rule": "over_threshold",
-        "value": 500.0, "threshold": 100.0, "since_ms": nodes.now_ms, "until_ms": None, "blocked_by": "nothing",
+        "value": 500.0, "threshold": 100.0, "since_ms": nodes.now_ms, "until_ms": None, "blocked_by": "samples",
+        "value_then": 500.0, "threshold_then": 100.0,
         "mark": "none", "bad": 1, "good": 0, "failures": 0, "last_latency_ms": 500.0, "last_ms": nodes.now_ms,
         "ejections": 1, "tier": None,
     }  # fmt: skip
-
-
-def test_a_node_takes_at_most_200_bytes():
-    n = 10_000
-    cells = np.arange(n, dtype=np.uint64) * 370 // 1000 << np.uint64(4) | np.uint64(1)
-    health = Health.empty(np.arange(n, dtype=np.uint32), cells, sketch=True)
-    health.find(health.handles)
-    arrays = [health.octets, health.handles, health.cells, health.since_ms, health.until_ms, health.sketch]
-    arrays += [*health.groups, health.group_of, health.handle_table[0]]
-    views = [health.floats, health.times, health.words, health.halves, *(getattr(health, name) for name in COLUMNS)]
-    held = [value for value in vars(health).values() if isinstance(value, np.ndarray)]
-    assert {id(array) for array in held} <= {id(array) for array in arrays + views}, "all arrays are counted"
-    assert all(np.shares_memory(view, health.octets) or any(view is array for array in arrays) for view in views)
-    assert sum(array.nbytes for array in arrays) / n <= 200
 
 
 def test_popcount():

@@ -45,6 +45,9 @@ STORE_OPEN_FILES_MAX: Final = 128
 """Files that a store keeps open for reading, and as many for writing."""
 STORE_ABORTED_WRITES_MAX: Final = 4096
 """Aborted writes that a store remembers, to refuse blocks of theirs that come late."""
+STORE_RESERVE_SHARE: Final = 0.05
+"""Share of a store's disk that placement leaves free, but no more than the next."""
+STORE_RESERVE_BYTES_MAX: Final = 1024 * MIB
 
 # Places
 PLACES_PRECISION: Final = 4

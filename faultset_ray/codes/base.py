@@ -34,6 +34,8 @@ class Code(ABC):
     """Canonical text: every parameter written, keys sorted, at most 63 ASCII bytes."""
     k: int
     n: int
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Shards that repair one loss among them without others; none in most codes. Groups don't overlap."""
     options: ClassVar[Mapping[str, str]] = {}
     """Options that a spec of this code may have, with their defaults."""
 
@@ -47,14 +49,15 @@ class Code(ABC):
         tried = 0
         for losses in range(1, self.n - self.k + 1):
             tried += comb(self.n, losses)
-            if tried > _PATTERNS_MAX or not all(map(self._bears, combinations(range(self.n), losses))):
+            if tried > _PATTERNS_MAX or not all(map(self.bears, combinations(range(self.n), losses))):
                 return losses - 1
         return self.n - self.k
 
-    def _bears(self, lost: tuple[int, ...]) -> bool:
-        """Whether the data can be made of the other shards."""
+    def bears(self, lost: Iterable[int]) -> bool:
+        """Whether the data can be made of all shards but these."""
+        gone = set(lost)
         try:
-            self.plan([index for index in lost if index < self.k], set(range(self.n)) - set(lost))
+            self.plan(sorted(index for index in gone if index < self.k), set(range(self.n)) - gone)
         except NotEnoughShards:
             return False
         return True

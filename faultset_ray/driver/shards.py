@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,14 +15,16 @@ from faultset_ray.driver.places import Places
 from faultset_ray.driver.stores import StoreDirectory, ref_of, refs_of, servant_of
 from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
-from faultset_ray.objects import placement
 from faultset_ray.objects.decode import read_object
 from faultset_ray.objects.encode import StoreRef, write_object
 from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.placement import place_object
 from faultset_ray.objects.shardset import HeldShard, ShardSet
 from faultset_ray.objects.sink import Out, sink_for
+from faultset_ray.objects.sites import Site
 from faultset_ray.objects.source import Data, Source
+from faultset_ray.objects.store import StoreInfo
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
 
@@ -43,13 +46,12 @@ class Shards:
         avoid: set[str] = set()
         for attempt in range(1, WRITE_ATTEMPTS + 1):
             with Source(data) as source:
-                block_bytes = layout_for(source.size, found.k, stripe_bytes).block_bytes
+                cut = layout_for(source.size, found.k, stripe_bytes)
                 survivors = await self._places.survivors()
                 stores = [store for store in await self._stores.stores(survivors) if store.uuid not in avoid]
                 write_id = self._backend.token(16)
-                header = Header(0, found.k, found.n, block_bytes, write_id, found.spec)
-                placed = placement.place(found.n, stores, survivors, int.from_bytes(write_id[:4], "little"))
-                refs = [ref_of(store) for store in placed]
+                header = Header(0, found.k, found.n, cut.block_bytes, write_id, found.spec)
+                refs = _refs(write_id, found, stores, cut.file_bytes(source.size))
                 try:
                     sha256, receipts = await write_object(
                         self._backend, source, header, refs, await self._places.lost(survivors)
@@ -142,3 +144,10 @@ class Shards:
 def bind(shards: ShardSet, free: Any) -> ShardSet:
     """The handle with its :meth:`~ShardSet.free` working through a driver."""
     return replace(shards, _free=free)
+
+
+def _refs(write_id: bytes, code: codes.Code, stores: Sequence[StoreInfo], shard_bytes: int) -> list[StoreRef]:
+    """The store of each shard of a new write, whatever losses so many stores bear."""
+    layout = place_object(write_id, code, [Site.of(store) for store in stores], shard_bytes=shard_bytes, flag=True)
+    refs = refs_of(stores)
+    return [refs[layout.stores[index]] for index in range(code.n)]

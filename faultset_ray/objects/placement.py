@@ -1,17 +1,22 @@
-"""Which store gets which shard: pure, and the same for the same input."""
+"""Which store gets which shard, and from which a reader asks: pure, and the same for the same input."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
+from dataclasses import dataclass
+from math import ceil, inf
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from faultset_ray.errors import NotEnoughPlaces
+from faultset_ray.codes.base import Code
+from faultset_ray.errors import InputError, NotEnoughPlaces
 from faultset_ray.geohash import centers, strings_to_cells
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.kernels.rendezvous import key_of
+from faultset_ray.objects.dealing import Dealer
+from faultset_ray.objects.sites import Columns, Site
+from faultset_ray.objects.survival import survivable
 
 T = TypeVar("T")
 
@@ -38,9 +43,159 @@ def trusted(items: Sequence[T], survivors: Trusted | None, place_of: Callable[[T
     return [item for item in items if place_of(item) in alive] or list(items)
 
 
-def place(n: int, stores: Sequence[StoreInfo], survivors: Trusted | None, turn: int = 0) -> list[StoreInfo]:
-    """Choose a store for each of n shards as :func:`place_shards` does, at places that survive if there are any."""
-    return place_shards(n, trusted(stores, survivors, lambda store: store.place), turn)
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the shards of an object are to be, and what that bears."""
+
+    stores: Mapping[int, str]
+    """UUID of the store of each shard, by index: of all n."""
+    survivable_stores: int
+    """How many stores may be lost, whichever they are, without losing data."""
+    survivable_regions: int
+    """The same of whole regions."""
+    why: str
+    """Why it does not bear what was promised; empty if it does."""
+
+
+def place_object(
+    key: bytes,
+    code: Code,
+    sites: Sequence[Site],
+    survivors: Trusted | None = None,
+    *,
+    tolerate: int | None = None,
+    shard_bytes: int = 0,
+    taken: Mapping[int, str] | None = None,
+    flag: bool = False,
+) -> Layout:
+    """Choose a store for each shard of an object, so that the loss of any ``tolerate`` stores loses no data.
+
+    Each shard gets a store of its own while there are as many, the stores spread evenly over regions; a code with local
+    groups gets each in the fewest regions whose loss, one at a time, loses no data. Stores that are draining, at places
+    that do not survive, or full are not chosen. Among the others a hash of key and store decides, weighted by capacity
+    and, within bounds, by how empty a store is; so the same input gives the same layout, whatever its order.
+
+    Parameters
+    ----------
+    key
+        Of the object: any bytes that others don't share.
+    code
+    sites
+        All stores that are known, also those that are not to be chosen.
+    survivors
+        The answer about the places; without one all survive.
+    tolerate
+        How many losses of stores are promised; all that the code bears if not given.
+    shard_bytes
+        Of one shard: with it, a store must have its reserve left.
+    taken
+        Stores of shards that stay where they are, by index. They need not survive, nor have room.
+    flag
+        Place also what can't keep the promise, and say so in ``why``.
+
+    Raises
+    ------
+    NotEnoughPlaces
+        The stores can't keep the promise, or there is none to choose from.
+    InputError
+        More is promised than the code bears, or an argument makes no sense.
+    """
+    columns = _columns(sites, survivors)
+    staying = _taken(code, columns, taken or {})
+    return _placed(key, code, columns, _tolerance(code, tolerate), shard_bytes, staying, flag)
+
+
+def replace_lost(
+    key: bytes,
+    code: Code,
+    held: Mapping[int, str],
+    sites: Sequence[Site],
+    survivors: Trusted | None = None,
+    *,
+    tolerate: int | None = None,
+    shard_bytes: int = 0,
+    flag: bool = False,
+) -> Layout:
+    """Choose new stores for the shards of an object that can't stay where they are, as :func:`place_object` does.
+
+    Those of stores that are not among ``sites``, are draining or don't survive can't; and of several on one store only
+    one can, if there are stores without any. All others stay: what differs from ``held`` is to be moved or rebuilt.
+
+    Parameters
+    ----------
+    held
+        The store of each shard that there is, by index.
+
+    Other parameters and errors are those of :func:`place_object`.
+    """
+    columns = _columns(sites, survivors)
+    staying = {index: columns.at[store] for index, store in held.items() if store in columns.at}
+    staying = {index: site for index, site in staying.items() if columns.open[site]}
+    unused = set(np.flatnonzero(columns.with_room(shard_bytes)).tolist()) - set(staying.values())
+    for _ in range(len(unused) - (code.n - len(staying))):
+        crowded = [site for site, shards in Counter(staying.values()).most_common(1) if shards > 1]
+        if not crowded:
+            break
+        del staying[max(index for index, site in staying.items() if site == crowded[0])]
+    return _placed(key, code, columns, _tolerance(code, tolerate), shard_bytes, staying, flag)
+
+
+def _placed(
+    key: bytes, code: Code, columns: Columns, promised: int, shard_bytes: int, taken: Mapping[int, int], flag: bool
+) -> Layout:
+    if not isinstance(key, bytes):
+        raise InputError(f"key is {key!r}; expected bytes")
+    if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 0:
+        raise InputError(f"shard_bytes is {shard_bytes!r}; expected a number of bytes")
+    dealer = Dealer(columns, code, shard_bytes)
+    need = ceil(code.n / max(1, code.tolerance // promised)) if promised else 1
+    if not dealer.roomy and len(taken) < code.n:
+        raise NotEnoughPlaces(0, need, f"there is no store to put shards on{_not_chosen(columns, dealer)}")
+    dealt = dealer.deal(key_of(key), taken)
+    stores = {index: columns.stores[dealt[index]] for index in range(code.n)}
+    regions = {index: columns.regions[columns.region[dealt[index]]] for index in range(code.n)}
+    bears, used, why = survivable(code, stores), len(set(stores.values())), ""
+    if bears < promised:
+        why = f"{code.spec} on {used} stores bears the loss of any {bears} of them, not of {promised}"
+        why += _not_chosen(columns, dealer)
+        if not flag:
+            raise NotEnoughPlaces(used, need, why)
+    return Layout(stores, bears, survivable(code, regions), why)
+
+
+def _not_chosen(columns: Columns, dealer: Dealer) -> str:
+    """Why stores were not to be chosen, as the end of a message."""
+    numbers = {
+        "draining": int(columns.draining.sum()),
+        "at places that do not survive": int((~columns.surviving & ~columns.draining).sum()),
+        "full": int(columns.open.sum()) - dealer.roomy,
+    }
+    told = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
+    return f" (of {len(columns)} stores {told})" if told else ""
+
+
+def _columns(sites: Sequence[Site], survivors: Trusted | None) -> Columns:
+    return Columns(sites, None if survivors is None else survivors.ids)
+
+
+def _tolerance(code: Code, tolerate: int | None) -> int:
+    if tolerate is None:
+        return code.tolerance
+    if isinstance(tolerate, bool) or not isinstance(tolerate, int) or tolerate < 0:
+        raise InputError(f"tolerate is {tolerate!r}; expected how many losses are to be borne, 0 or more")
+    if tolerate > code.tolerance:
+        raise InputError(
+            f"{code.spec} bears any {code.tolerance} losses, not {tolerate}: choose a code with more parity, or "
+            "tolerate less"
+        )
+    return tolerate
+
+
+def _taken(code: Code, columns: Columns, taken: Mapping[int, str]) -> dict[int, int]:
+    for index, store in taken.items():
+        if index not in range(code.n) or store not in columns.at:
+            raise InputError(f"shard {index!r} of {code.n} is said to be at store {store!r}: one of them is unknown")
+    return {index: columns.at[store] for index, store in taken.items()}
 
 
 def read_order(places: Mapping[int, str], survivors: Trusted | None, reader: str | None) -> dict[int, float]:
@@ -82,72 +237,3 @@ def _distances(regions: Sequence[str], origin: int) -> Any:
     lat, lon = (np.radians(column) for column in centers(strings_to_cells(regions)))
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     return ((points - points[:, [origin]]) ** 2).sum(axis=0)
-
-
-def place_shards(n: int, stores: Sequence[StoreInfo], turn: int = 0) -> list[StoreInfo]:
-    """Choose a store for each of n shards: distinct stores first, spread over regions.
-
-    Regions are dealt to in turn, so that no region holds two shards while another holds none. With
-    fewer stores than shards they are dealt to again, as evenly.
-
-    Parameters
-    ----------
-    n : int
-        Shards to place.
-    stores
-        Candidates, at least one.
-    turn : int
-        Where the dealing starts; a number of the write spreads many objects evenly.
-
-    Returns
-    -------
-    list of StoreInfo, length n
-        The store of each shard, by index.
-
-    Raises
-    ------
-    NotEnoughPlaces
-        There is no store.
-    """
-    if not stores:
-        raise NotEnoughPlaces(0, 1, "there is no store to put shards on")
-    by_region: dict[str, list[StoreInfo]] = {}
-    for store in sorted(stores, key=lambda store: store.place):
-        by_region.setdefault(store.region, []).append(store)
-    regions = sorted(by_region)
-    # Both by `turn` itself would always pair the same store of one region with the same of another.
-    queues = [_rotated(by_region[region], turn // len(regions)) for region in _rotated(regions, turn)]
-    rounds = max(len(queue) for queue in queues)
-    dealt = [queue[at] for at in range(rounds) for queue in queues if at < len(queue)]
-    return [dealt[index % len(dealt)] for index in range(n)]
-
-
-def survivable(stores: Sequence[str], spare: int) -> int:
-    """How many stores may be lost, whichever they are, without losing data.
-
-    Parameters
-    ----------
-    stores
-        The store of each shard that is held, by any name.
-    spare
-        How many of these shards may be lost, whichever they are; negative if that is too many already.
-
-    Returns
-    -------
-    int
-        -1 if data may be lost already.
-    """
-    if spare < 0:
-        return -1
-    lost = 0
-    for held in sorted(Counter(stores).values(), reverse=True):
-        if held > spare:
-            return lost
-        spare -= held
-        lost += 1
-    return lost
-
-
-def _rotated(items: Sequence[T], turn: int) -> list[T]:
-    at = turn % len(items)
-    return [*items[at:], *items[:at]]

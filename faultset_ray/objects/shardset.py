@@ -8,7 +8,7 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.errors import InputError
-from faultset_ray.objects.placement import survivable
+from faultset_ray.objects.survival import survivable
 from faultset_ray.shards.format import Header
 
 Free = Callable[["ShardSet"], Any]
@@ -78,8 +78,7 @@ class ShardSet:
     @property
     def survivable(self) -> int:
         """How many places may be lost, whichever they are, without losing data."""
-        spare = codes.get(self.spec).tolerance - (self.header.n - len(self.shards))
-        return survivable([held.store for held in self.shards.values()], spare)
+        return survivable(codes.get(self.spec), {index: held.store for index, held in self.shards.items()})
 
     @property
     def durability(self) -> str:

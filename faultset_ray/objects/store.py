@@ -44,6 +44,8 @@ class StoreInfo:
     """``"fsync"``: what is sealed outlives the machine's power. ``"none"``: it is gone with the process."""
     path: str
     free_bytes: int
+    capacity_bytes: int
+    """Of the disk, whoever uses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,13 @@ class Store:
             _log.warning("store at %s keeps shards in %s only while it runs", place, self._home.path)
 
     def info(self) -> StoreInfo:
-        """Tell which store this is, where, and its free bytes."""
+        """Tell which store this is, where, its free bytes and the size of its disk."""
         with self._operation("tell its free space"):
             disk = os.statvfs(self._home.path)
         path = str(self._home.path)
         free_bytes = disk.f_bavail * disk.f_frsize
-        return StoreInfo(self.uuid, self.place, self.region, self._durability, path, free_bytes)
+        capacity_bytes = disk.f_blocks * disk.f_frsize
+        return StoreInfo(self.uuid, self.place, self.region, self._durability, path, free_bytes, capacity_bytes)
 
     def begin(self, header: bytes) -> None:
         """Create an unsealed shard, if it isn't there: only an empty object's needs it, as no block does.

@@ -1,78 +1,126 @@
-"""Which store gets which shard, and how many losses that bears."""
+"""Which store gets which shard, why that is refused, and which shard a reader asks for first."""
 
-import itertools
 import math
-from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from faultset_ray.errors import NotEnoughPlaces
-from faultset_ray.objects.placement import place, place_shards, read_order, survivable
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray import codes
+from faultset_ray.errors import InputError, NotEnoughPlaces
+from faultset_ray.limits import STORE_RESERVE_BYTES_MAX
+from faultset_ray.objects.placement import place_object, read_order, replace_lost, trusted
+from faultset_ray.objects.sites import Columns, Site
+from faultset_ray.objects.store import Store
 
-region_sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
-turns = st.integers(0, 2**32 - 1)
+GB = 10**9
+RS = codes.get("rs:4+2")
 
 
-def stores_of(sizes):
+def sites_of(*sizes, free=100 * GB, **given):
     return [
-        StoreInfo(f"uuid-{region}-{number}", f"p{number}-{region}", f"r{region}", "none", "/", 0)
+        Site(f"u{region}-{number}", f"p{region}-{number}", f"r{region}", 100 * GB, free, **given)
         for region, size in enumerate(sizes)
         for number in range(size)
     ]
 
 
-@given(region_sizes, st.integers(1, 30), turns, st.randoms())
-def test_shards_lie_apart(sizes, n, turn, dice):
-    stores = stores_of(sizes)
-    placed = place_shards(n, stores, turn)
-    assert len(placed) == n
-    shards = Counter(store.uuid for store in placed)
-    assert len(shards) == min(n, len(stores))
-    assert max(shards.values()) - min(shards[store.uuid] for store in stores) <= 1
-    for first in range(1, n + 1):
-        check_regions(placed[:first], sizes)
-    dice.shuffle(stores)
-    assert place_shards(n, stores, turn) == placed, "the order of the stores does not count"
-
-
-def check_regions(placed, sizes):
-    """No region holds two shards more than one that has a store to spare."""
-    stores = {f"r{region}": size for region, size in enumerate(sizes)}
-    shards = Counter(store.region for store in placed)
-    if len(placed) <= sum(sizes):
-        spare = [region for region in stores if shards[region] < stores[region]]
-        assert all(shards[full] <= shards[region] + 1 for region in spare for full in stores)
-
-
-@settings(deadline=None)
-@given(region_sizes, st.integers(1, 20))
-def test_many_writes_lie_evenly_on_the_stores_of_a_region(sizes, n):
-    load = Counter()
-    for turn in range(len(sizes) * math.lcm(*sizes)):
-        load.update(store.uuid for store in place_shards(n, stores_of(sizes), turn))
-    for region, size in enumerate(sizes):
-        assert len({load[f"uuid-{region}-{number}"] for number in range(size)}) == 1
-
-
 def test_no_store():
+    with pytest.raises(NotEnoughPlaces, match="no store") as caught:
+        place_object(b"a", RS, [], flag=True)
+    assert (caught.value.have, caught.value.need) == (0, 6)
+
+
+def test_a_refusal_tells_what_is_missing():
+    sites = [*sites_of(3), *(Site(f"d{at}", "gone", "r9", GB, GB, draining=at == 0) for at in range(4))]
+    sites.append(Site("full", "p0-0", "r9", GB, 0))
     with pytest.raises(NotEnoughPlaces) as caught:
-        place_shards(3, [])
-    assert (caught.value.have, caught.value.need) == (0, 1)
+        place_object(b"a", RS, sites, Answer(r=["p0-0", "p0-1", "p0-2"]))
+    assert (caught.value.have, caught.value.need) == (3, 6)
+    for text in ("rs:4+2", "on 3 stores", "any 1 of them, not of 2", "1 draining", "3 at places that do not", "1 full"):
+        assert text in str(caught.value)
 
 
-@given(st.lists(st.sampled_from("abcde"), max_size=9), st.integers(1, 9))
-def test_survivable_against_every_loss(stores, k):
-    def bears(losses):
-        return all(
-            sum(store not in lost for store in stores) >= k
-            for lost in itertools.combinations(set(stores), min(losses, len(set(stores))))
-        )
+@pytest.mark.parametrize(("promised", "stores"), [(2, 6), (1, 3), (0, 1)])
+def test_the_promise_says_how_many_stores_are_needed(promised, stores):
+    assert place_object(b"a", RS, sites_of(stores), tolerate=promised).survivable_stores >= promised
+    if stores > 1:
+        with pytest.raises(NotEnoughPlaces) as caught:
+            place_object(b"a", RS, sites_of(stores - 1), tolerate=promised)
+        assert (caught.value.have, caught.value.need) == (stores - 1, stores)
 
-    bearable = [losses for losses in range(len(set(stores)) + 1) if bears(losses)]
-    assert survivable(stores, len(stores) - k) == (max(bearable) if bearable else -1)
+
+def test_a_store_keeps_its_reserve():
+    roomy, tight = sites_of(1)[0], Site("tight", "p", "r", 100 * GB, STORE_RESERVE_BYTES_MAX + 999)
+    small = Site("small", "p", "r", 1000, 1000)
+    copy = codes.get("copy:2")
+    assert place_object(b"a", copy, [roomy, tight], shard_bytes=999).survivable_stores == 1
+    assert place_object(b"a", copy, [roomy, small], shard_bytes=950).survivable_stores == 1
+    for full, shard_bytes in ((tight, 1000), (small, 951)):
+        with pytest.raises(NotEnoughPlaces, match="1 full"):
+            place_object(b"a", copy, [roomy, full], shard_bytes=shard_bytes)
+    with pytest.raises(NotEnoughPlaces, match="full"):
+        place_object(b"a", copy, [small], shard_bytes=500, flag=True)
+
+
+def test_a_fuller_store_is_chosen_less_often_and_an_empty_one_not_always():
+    sites = [
+        *sites_of(8, free=50 * GB),
+        Site("empty", "p", "r8", 100 * GB, 100 * GB),
+        Site("f", "p", "r9", GB, GB // 4),
+    ]
+    weights = dict(zip(Columns(sites).stores, Columns(sites).weights(), strict=True))
+    assert weights["empty"] == 200 * GB
+    assert weights["f"] == GB / 2
+    assert len(set(weights.values())) == 3
+    assert (Columns(sites_of(3)).weights() == 100 * GB).all()
+
+
+def test_a_repair_stays_in_the_region_of_its_group():
+    code = codes.get("lrc:4+2+2")
+    sites = sites_of(4, 4, 4, 4, 4)
+    region = {site.store: site.region for site in sites}
+    before = place_object(b"a", code, sites)
+    for index in range(code.n):
+        left = [site for site in sites if site.store != before.stores[index]]
+        after = replace_lost(b"a", code, before.stores, left)
+        assert region[after.stores[index]] == region[before.stores[index]]
+    gone = region[before.stores[0]]
+    after = replace_lost(b"a", code, before.stores, [site for site in sites if site.region != gone])
+    assert len({region[after.stores[index]] for index in code.groups[0]}) == 1
+    assert after.survivable_regions == before.survivable_regions == 1
+
+
+def test_shards_that_stay_need_no_room_and_need_not_survive():
+    sites = sites_of(1, 1, 1, 1, 1, 1, free=0, draining=True) + sites_of(*[0] * 6, 2)
+    taken = {index: f"u{index}-0" for index in range(5)}
+    layout = place_object(b"a", RS, sites, Answer(r=["p6-0", "p6-1"]), taken=taken, shard_bytes=GB)
+    assert layout.stores == taken | {5: layout.stores[5]}
+    assert layout.stores[5].startswith("u6")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"tolerate": 3}, "bears any 2 losses, not 3"),
+        ({"tolerate": -1}, "expected how many losses"),
+        ({"tolerate": True}, "expected how many losses"),
+        ({"taken": {6: "u0-0"}}, "shard 6 of 6"),
+        ({"taken": {0: "nowhere"}}, "'nowhere'"),
+        ({"shard_bytes": -1}, "shard_bytes is -1"),
+        ({"key": "text"}, "key is 'text'"),
+        ({"sites": sites_of(6) + sites_of(1)}, "u0-0 stands twice"),
+        ({"sites": [Site("a", "p", "r", 10, 11)]}, "11 free bytes of 10"),
+    ],
+)
+def test_what_makes_no_sense(given, text):
+    with pytest.raises(InputError, match=text):
+        place_object(**{"key": b"a", "code": RS, "sites": sites_of(6)} | given)
+
+
+def test_a_store_tells_what_placement_needs(tmp_path):
+    store = Store(str(tmp_path), "here", "r")
+    site = Site.of(store.info(), draining=True)
+    assert (site.store, site.place, site.region, site.draining) == (store.uuid, "here", "r", True)
+    assert 0 < site.free_bytes <= site.capacity_bytes
 
 
 class Answer:
@@ -83,14 +131,9 @@ class Answer:
         self.ids = [place for ids in by_region.values() for place in ids]
 
 
-@given(region_sizes, st.integers(1, 30), turns, st.data())
-def test_only_places_that_survive_get_shards_unless_none_does(sizes, n, turn, data):
-    stores = stores_of(sizes)
-    alive = data.draw(st.sets(st.sampled_from([store.place for store in stores])))
-    placed = place(n, stores, Answer(u33d=sorted(alive), gcpv=["elsewhere"]), turn)
-    good = [store for store in stores if store.place in alive] or stores
-    assert placed == place_shards(n, good, turn)
-    assert place(n, stores, None, turn) == place_shards(n, stores, turn)
+def test_trusted_are_those_that_survive_unless_none_does():
+    assert trusted(["a", "b", "c"], Answer(r=["c", "a", "x"]), str) == ["a", "c"]
+    assert trusted(["a", "b"], Answer(r=["x"]), str) == trusted(["a", "b"], None, str) == ["a", "b"]
 
 
 BERLIN, PARIS, LONDON, SYDNEY = "u33d", "u09t", "gcpv", "r3gx"

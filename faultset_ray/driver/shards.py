@@ -12,7 +12,7 @@ from typing import Any
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Addr, Backend
 from faultset_ray.driver.places import Places
-from faultset_ray.driver.stores import StoreDirectory, ref_of, refs_of, servant_of
+from faultset_ray.driver.stores import StoreDirectory, refs_of, servant_of
 from faultset_ray.errors import BackendClosed, ClusterError, InputError, NotEnoughShards, StoresLost
 from faultset_ray.limits import STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.decode import read_object

@@ -15,6 +15,7 @@ from faultset_ray.kernels.rendezvous import key_of
 from faultset_ray.limits import STORE_RESERVE_BYTES_MAX, STORE_RESERVE_SHARE
 from faultset_ray.objects.store import StoreInfo
 
+_STEP: Final = 1 / 256
 _GAIN: Final = 20.0
 _FACTORS: Final = (0.5, 2.0)
 
@@ -49,6 +50,7 @@ class Columns:
     at : dict
         The position of each store.
     hashes : uint64[s]
+        Of the places: UUIDs of stores are drawn at random, and a run that is repeated must place as it did before.
     region : int64[s]
         Position in ``regions``.
     regions : tuple of str
@@ -77,7 +79,7 @@ class Columns:
                     f"store {site.store} has {site.free_bytes} free bytes of {site.capacity_bytes}; "
                     "expected from 0 up to its capacity"
                 )
-        self.hashes = np.array([key_of(store.encode()) for store in self.stores], np.uint64)
+        self.hashes = np.array([key_of(site.place.encode()) for site in ordered], np.uint64)
         self.regions = tuple(sorted({site.region for site in ordered}))
         number = {region: position for position, region in enumerate(self.regions)}
         self.region = np.array([number[site.region] for site in ordered], np.int64)
@@ -105,14 +107,15 @@ class Columns:
     def weights(self) -> NDArray[np.float64]:
         """float64[s]: how often each site is to be chosen, beside the others.
 
-        By capacity, and by as much more as it is emptier than the mean of the open ones, up to twice as often (fuller:
-        half as often). Chance alone would leave a store of a thousand with 9 % too many of 1,400 shards.
-        With bounds, since numbers may be old: an empty store must not draw all writes at once.
+        By capacity, and the more often the emptier it is beside the mean of the open ones, within bounds of twice and
+        half as often. Chance alone would leave some store of a thousand with 9 % too many of 1,400 shards. The bounds
+        are there since numbers may be old, and an empty store must not draw all writes at once; the steps, so that
+        what else is written to a disk that stores share does not change their order.
         """
         capacity = np.maximum(self.capacity, 1).astype(np.float64)
         used = self.capacity - self.free
         mean = used[self.open].sum() / max(1.0, capacity[self.open].sum())
         if not mean > 0:
             return capacity
-        above: NDArray[np.float64] = used / (capacity * mean) - 1.0
+        above: NDArray[np.float64] = np.rint((used / (capacity * mean) - 1.0) / _STEP) * _STEP
         return capacity * np.clip(1.0 - _GAIN * above, *_FACTORS)

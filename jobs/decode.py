@@ -12,12 +12,13 @@ import typer
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.objects.files import DecodedFile, decode_directory
 from jobs.connecting import Address, BackendName, closing, private_backend
-from jobs.output import Json, app, console, data_on_stdout, finish, progress, run
+from jobs.output import Json, ObjectName, app, console, data_on_stdout, finish, progress, run
 
 
 def decode(
     directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: all of it, or nothing; - for stdout.")],
+    wanted: ObjectName = None,
     backend: BackendName = "auto",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -28,7 +29,7 @@ def decode(
     result then go to stderr. Only a file is all or nothing: a program that reads stdout must heed the exit code.
     """
     begun = time.perf_counter()
-    done = asyncio.run(_decode(private_backend(backend, address), directory, out))
+    done = asyncio.run(_decode(private_backend(backend, address), directory, out, wanted))
     seconds = time.perf_counter() - begun
     console.print(f"{directory} → {out}, {done.size:,} bytes of {done.spec} in {seconds:.2f} s")
     for index, why in sorted(done.unusable.items()):
@@ -45,11 +46,11 @@ def decode(
     )
 
 
-async def _decode(backend: Backend, directory: Path, out: Path) -> DecodedFile:
+async def _decode(backend: Backend, directory: Path, out: Path, wanted: str | None) -> DecodedFile:
     async with closing(backend):
         target = data_on_stdout() if out == Path("-") else out
         with progress("decode") as done:
-            return await decode_directory(backend, directory, target, progress=done)
+            return await decode_directory(backend, directory, target, wanted=wanted, progress=done)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ Json = Annotated[
     bool, typer.Option("--json", callback=_only_json, is_eager=True, help="Print the result alone, one line of JSON.")
 ]
 
+ObjectName = Annotated[
+    str | None,
+    typer.Option("--object", help="Which of several is meant: the file's name when it was encoded, or its write id."),
+]
+
 
 def data_on_stdout() -> BinaryIO:
     """Give stdout to data; what people and programs are told goes to stderr from now on."""

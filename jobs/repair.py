@@ -12,12 +12,13 @@ import typer
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.objects.repair import Repaired, repair_directory
 from jobs.connecting import closing
-from jobs.output import Json, app, console, finish, progress, run
+from jobs.output import Json, ObjectName, app, console, finish, progress, run
 from jobs.verify import described, show
 
 
 def repair(
     directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
+    wanted: ObjectName = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Make a file's lost and damaged shards again, where they were, from those that are left.
@@ -25,7 +26,7 @@ def repair(
     They appear together, once the whole file was found right; or nothing changes.
     """
     begun = time.perf_counter()
-    done = asyncio.run(_repair(directory))
+    done = asyncio.run(_repair(directory, wanted))
     show(done.before)
     for index, path in done.paths.items():
         console.print(f"  shard {index} made again: {path}", soft_wrap=True)
@@ -38,10 +39,10 @@ def repair(
     )
 
 
-async def _repair(directory: Path) -> Repaired:
+async def _repair(directory: Path, wanted: str | None) -> Repaired:
     async with closing(LocalBackend()) as backend:
         with progress("repair") as done:
-            return await repair_directory(backend, directory, progress=done)
+            return await repair_directory(backend, directory, wanted=wanted, progress=done)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ import typer
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.objects.verify import Report, verify_directory
 from jobs.connecting import closing
-from jobs.output import DAMAGED, Json, app, console, fail, finish, progress, run
+from jobs.output import DAMAGED, Json, ObjectName, app, console, fail, finish, progress, run
 
 
 def verify(
     directory: Annotated[Path, typer.Argument(help="Directory of the shard files.")],
+    wanted: ObjectName = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Read all of a file's shards, and tell which are damaged and where, and whether the file would come back.
@@ -26,7 +27,7 @@ def verify(
     too little is left.
     """
     begun = time.perf_counter()
-    report = asyncio.run(_verify(directory))
+    report = asyncio.run(_verify(directory, wanted))
     show(report)
     result = {**described(report), "seconds": round(time.perf_counter() - begun, 3)}
     if report.failure is not None:
@@ -36,10 +37,10 @@ def verify(
         raise typer.Exit(DAMAGED)
 
 
-async def _verify(directory: Path) -> Report:
+async def _verify(directory: Path, wanted: str | None) -> Report:
     async with closing(LocalBackend()) as backend:
         with progress("verify") as done:
-            return await verify_directory(backend, directory, progress=done)
+            return await verify_directory(backend, directory, wanted=wanted, progress=done)
 
 
 def show(report: Report) -> None:

@@ -34,15 +34,18 @@ _BUILT_IN: Final = {
 _INSTANCES_MAX = 256
 
 
-def get(spec: str) -> Code:
+def get(spec: str | Code) -> Code:
     """Return the code that ``spec`` names, such as ``"rs:10+4"``; the same object for the same code.
+
+    A code stands for its own spec.
 
     Raises
     ------
     InvalidCodeSpec
         If the text can't be understood, or its numbers are out of the code's range.
     """
-    return _cached(spec if isinstance(spec, str) else str(parse(spec)))
+    text = spec.spec if isinstance(spec, Code) else spec
+    return _cached(text if isinstance(text, str) else str(parse(text)))
 
 
 def available() -> tuple[str, ...]:

@@ -168,6 +168,5 @@ class AmbiguousObjectError(CodingError):
         self.candidates = candidates
 
     def __str__(self) -> str:
-        return (
-            f"shards of {len(self.candidates)} decodable writes ({listed(self.candidates)}); name one or separate them"
-        )
+        writes = listed(self.candidates)
+        return f"shards of {len(self.candidates)} decodable writes: {writes}; name one of them (object=, --object)"

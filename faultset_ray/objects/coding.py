@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import At, Backend, Net
-from faultset_ray.codes.base import Code
-from faultset_ray.errors import CorruptShard, InputError
+from faultset_ray.errors import CodingError, CorruptShard, InputError
 from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
-from faultset_ray.objects.gather import gather_rows
-from faultset_ray.objects.groups import Group
+from faultset_ray.objects.gather import Decoder, gather_rows
+from faultset_ray.objects.groups import Group, only
 from faultset_ray.objects.output import Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
@@ -120,15 +119,16 @@ async def decode_object(
     """
     header, size = group.header, group.trailer.size
     layout = header.layout
-    code = await backend.compute(group.code)
-    unusable = group.missing()
+    code = await backend.compute(group.decoder)
+    missing = group.missing(code.n)
+    unusable = dict(missing)
 
     async def make(stripe: int) -> list[Bytes]:
         async def fetch(index: int) -> tuple[Bytes, Bytes]:
             return await backend.compute(read_block, shards[index], stripe, what)
 
         start, stop = layout.span(stripe, size)
-        found = group.missing()
+        found = dict(missing)
         rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
         unusable.update(found)
         return await data_of(backend, header, rows, stop - start)
@@ -140,6 +140,55 @@ async def decode_object(
     held = header.n * header.block_bytes
     await hand_out(backend, layout, size, group.trailer.object_digest, make, hand_on, what, held, CODING_BYTES_MAX)
     return unusable
+
+
+async def settle(
+    backend: Backend,
+    families: Sequence[Sequence[Group]],
+    open_shards: Callable[[Group], Mapping[int, Readable]],
+    what: str,
+) -> tuple[Group, Mapping[int, Readable]]:
+    """Find the one write that can be decoded, of those that might be; where there are several, by decoding each.
+
+    Parameters
+    ----------
+    families
+        As from :func:`~faultset_ray.objects.groups.candidates`.
+    open_shards
+        Opens the shards of a write.
+
+    Returns
+    -------
+    group, shards
+
+    Raises
+    ------
+    AmbiguousObjectError
+        It is more than one.
+    CodingError
+        It is none: why the first can't be decoded.
+    """
+    if [len(family) for family in families] == [1]:
+        group = families[0][0]
+        return group, await backend.compute(open_shards, group)
+    decodable: list[Group] = []
+    failed: list[CodingError] = []
+    for family in families:
+        for group in family:
+            try:
+                shards = await backend.compute(open_shards, group)
+                await decode_object(backend, group, shards, nowhere, what)
+            except CodingError as error:
+                failed.append(error)
+            else:
+                decodable.append(group)
+                break
+    group = only(decodable, failed)
+    return group, await backend.compute(open_shards, group)
+
+
+async def nowhere(_start: int, _pieces: list[Bytes]) -> None:
+    """Take what was decoded, and drop it."""
 
 
 async def data_of(backend: Backend, header: Header, rows: Mapping[int, Bytes], nbytes: int) -> list[Bytes]:
@@ -174,7 +223,7 @@ async def read_range(
     header, size = group.header, group.trailer.size
     if not 0 <= start <= stop <= size:
         raise InputError(f"bytes {start} to {stop}; the object has {size}")
-    code = await backend.compute(group.code)
+    code = await backend.compute(group.decoder)
     layout = header.layout
     reads = []
     for stripe in range(start // layout.stripe_bytes, -(-stop // layout.stripe_bytes) if start < stop else 0):
@@ -190,7 +239,7 @@ async def read_range(
 async def _columns(
     backend: Backend,
     group: Group,
-    code: Code,
+    code: Decoder,
     shards: Mapping[int, Readable],
     stripe: int,
     row: int,
@@ -207,6 +256,6 @@ async def _columns(
         return await backend.compute(read_block, shards[index], stripe, what, first, last - first)
 
     width = min(last * size, length) - first * size
-    rows = await gather_rows(code, header, stripe, width, fetch, group.missing(), [row], first)
+    rows = await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), [row], first)
     found = rows[row] if row in rows else (await backend.compute(code.reconstruct, rows, [row]))[0]
     return found[columns[0] - first * size : columns[1] - first * size]

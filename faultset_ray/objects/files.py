@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.codes.base import Code
 from faultset_ray.errors import InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
-from faultset_ray.objects.coding import Progress, Reading, decode_object, encode_object, no_progress
-from faultset_ray.objects.groups import Group, choose
+from faultset_ray.objects.coding import Progress, Reading, decode_object, encode_object, no_progress, settle
+from faultset_ray.objects.groups import Group, candidates, object_id_of
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
 from faultset_ray.shards.directory import scan, shard_path, shards_named
 from faultset_ray.shards.format import Header
-from faultset_ray.shards.layout import layout_for
+from faultset_ray.shards.layout import StripeLayout, layout_for
 from faultset_ray.shards.reader import ShardFile, ShardReader
 from faultset_ray.shards.writer import ShardWriter, fsync_directory
 
@@ -81,7 +82,7 @@ async def encode_file(
     found = codes.get(code)
     with Source(path) as source:
         layout = layout_for(source.size, found.k, stripe_bytes)
-        header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
+        header = _header(backend, found, layout, path.name)
         reading = _Whole(backend, source)
         paths, _ = await write_shards(backend, reading, header, directory, path.name, progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
@@ -100,10 +101,16 @@ async def encode_pipe(
     """As :func:`encode_file`, of what comes until the end of a pipe; the shards are called as ``name`` says."""
     found = codes.get(code)
     layout = layout_for(None, found.k, stripe_bytes)
-    header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
+    header = _header(backend, found, layout, name)
     reading = ByteReader(backend, pipe)
     paths, size = await write_shards(backend, reading, header, directory, name, progress)
     return EncodedFile(paths, found.spec, size, reading.sha256().hex())
+
+
+def _header(backend: Backend, code: Code, layout: StripeLayout, name: str) -> Header:
+    """Of a new write of an object that is called so."""
+    write_id, object_id = backend.token(16), object_id_of(name)
+    return Header(0, code.k, code.n, layout.block_bytes, write_id, code.spec, object_id=object_id)
 
 
 async def write_shards(
@@ -205,8 +212,13 @@ class OpenShards:
 
 
 @asynccontextmanager
-async def open_directory(backend: Backend, directory: Path) -> AsyncIterator[OpenShards]:
+async def open_directory(backend: Backend, directory: Path, wanted: str | None = None) -> AsyncIterator[OpenShards]:
     """Find the one object whose shards lie in a directory, and open them.
+
+    Parameters
+    ----------
+    wanted
+        Which of several is meant: its write id or object id in hex, or the name that it was given.
 
     Raises
     ------
@@ -214,21 +226,32 @@ async def open_directory(backend: Backend, directory: Path) -> AsyncIterator[Ope
     AmbiguousObjectError
         Shards of several decodable objects.
     InputError
-        There is no such directory.
+        There is no such directory, or nothing in it is of the object that is wanted.
     """
     files = await backend.compute(scan, directory)
-    group = await backend.compute(choose, files, str(directory))
+    families = await backend.compute(candidates, files, str(directory), wanted)
     with ExitStack() as stack:
-        readers: dict[int, Readable] = {
-            position: stack.enter_context(ShardReader(files[position].path))
-            for at in group.members.values()
-            for position in at
-        }
-        yield OpenShards(files, group, shards_of(group.header, group.members, readers))
+
+        def open_shards(group: Group) -> Mapping[int, Readable]:
+            stack.close()  # of a write that was tried before
+            return shards_of(group, lambda position: _opened(group, files[position], stack))
+
+        group, shards = await settle(backend, families, open_shards, str(directory))
+        yield OpenShards(files, group, shards)
+
+
+def _opened(group: Group, file: ShardFile, stack: ExitStack) -> Readable:
+    trailer = None if group.is_sealed_by(file) else group.trailer
+    return stack.enter_context(ShardReader(file.path, trailer=trailer))
 
 
 async def decode_directory(
-    backend: Backend, directory: Path, out: Path | BinaryIO, *, progress: Progress = no_progress
+    backend: Backend,
+    directory: Path,
+    out: Path | BinaryIO,
+    *,
+    wanted: str | None = None,
+    progress: Progress = no_progress,
 ) -> DecodedFile:
     """Decode the one object whose shards lie in a directory.
 
@@ -239,6 +262,8 @@ async def decode_directory(
     out
         A path appears whole, or not at all. What can only be written to, such as a pipe, gets the bytes as
         they come, in order; the last of them only if all were right.
+    wanted
+        As for :func:`open_directory`.
 
     Raises
     ------
@@ -249,7 +274,7 @@ async def decode_directory(
     DigestMismatch
         The bytes are not those that were encoded.
     """
-    async with open_directory(backend, directory) as found:
+    async with open_directory(backend, directory, wanted) as found:
         group, what = found.group, str(directory)
         if isinstance(out, Path):
             with sink_for(out, group.trailer.size) as sink:

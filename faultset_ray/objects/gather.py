@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.codes.base import Code
+from faultset_ray.codes.plan import Plan, Rows
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
@@ -26,6 +26,21 @@ Block = tuple[Bytes, Bytes]
 """A block, or whole granules of one, and its digests."""
 Fetch = Callable[[int], Awaitable[Block]]
 """Reads this stripe's block of one shard, with its digests."""
+
+
+class Decoder(Protocol):
+    """What gathering asks of a code."""
+
+    k: int
+    n: int
+
+    def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:
+        """As :meth:`Code.plan <faultset_ray.codes.base.Code.plan>`."""
+
+    def reconstruct(self, rows: Rows, wanted: Iterable[int]) -> Bytes:
+        """As :meth:`Code.reconstruct <faultset_ray.codes.base.Code.reconstruct>`."""
+
+
 Answers = Mapping[int, Block | BaseException]
 
 _OWNERS_MAX = 64
@@ -33,7 +48,7 @@ _OWNERS_MAX = 64
 
 
 async def gather_rows(
-    code: Code,
+    code: Decoder,
     header: Header,
     stripe: int,
     block_len: int,
@@ -89,7 +104,7 @@ async def gather_rows(
 
 
 def pick_rows(
-    code: Code,
+    code: Decoder,
     header: Header,
     stripe: int,
     block_len: int,
@@ -116,7 +131,7 @@ def pick_rows(
 
 
 def gathering(
-    code: Code,
+    code: Decoder,
     header: Header,
     stripe: int,
     block_len: int,
@@ -152,7 +167,7 @@ def gathering(
 
 
 def _needed(
-    code: Code, goal: Sequence[int], have: Sequence[int], cost: Mapping[int, float] | None = None
+    code: Decoder, goal: Sequence[int], have: Sequence[int], cost: Mapping[int, float] | None = None
 ) -> set[int] | None:
     """The shards to read, or None if they don't suffice."""
     there = set(have)
@@ -220,7 +235,7 @@ def damage(
 
 
 def _by_granules(
-    code: Code,
+    code: Decoder,
     header: Header,
     goal: Sequence[int],
     rows: Mapping[int, Bytes],
@@ -250,7 +265,7 @@ def _by_granules(
     return made
 
 
-def _not_enough(code: Code, header: Header, have: int, unusable: Mapping[int, str]) -> NotEnoughShards:
+def _not_enough(code: Decoder, header: Header, have: int, unusable: Mapping[int, str]) -> NotEnoughShards:
     return NotEnoughShards(have, code.k, unusable, f"write {header.write_id.hex()}")
 
 

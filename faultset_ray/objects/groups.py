@@ -1,11 +1,17 @@
-"""Which shards of a pile belong together, and which write of several is meant."""
+"""Which shards of a pile belong together, and which write of several is meant.
+
+Shards belong to one write if their headers say so. The digests of their granules vouch for what they hold, at
+whichever end they are damaged; only where the object ends, and its digest, must be told by a sealed one of them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Final, Protocol
+from functools import cached_property, lru_cache
+from typing import Final, NoReturn, Protocol
 
 from faultset_ray import codes
 from faultset_ray.codes.base import Code
@@ -13,26 +19,35 @@ from faultset_ray.errors import (
     AmbiguousObjectError,
     CodingError,
     CorruptShard,
+    InputError,
     InvalidCodeSpec,
     NotEnoughShards,
     UnsupportedFormat,
 )
+from faultset_ray.errors.base import listed
+from faultset_ray.objects.gather import Decoder
 from faultset_ray.shards.format import Header, Trailer
 
 _TOLD_MAX: Final = 256
 """Shards that an error tells of just because they are missing: a header alone must not make it large."""
+ENDINGS_MAX: Final = 8
+"""Trailers under one header that are tried, those that most shards have first; sound ones agree."""
 
 
-class Found(Protocol):
+class Sealed(Protocol):
+    """What may have a trailer."""
+
+    @property
+    def trailer(self) -> Trailer | None:
+        """None if it is not a sound, sealed shard."""
+
+
+class Found(Sealed, Protocol):
     """What something that should be a sealed shard turned out to be."""
 
     @property
     def header(self) -> Header | None:
         """None if it can't be read."""
-
-    @property
-    def trailer(self) -> Trailer | None:
-        """None if it is not a sound, sealed shard."""
 
     @property
     def reason(self) -> str:
@@ -43,7 +58,7 @@ class Found(Protocol):
         """Which shard it is, or was to be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """The shards of one write that were found."""
 
@@ -53,13 +68,17 @@ class Group:
     """Of the write; the table digest, which each shard has its own of, is empty."""
     members: dict[int, list[int]]
     """Where in the pile each shard is, by index: more than once if there are copies."""
-    reasons: dict[int, str]
-    """Why others of its shards are unusable, where there is more to tell than that they are missing."""
+    pile: Sequence[Found]
 
     @property
     def label(self) -> str:
         """How messages name the write."""
         return f"write {self.header.write_id.hex()}"
+
+    @cached_property
+    def reasons(self) -> dict[int, str]:
+        """Why others of its shards are unusable, where there is more to tell than that they are missing."""
+        return _reasons(self.header, self.pile)
 
     def missing(self, most: int | None = None) -> dict[int, str]:
         """Why each shard without a member has none; of those of which nothing was found, ``most`` at most."""
@@ -90,16 +109,33 @@ class Group:
             raise CorruptShard(self.label, f"the header says {k} of {n} shards, its code {code.spec} does not")
         return code
 
-    def is_determined(self) -> bool:
-        """Whether the shards determine the object, if they are sound all through; of some codes not every k do."""
-        lost = [index for index in range(self.header.k) if index not in self.members]
-        if not lost or len(self.members) < self.header.k:
-            return not lost
+    def decoder(self) -> Decoder:
+        """What makes rows of others: the code, or, where that is not to be had, what says so once it is needed.
+
+        As long as all data are sound it is not.
+        """
         try:
-            self.code().plan(lost, self.members)
-        except CodingError:
-            return False
-        return True
+            return self.code()
+        except CodingError as error:
+            return _NoCode(self.header.k, error)
+
+    def is_sealed_by(self, shard: Sealed) -> bool:
+        """Whether a shard's own trailer is the write's."""
+        return shard.trailer is not None and replace(shard.trailer, table_digest=b"") == self.trailer
+
+
+class _NoCode:
+    """In place of a code; only data shards are of use to it."""
+
+    def __init__(self, k: int, error: CodingError) -> None:
+        self.k = self.n = k
+        self._error = error
+
+    def plan(self, *_: object) -> NoReturn:
+        """See :class:`~faultset_ray.objects.gather.Decoder`."""
+        raise self._error
+
+    reconstruct = plan
 
 
 @lru_cache(64)
@@ -110,21 +146,65 @@ def _code(spec: str) -> Code | None:
         return None
 
 
-def groups_of(pile: Sequence[Found]) -> list[Group]:
-    """The writes of which a sound shard is in a pile, the most complete first."""
-    found: dict[tuple[Header, Trailer], dict[int, list[int]]] = {}
+def families_of(pile: Sequence[Found], wanted: str | None = None) -> list[list[Group]]:
+    """The writes of which a sealed shard is in a pile, the most complete first.
+
+    Those under one header stand together: where trailers disagree, that of most shards first.
+
+    Parameters
+    ----------
+    wanted
+        As :func:`is_named`: only such writes.
+    """
+    members: dict[Header, dict[int, list[int]]] = {}
+    endings: dict[Header, Counter[Trailer]] = {}
     for position, shard in enumerate(pile):
-        if shard.header is not None and shard.trailer is not None:
-            write = replace(shard.header, index=0), replace(shard.trailer, table_digest=b"")
-            found.setdefault(write, {}).setdefault(shard.header.index, []).append(position)
-    groups = [
-        Group(header, trailer, members, _reasons(header, trailer, pile)) for (header, trailer), members in found.items()
+        if shard.header is None or not is_named(shard.header, wanted):
+            continue
+        write = replace(shard.header, index=0)
+        members.setdefault(write, {}).setdefault(shard.header.index, []).append(position)
+        if shard.trailer is not None:
+            endings.setdefault(write, Counter())[replace(shard.trailer, table_digest=b"")] += 1
+    families = [
+        [Group(write, trailer, members[write], pile) for trailer, _ in found.most_common(ENDINGS_MAX)]
+        for write, found in endings.items()
     ]
-    return sorted(groups, key=lambda group: -len(group.members) / group.header.k)
+    return sorted(families, key=lambda family: -len(family[0].members) / family[0].header.k)
 
 
-def choose(pile: Sequence[Found], what: str = "") -> Group:
-    """Find the one write that can be decoded.
+def is_named(header: Header, wanted: str | None) -> bool:
+    """Whether a shard is of the object that is wanted; all are of None.
+
+    Parameters
+    ----------
+    wanted
+        Write id or object id in hex, or the name that the object was given.
+    """
+    if wanted is None:
+        return True
+    text = wanted.lower()
+    if text == header.write_id.hex():
+        return True
+    return any(header.object_id) and (header.object_id.hex() == text or header.object_id == object_id_of(wanted))
+
+
+def object_id_of(name: str | None) -> bytes:
+    """What a header says of an object's name: its SHA-256, zeros for none.
+
+    Raises
+    ------
+    InputError
+        If it is no text.
+    """
+    if name is None:
+        return bytes(32)
+    if not isinstance(name, str):
+        raise InputError(f"name is {type(name).__name__}; expected a str")
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+
+
+def candidates(pile: Sequence[Found], what: str = "", wanted: str | None = None) -> list[list[Group]]:
+    """Find the writes that might be decoded, by how many of their shards are there.
 
     Parameters
     ----------
@@ -132,38 +212,53 @@ def choose(pile: Sequence[Found], what: str = "") -> Group:
         Shards, sound or not.
     what
         How errors name the pile.
+    wanted
+        As :func:`is_named`.
+
+    Returns
+    -------
+    list
+        At least one, as from :func:`families_of`. Which of them can be decoded, reading will tell: :func:`only`.
 
     Raises
     ------
-    AmbiguousObjectError
-        If more than one write can be decoded.
     NotEnoughShards
         If none has k shards; it tells of the write that comes nearest why each of its shards is unusable.
+    InputError
+        If nothing here is of the object that is wanted.
     """
-    groups = groups_of(pile)
-    enough = [group for group in groups if len(group.members) >= group.header.k]
-    if len(enough) > 1:
-        enough = [group for group in enough if group.is_determined()] or enough[:1]
-    if len(enough) > 1:
-        raise ambiguous(enough)
-    if enough:
-        return enough[0]
-    raise not_enough(pile, what)
+    if wanted is not None and not isinstance(wanted, str):
+        raise InputError(f"object is {type(wanted).__name__}; expected a name, or an id in hex, as a str")
+    if wanted is not None and not any(shard.header is not None and is_named(shard.header, wanted) for shard in pile):
+        there = listed(_described(family[0]) for family in families_of(pile)) if pile else "none"
+        raise InputError(f"no shard of object {wanted!r} is here; writes of which there are shards: {there}")
+    found = [family for family in families_of(pile, wanted) if len(family[0].members) >= family[0].header.k]
+    if not found:
+        raise not_enough(pile, what, wanted)
+    return found
 
 
-def ambiguous(groups: Sequence[Group]) -> AmbiguousObjectError:
-    """The error that names writes of which any could be meant."""
-    return AmbiguousObjectError(
-        f"{group.header.write_id.hex()} ({group.header.spec}, {group.trailer.size:,} bytes)" for group in groups
-    )
+def only(decodable: Sequence[Group], failed: Sequence[CodingError]) -> Group:
+    """The one write that can be decoded, of those that were tried; or the error to raise."""
+    if len(decodable) > 1:
+        raise AmbiguousObjectError(map(_described, decodable))
+    if not decodable:
+        raise failed[0]
+    return decodable[0]
 
 
-def not_enough(pile: Sequence[Found], what: str = "") -> NotEnoughShards:
+def _described(group: Group) -> str:
+    header = group.header
+    named = f", object {header.object_id.hex()}" if any(header.object_id) else ""
+    return f"{header.write_id.hex()} ({header.spec}, {group.trailer.size:,} bytes{named})"
+
+
+def not_enough(pile: Sequence[Found], what: str = "", wanted: str | None = None) -> NotEnoughShards:
     """The error that tells of the write in a pile that is the most complete, why its shards are unusable."""
-    groups = groups_of(pile)
-    if groups:
-        return groups[0].not_enough(what)
-    header = next((shard.header for shard in pile if shard.header is not None), None)
+    families = families_of(pile, wanted)
+    if families:
+        return families[0][0].not_enough(what)
+    header = next((shard.header for shard in pile if shard.header is not None and is_named(shard.header, wanted)), None)
     if header is not None:
         missing = dict.fromkeys(range(min(header.n, _TOLD_MAX)), "missing")
         missing |= {shard.index: shard.reason for shard in pile if shard.index is not None and shard.index < header.n}
@@ -171,29 +266,27 @@ def not_enough(pile: Sequence[Found], what: str = "") -> NotEnoughShards:
     return NotEnoughShards(0, 1, {shard.index: shard.reason for shard in pile if shard.index is not None}, what)
 
 
-def _reasons(header: Header, trailer: Trailer, pile: Sequence[Found]) -> dict[int, str]:
+def _reasons(header: Header, pile: Sequence[Found]) -> dict[int, str]:
     """Of each index, the most telling reason why what was found of it is not a shard of this write."""
     reasons: dict[int, str] = {}
     for shard in pile:
         if shard.index is None or shard.index >= header.n:
             continue
-        if shard.header is None or shard.header.write_id == header.write_id:
-            why = shard.reason or _forged(header, trailer, shard)
-        else:
+        ours = shard.header is None or shard.header.write_id == header.write_id
+        if shard.header is None:
+            why = shard.reason
+        elif not ours:
             why = _stranger(header, shard.header)
-        if why and (shard.header is None or shard.header.write_id == header.write_id or shard.index not in reasons):
+        else:
+            forged = replace(shard.header, index=0) != header
+            why = "forged: of this write by its id, but its header is another" if forged else shard.reason
+        if why and (ours or shard.index not in reasons):
             reasons[shard.index] = why
     return reasons
 
 
-def _forged(header: Header, trailer: Trailer, shard: Found) -> str:
-    assert shard.header is not None
-    assert shard.trailer is not None
-    if replace(shard.header, index=0) != header:
-        return "forged: of this write by its id, but its header is another"
-    if replace(shard.trailer, table_digest=b"") != trailer:
-        return "forged: of this write by its id, but its size or digest is another"
-    return ""
+FORGED_END: Final = "forged: of this write by its id, but its size or digest is another"
+"""Why a shard that is sealed is not sound, where others of its write are sealed otherwise."""
 
 
 def _stranger(header: Header, other: Header) -> str:

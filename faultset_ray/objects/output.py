@@ -28,20 +28,24 @@ class Output:
         self._hasher = hashlib.sha256()
 
     async def take(self, start: int, pieces: list[Bytes], digest: bytes | None = None) -> None:
-        """Pass the next pieces on; with the last ones comes the SHA-256 that the object is to have."""
-        await self._net.compute(self._update, pieces)
-        if digest is not None:
-            self.check(digest)
+        """Pass the next pieces on; with the last ones comes the SHA-256 that the object is to have.
+
+        Raises
+        ------
+        DigestMismatch
+            It has another one. These pieces were not passed on, and others may be tried.
+        """
+        hasher = self._hasher.copy()
+        await self._net.compute(_update, hasher, pieces)
+        if digest is not None and hasher.digest() != digest:
+            raise DigestMismatch(self._what, digest.hex(), hasher.hexdigest())
+        self._hasher = hasher
         await self._take(start, pieces)
 
-    def check(self, digest: bytes) -> None:
-        """Raise ``DigestMismatch`` unless what passed is the whole object."""
-        if self._hasher.digest() != digest:
-            raise DigestMismatch(self._what, digest.hex(), self._hasher.hexdigest())
 
-    def _update(self, pieces: Iterable[Bytes]) -> None:
-        for piece in pieces:
-            self._hasher.update(piece.data)
+def _update(hasher: hashlib._Hash, pieces: Iterable[Bytes]) -> None:
+    for piece in pieces:
+        hasher.update(piece.data)
 
 
 async def hand_out(
@@ -83,4 +87,4 @@ async def hand_out(
 
     await each(stripes, one, stripe_bytes, most_bytes)
     if not stripes:
-        output.check(digest)
+        await output.take(0, [], digest)

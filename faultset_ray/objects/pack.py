@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
-from faultset_ray.errors import CodingError, DigestMismatch, InputError, NotEnoughShards
+from faultset_ray.codes.base import Code
+from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, InputError, NotEnoughShards
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.gather import damage, pick_rows
-from faultset_ray.objects.groups import Group, ambiguous, groups_of, not_enough
+from faultset_ray.objects.groups import Group, candidates, families_of, object_id_of, only
 from faultset_ray.objects.sealing import Sealing
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
-from faultset_ray.objects.views import Readable, View, shards_of, view_memory
+from faultset_ray.objects.views import Readable, View, view_memory, views_of
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for, stripe_rows
@@ -29,7 +30,9 @@ Bytes = NDArray[np.uint8]
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
 
-def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> list[bytes]:
+def pack_shards(
+    data: Buffer, code: str | Code, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT, name: str | None = None
+) -> list[bytes]:
     """Encode an object into its n shards, each what a shard file holds.
 
     Parameters
@@ -37,9 +40,11 @@ def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEF
     data
         Bytes, or an array of any dtype; not changed.
     code
-        Such as ``"rs:10+4"``.
+        Such as ``"rs:10+4"``, or what :func:`codes.get <faultset_ray.codes.get>` returns for it.
     stripe_bytes
         Data that are coded together at most.
+    name
+        What the object is called, to be told from others by; its SHA-256 stands in each shard.
 
     Returns
     -------
@@ -53,7 +58,9 @@ def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEF
     memory = as_bytes("data", data, "bytes or an array")
     found = codes.get(code)
     layout = layout_for(memory.size, found.k, stripe_bytes)
-    sealing = Sealing(Header(0, found.k, found.n, layout.block_bytes, secrets.token_bytes(16), found.spec))
+    write_id, object_id = secrets.token_bytes(16), object_id_of(name)
+    header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
+    sealing = Sealing(header)
     shards: list[list[bytes | memoryview]] = [[head] for head in sealing.heads]
     stripes = layout.stripes(memory.size)
     for stripe in range(stripes):
@@ -66,7 +73,7 @@ def pack_shards(data: Buffer, code: str, *, stripe_bytes: int = STRIPE_BYTES_DEF
     return [b"".join((*shard, trailer)) for shard, trailer in zip(shards, trailers, strict=True)]
 
 
-def unpack_shards(shards: Iterable[Buffer]) -> bytes:
+def unpack_shards(shards: Iterable[Buffer], *, object: str | None = None) -> bytes:  # noqa: A002 - the word for it
     """Decode the one object whose shards these are, whichever are left, in any order.
 
     Copies, strangers and damage may be among them. Each granule is verified before it is used, and one that
@@ -76,6 +83,8 @@ def unpack_shards(shards: Iterable[Buffer]) -> bytes:
     ----------
     shards
         As from :func:`pack_shards` or read from shard files.
+    object
+        Which of several is meant: its write id or object id in hex, or the name that it was given.
 
     Raises
     ------
@@ -88,27 +97,28 @@ def unpack_shards(shards: Iterable[Buffer]) -> bytes:
     UnsupportedFormat
         They are of a code that is not known here.
     InputError
-        Something among them is no bytes.
+        Something among them is no bytes, or none is of ``object``.
     """
     pile = [
         view_memory(f"shard at {position}", as_bytes(f"shard at {position}", shard, "bytes of a shard"))
         for position, shard in enumerate(_iterated(shards))
     ]
-    enough = [group for group in groups_of(pile) if len(group.members) >= group.header.k]
-    decoded: dict[int, bytes] = {}
+    try:
+        families = candidates(pile, wanted=object)
+    except NotEnoughShards as error:
+        raise _told(pile, object, error) from None
+    decoded: list[tuple[Group, bytes]] = []
     failed: list[CodingError] = []
-    for number, group in enumerate(enough):
-        try:
-            decoded[number] = _decode(group, pile)
-        except CodingError as error:
-            failed.append(error)
-    if len(decoded) > 1:
-        raise ambiguous([enough[number] for number in decoded])
-    if failed and not decoded:
-        raise failed[0]
-    if not decoded:
-        raise _not_enough(pile)
-    return next(iter(decoded.values()))
+    for family in families:
+        for group in family:
+            try:
+                decoded.append((group, _decode(group, pile)))
+            except CodingError as error:
+                failed.append(error)
+            else:
+                break
+    chosen = only([group for group, _ in decoded], failed)
+    return next(data for group, data in decoded if group is chosen)
 
 
 def _iterated(shards: Iterable[Buffer]) -> Iterable[Buffer]:
@@ -117,29 +127,36 @@ def _iterated(shards: Iterable[Buffer]) -> Iterable[Buffer]:
     return shards
 
 
-def _not_enough(pile: Sequence[View]) -> NotEnoughShards:
+def _told(pile: Sequence[View], wanted: str | None, error: NotEnoughShards) -> NotEnoughShards:
     """What is wrong with each shard of the write of which most is there; those that seemed sound are read for it."""
-    groups = groups_of(pile)
-    if not groups:
-        return not_enough(pile)
-    group = groups[0]
-    layout, size = group.header.layout, group.trailer.size
-    spoiled: dict[int, str] = {}
-    for index, shard in shards_of(group.header, group.members, pile).items():
-        for stripe in range(layout.stripes(size)):
-            block, digests = shard.read(stripe)
-            corrupt = verify_block(replace(group.header, index=index), stripe, block, digests)
-            if corrupt:
-                spoiled[index] = damage(group.header, index, stripe, block, digests, corrupt)
-                break
-    for index, why in spoiled.items():
-        group.reasons[index] = why
-        del group.members[index]
+    families = families_of(pile, wanted)
+    if not families:
+        return error
+    group = families[0][0]
+    for index, shard in views_of(group, pile).items():
+        why = _spoiled(group, index, shard)
+        if why:
+            group.reasons[index] = why
+            del group.members[index]
     return group.not_enough()
 
 
+def _spoiled(group: Group, index: int, shard: Readable) -> str:
+    """What is wrong with the first block of a shard that is not sound."""
+    header = replace(group.header, index=index)
+    for stripe in range(header.layout.stripes(group.trailer.size)):
+        try:
+            block, digests = shard.read(stripe)
+        except CorruptShard as error:
+            return error.reason
+        corrupt = verify_block(header, stripe, block, digests)
+        if corrupt:
+            return damage(group.header, index, stripe, block, digests, corrupt)
+    return ""
+
+
 def _decode(group: Group, pile: Sequence[View]) -> bytes:
-    shards = shards_of(group.header, group.members, pile)
+    shards = views_of(group, pile)
     used: set[int] = set()
     try:
         return _assemble(group, shards, used)
@@ -178,7 +195,10 @@ def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: 
     if all(index in shards for index in range(header.k)):
         rows = {}
         for index in range(header.k):
-            rows[index], digests = shards[index].read(stripe)
+            try:
+                rows[index], digests = shards[index].read(stripe)
+            except CorruptShard:
+                break
             if verify_block(replace(header, index=index), stripe, rows[index], digests):
                 break
         else:

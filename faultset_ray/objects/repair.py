@@ -36,7 +36,9 @@ class Repaired:
     """The shards that were made anew, by index."""
 
 
-async def repair_directory(backend: Backend, directory: Path, *, progress: Progress = no_progress) -> Repaired:
+async def repair_directory(
+    backend: Backend, directory: Path, *, wanted: str | None = None, progress: Progress = no_progress
+) -> Repaired:
     """Verify the shards of a directory, and make those that are not sound again, where they were.
 
     A shard that is made again is byte for byte the one that was lost. All of them appear together, after the
@@ -50,12 +52,12 @@ async def repair_directory(backend: Backend, directory: Path, *, progress: Progr
     OSError
         The disk failed; what was begun is removed.
     """
-    report = await verify_directory(backend, directory, progress=progress)
+    report = await verify_directory(backend, directory, wanted=wanted, progress=progress)
     if report.failure is not None:
         raise report.failure
     if not report.damaged:
         return Repaired(report, {})
-    async with open_directory(backend, directory) as found:
+    async with open_directory(backend, directory, wanted) as found:
         paths = _paths(directory, found, report)
         trailer = found.group.trailer
         with new_shards(found.group.header, paths) as writers:

@@ -1,7 +1,8 @@
 """Shards that come as streams, all at the same time, and can't be sought in.
 
-How long a shard is stands in its trailer, at its end. So each is read a full block and a trailer ahead:
-while that much comes, the block is a full one; what is shorter is the last block, if there is one, and the trailer.
+Where a shard ends shows only at its end, in its trailer. So each is looked at through a window of a full block
+and a trailer: as long as that much comes, the block may be a full one. Once a sealed shard has ended within its
+window, the object is tried with that end, and if its digest is right, it was the end.
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.errors import CodingError, CorruptShard, NotEnoughShards
+from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader
 from faultset_ray.objects.coding import data_of
-from faultset_ray.objects.gather import Block, gather_rows
-from faultset_ray.objects.groups import Group, choose
+from faultset_ray.objects.gather import Block, Decoder, gather_rows
+from faultset_ray.objects.groups import ENDINGS_MAX, Group
 from faultset_ray.objects.output import Output, Take
 from faultset_ray.objects.stripes import trimmed
-from faultset_ray.shards.digest import verify_block
-from faultset_ray.shards.format import Header, Trailer
+from faultset_ray.objects.views import merged
+from faultset_ray.shards.format import Header, Trailer, unpack_sealed
 from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
 
 Bytes = NDArray[np.uint8]
 _NOT_YET = Trailer(0, 0, bytes(32), b"")
 """Stands for the trailer of a shard of which only the header has come."""
 _TRUSTED_BYTES = 1 << 18
+_SPOOL_BYTES = 1 << 20
 
 
 class SequentialShard:
@@ -47,12 +51,14 @@ class SequentialShard:
         self.trailer: Trailer | None = None
         self.reason = ""
         self.ending: Trailer | None = None
-        """What it turned out to be sealed with, once it has ended."""
+        """What it is sealed with, once it has ended within its window."""
         self._reader = reader
-        self._buffers: list[Bytes] = []
-        self._ahead = np.empty(0, np.uint8)
         self._packed = b""
-        self._stripes = 0
+        self._buffers: list[Bytes] = []
+        self._window = np.empty(0, np.uint8)
+        self._ended = False
+        self._passed = HEADER_BYTES
+        """Bytes before the window."""
 
     @property
     def index(self) -> int | None:
@@ -72,48 +78,69 @@ class SequentialShard:
         except CodingError as error:
             self.reason = str(error).removeprefix(f"{self.name}: ")
 
-    async def next(self) -> Block | None:
-        """The next stripe's block and its digests; None where there is none, at the end.
+    async def spool(self, file: BinaryIO) -> None:
+        """Write the header and all that comes after it to a file; what can't be read is not there."""
+        file.write(self._packed)
+        buffer = np.empty(_SPOOL_BYTES, np.uint8)
+        try:
+            while count := await self._reader.fill(buffer):
+                file.write(buffer[:count].data)
+        except OSError as error:
+            self.reason = f"can't be read: {error.strerror or error}"
 
-        They stay as they are until the next but one is asked for.
+    async def look(self) -> None:
+        """Fill the window: with a full block and a trailer, or with all that is left."""
+        assert self.header is not None
+        if self._ended:
+            return
+        layout = self.header.layout
+        full = layout.record_bytes(layout.block_bytes) + TRAILER_BYTES
+        try:
+            self._window = await self._filled(full)
+        except OSError as error:
+            self._ended, self._window = True, self._window[:0]
+            self.reason = f"can't be read: {error.strerror or error}"
+            return
+        if self._window.size < full:
+            self._ended = True
+            self._find_end()
+
+    def _find_end(self) -> None:
+        tail = self._window[-TRAILER_BYTES:].tobytes()
+        try:
+            _, trailer = unpack_sealed(self._packed, tail, self._passed + self._window.size, self.name)
+        except CodingError as error:
+            self.reason = str(error).removeprefix(f"{self.name}: ")
+        else:
+            self.ending = replace(trailer, table_digest=b"")
+
+    def block(self, length: int) -> Block:
+        """The block of so many bytes that the window begins with, and its digests; not to be changed.
+
+        They stay as they are until the window has gone on twice.
 
         Raises
         ------
         CorruptShard
-            It ends, but not with a trailer that fits, or can't be read on.
+            If there isn't as much.
         """
-        try:
-            return await self._next()
-        except OSError as error:
-            raise CorruptShard(self.name, f"can't be read: {error.strerror or error}") from error
+        assert self.header is not None
+        nbytes = self.header.layout.record_bytes(length)
+        if self._window.size < nbytes:
+            raise CorruptShard(self.name, self.reason or "ends before the others", self._passed + self._window.size)
+        return self._window[:length], self._window[length:nbytes].reshape(-1, self.header.layout.digest_bytes)
 
-    async def _next(self) -> Block | None:
+    def go_on(self) -> None:
+        """Move the window past a full block."""
         assert self.header is not None
         layout = self.header.layout
-        record = layout.record_bytes(layout.block_bytes)
-        found = await self._ahead_to(record + TRAILER_BYTES)
-        if found.size == record + TRAILER_BYTES:
-            self._ahead = found[record:]
-            self._stripes += 1
-            return self._split(found[:record], layout.block_bytes)
-        self._ahead = found[:0]
-        tail = found[-TRAILER_BYTES:].tobytes()
-        trailer = Trailer.unpack(tail, self._packed, self.name)
-        rest = found[: found.size - len(tail)]
-        stripes = self._stripes + (rest.size > 0)
-        if trailer.stripes != stripes or layout.stripes(trailer.size) != stripes:
-            raise CorruptShard(self.name, f"{stripes} stripes came, {trailer.stripes} were sealed")
-        self.ending = replace(trailer, table_digest=b"")
-        if not rest.size:
-            return None
-        length = layout.block_len(self._stripes, trailer.size)
-        if rest.size != layout.record_bytes(length):
-            raise CorruptShard(self.name, f"the last stripe has {rest.size} bytes, not {layout.record_bytes(length)}")
-        return self._split(rest, length)
+        left = self._window[layout.record_bytes(layout.block_bytes) :]
+        self._passed += self._window.size - left.size
+        self._window = left
 
-    async def _ahead_to(self, nbytes: int) -> Bytes:
-        """What was read ahead and what comes next, so many bytes in all; fewer only at the end."""
-        ahead = self._ahead
+    async def _filled(self, nbytes: int) -> Bytes:
+        """What is left in the window and what comes next, so many bytes in all; fewer only at the end."""
+        ahead = self._window
         if len(self._buffers) < 2:  # a header alone doesn't get much memory: first as much must come
             start = np.empty(min(nbytes, _TRUSTED_BYTES + ahead.size), np.uint8)
             start[: ahead.size] = ahead
@@ -127,101 +154,99 @@ class SequentialShard:
         buffer[: ahead.size] = ahead
         return buffer[: ahead.size + await self._reader.fill(buffer[ahead.size :])]
 
-    def _split(self, record: Bytes, length: int) -> Block:
-        assert self.header is not None
-        return record[:length], record[length:].reshape(-1, self.header.layout.digest_bytes)
+
+async def open_all(pile: Sequence[SequentialShard]) -> None:
+    """Read all headers, at the same time."""
+    await asyncio.gather(*(shard.open() for shard in pile))
 
 
-async def decode_sequential(
-    backend: Backend, pile: Sequence[SequentialShard], take: Take, what: str
-) -> tuple[Group, dict[int, str]]:
-    """Decode the one object whose shards come; its last piece is handed out only if the whole is right.
+async def decode_sequential(backend: Backend, pile: Sequence[SequentialShard], group: Group, take: Take) -> Group:
+    """Decode an object whose shards come; its last piece is handed out only if the whole is right.
+
+    Parameters
+    ----------
+    pile
+        Open.
+    group
+        The write, of which only the headers have come.
 
     Returns
     -------
     group
-        The write, with its trailer.
-    unusable
-        Shards that could not be used, with the reason.
+        With its trailer.
 
     Raises
     ------
-    NotEnoughShards, AmbiguousObjectError, DigestMismatch, CorruptShard, UnsupportedFormat
+    NotEnoughShards, DigestMismatch, CorruptShard, UnsupportedFormat
     """
-    await asyncio.gather(*(shard.open() for shard in pile))
-    group = await backend.compute(choose, pile, what)
-    code = await backend.compute(group.code)
-    header, layout = group.header, group.header.layout
-    live = {index: [pile[position] for position in at] for index, at in group.members.items()}
-    lost = group.missing()
-    unusable = dict(lost)
-    output = Output(backend, take, what)
-    held: list[Bytes] = []
-    stripe = start = 0
-    while True:
-        blocks = await _advance(header, stripe, live, lost)
-        ending = _ending(live, lost)
-        if ending is not None and ending.stripes == stripe:
-            break
-        block_len = layout.block_bytes if ending is None else layout.block_len(stripe, ending.size)
-        found = dict(lost)
-
-        async def fetch(index: int, blocks: dict[int, Block] = blocks) -> Block:
-            return blocks[index]
-
-        rows = await gather_rows(code, header, stripe, block_len, fetch, found)
-        unusable.update(found)
-        pieces = await data_of(backend, header, rows, header.k * block_len)
-        if held:
-            await output.take(start, held)
-            start += layout.stripe_bytes
-        held, stripe = pieces, stripe + 1
-        if ending is not None:
-            break
-    if len(live) < header.k:  # of the others it isn't known that they were written to their end
-        raise NotEnoughShards(len(live), header.k, lost, group.label)
-    held = trimmed(held, ending.size - start)
-    await output.take(start, held, ending.object_digest)
-    return replace(group, trailer=ending), unusable | lost
+    return await _Decoding(backend, pile, group, await backend.compute(group.decoder), take).run()
 
 
-async def _advance(
-    header: Header, stripe: int, live: dict[int, list[SequentialShard]], lost: dict[int, str]
-) -> dict[int, Block]:
-    """Every shard's next block; of copies a sound one. Those that can't go on are dropped."""
-    shards = [(index, shard) for index, copies in live.items() for shard in copies]
-    answers = await asyncio.gather(*(shard.next() for _, shard in shards), return_exceptions=True)
-    blocks: dict[int, Block] = {}
-    for (index, shard), answer in zip(shards, answers, strict=True):
-        if isinstance(answer, CodingError):
-            _drop(live, lost, index, shard, f"corrupt: {answer}")
-        elif isinstance(answer, BaseException):
-            raise answer
-        elif answer is not None and (
-            index not in blocks
-            or (len(live[index]) > 1 and verify_block(replace(header, index=index), stripe, *blocks[index]))
-        ):
-            blocks[index] = answer
-    return blocks
+class _Decoding:
+    def __init__(
+        self, backend: Backend, pile: Sequence[SequentialShard], group: Group, code: Decoder, take: Take
+    ) -> None:
+        self._backend = backend
+        self._group = group
+        self._header = group.header
+        self._code = code
+        self._missing = group.missing(code.n)
+        self._shards = {index: [pile[position] for position in at] for index, at in group.members.items()}
+        self._output = Output(backend, take, group.label)
+        self._held: list[Bytes] = []
+        self._start = 0
+        """Where in the object the held pieces begin."""
 
+    async def run(self) -> Group:
+        layout = self._header.layout
+        everyone = [shard for copies in self._shards.values() for shard in copies]
+        tried: set[Trailer] = set()
+        stripe = 0
+        while True:
+            await asyncio.gather(*(shard.look() for shard in everyone))
+            failed: list[CodingError] = []
+            for ending in self._endings(tried):
+                try:
+                    await self._finish(stripe, ending)
+                except (NotEnoughShards, DigestMismatch) as error:
+                    failed.append(error)
+                else:
+                    return replace(self._group, trailer=ending)
+            try:
+                pieces = await self._pieces(stripe, layout.block_bytes)
+            except NotEnoughShards as error:
+                raise (failed or [error])[0] from None
+            if stripe:
+                await self._output.take(self._start, self._held)
+                self._start += layout.stripe_bytes
+            self._held, stripe = pieces, stripe + 1
+            for shard in everyone:
+                shard.go_on()
 
-def _ending(live: dict[int, list[SequentialShard]], lost: dict[int, str]) -> Trailer | None:
-    """How the object ends, if it does here: as most shards have it. The others are dropped."""
-    endings = Counter(shard.ending for copies in live.values() for shard in copies)
-    if not endings:
-        return None
-    ending = endings.most_common(1)[0][0]
-    for index, copies in list(live.items()):
-        for shard in list(copies):
-            if shard.ending != ending:
-                _drop(live, lost, index, shard, "corrupt: it does not end where most do")
-    return ending
+    def _endings(self, tried: set[Trailer]) -> list[Trailer]:
+        """Where the object ends, by what was found since the last time: what most shards say first."""
+        found = Counter(shard.ending for copies in self._shards.values() for shard in copies)
+        endings = [ending for ending, _ in found.most_common() if ending is not None and ending not in tried]
+        tried.update(endings)
+        return endings[:ENDINGS_MAX]
 
+    async def _finish(self, stripe: int, ending: Trailer) -> None:
+        """Hand out what is held and the last stripe, if this one is it; or nothing, if they are not the object."""
+        pieces = self._held
+        if ending.stripes > stripe:
+            pieces = [*pieces, *await self._pieces(stripe, self._header.layout.block_len(stripe, ending.size))]
+        await self._output.take(self._start, trimmed(pieces, ending.size - self._start), ending.object_digest)
 
-def _drop(
-    live: dict[int, list[SequentialShard]], lost: dict[int, str], index: int, shard: SequentialShard, why: str
-) -> None:
-    live[index].remove(shard)
-    if not live[index]:
-        del live[index]
-        lost[index] = why
+    async def _pieces(self, stripe: int, length: int) -> list[Bytes]:
+        """The data of a stripe of blocks of a length, with its padding."""
+        header = self._header
+
+        async def fetch(index: int) -> Block:
+            copies = self._shards[index]
+            if len(copies) == 1:
+                return copies[0].block(length)
+            readings = [partial(shard.block, length) for shard in copies]
+            return await self._backend.compute(merged, replace(header, index=index), stripe, readings)
+
+        rows = await gather_rows(self._code, header, stripe, length, fetch, dict(self._missing))
+        return await data_of(self._backend, header, rows, header.k * length)

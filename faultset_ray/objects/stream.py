@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,17 +19,19 @@ from numpy.typing import NDArray
 
 from faultset_ray import codes
 from faultset_ray.backend.local import LocalBackend
+from faultset_ray.codes.base import Code
 from faultset_ray.errors import CodingError, InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects import coding
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
-from faultset_ray.objects.groups import Group, choose
+from faultset_ray.objects.groups import Group, candidates, object_id_of
 from faultset_ray.objects.manifest import Manifest
+from faultset_ray.objects.output import Take
 from faultset_ray.objects.pool import Turns
 from faultset_ray.objects.sealing import Sealing
-from faultset_ray.objects.sequential import SequentialShard, decode_sequential
-from faultset_ray.objects.views import Readable, View, shards_of, view_file, view_memory
+from faultset_ray.objects.sequential import SequentialShard, decode_sequential, open_all
+from faultset_ray.objects.views import Readable, View, view_file, view_memory, views_of
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
 
@@ -39,7 +42,12 @@ _BUFFERS = (bytes, bytearray, memoryview, np.ndarray)
 
 
 async def encode_stream_async(
-    reader: Any, writers: Sequence[Any], code: str, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT
+    reader: Any,
+    writers: Sequence[Any],
+    code: str | Code,
+    *,
+    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    name: str | None = None,
 ) -> Manifest:
     """Encode what comes until its end, which need not be known before, into n streams of shards.
 
@@ -52,9 +60,11 @@ async def encode_stream_async(
         One for each shard, by index: with ``write`` as a file has it, as a coroutine function, or beside
         ``drain``. No more is read while they don't take what was made. They are not closed.
     code
-        Such as ``"rs:10+4"``.
+        Such as ``"rs:10+4"``, or what :func:`codes.get <faultset_ray.codes.get>` returns for it.
     stripe_bytes
         Data that are coded together. Memory is bounded by some stripes.
+    name
+        What the object is called, to be told from others by; its SHA-256 stands in each shard.
 
     Returns
     -------
@@ -71,9 +81,10 @@ async def encode_stream_async(
     found = codes.get(code)
     if len(writers) != found.n:
         raise InputError(f"{len(writers)} writers; {found.spec} has {found.n} shards")
-    layout = layout_for(None, found.k, stripe_bytes)
+    layout, object_id = layout_for(None, found.k, stripe_bytes), object_id_of(name)
     async with _backend(found.n) as backend:
-        header = Header(0, found.k, found.n, layout.block_bytes, backend.token(16), found.spec)
+        write_id = backend.token(16)
+        header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
         sealing, turns = Sealing(header), Turns()
         source = ByteReader(backend, reader)
         sinks = [ByteWriter(backend, writer) for writer in writers]
@@ -92,7 +103,7 @@ async def encode_stream_async(
         return Manifest.of(header, size, stripes, source.sha256())
 
 
-async def decode_stream_async(readers: Sequence[Any], writer: Any) -> Manifest:
+async def decode_stream_async(readers: Sequence[Any], writer: Any, *, object: str | None = None) -> Manifest:  # noqa: A002
     """Decode the one object whose shards come from some readers, whichever are left, in any order.
 
     Damage is found before decoding, granule by granule, and read around. The writer gets bytes as they are
@@ -105,6 +116,8 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any) -> Manifest:
         can be sought in, no more than needed is read of them; else all are read at the same time, to their end.
     writer
         As one of ``encode_stream``.
+    object
+        Which of several is meant: its write id or object id in hex, or the name that it was given.
 
     Returns
     -------
@@ -133,20 +146,34 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any) -> Manifest:
 
         with ExitStack() as stack:
             if all(map(_sought, readers)):
-                group, shards = await backend.compute(_open, readers, stack)
-                await coding.decode_object(backend, group, shards, take, group.label)
+                group = await _decode_sought(backend, readers, object, take, stack)
             else:
                 pile = [
                     SequentialShard(f"shard at {position}", ByteReader(backend, _opened(reader, stack)))
                     for position, reader in enumerate(readers)
                 ]
-                group, _ = await decode_sequential(backend, pile, take, "")
+                await open_all(pile)
+                families = await backend.compute(candidates, pile, "", object)
+                if len(families) == 1:
+                    group = await decode_sequential(backend, pile, families[0][0], take)
+                else:  # which one is meant shows only at their ends
+                    files = [stack.enter_context(TemporaryFile()) for _ in pile]
+                    await asyncio.gather(*map(SequentialShard.spool, pile, files))
+                    group = await _decode_sought(backend, files, object, take, stack)
         await target.flush()
         trailer = group.trailer
         return Manifest.of(group.header, trailer.size, trailer.stripes, trailer.object_digest)
 
 
-async def read_range_async(readers: Sequence[Any], start: int, stop: int) -> bytes:
+async def _decode_sought(
+    backend: LocalBackend, readers: Sequence[Any], wanted: str | None, take: Take, stack: ExitStack
+) -> Group:
+    group, shards = await _open(backend, readers, wanted, stack)
+    await coding.decode_object(backend, group, shards, take, group.label)
+    return group
+
+
+async def read_range_async(readers: Sequence[Any], start: int, stop: int, *, object: str | None = None) -> bytes:  # noqa: A002
     """Bytes ``[start, stop)`` of an object, of which no more granules are read than hold them.
 
     They are verified granule by granule; those that are lost or corrupt are made from the same granules of
@@ -158,6 +185,8 @@ async def read_range_async(readers: Sequence[Any], start: int, stop: int) -> byt
         Of each shard: bytes, a path, or an open file that can be sought in.
     start, stop
         0 ≤ start ≤ stop ≤ size.
+    object
+        As for :func:`decode_stream_async`.
 
     Raises
     ------
@@ -171,26 +200,31 @@ async def read_range_async(readers: Sequence[Any], start: int, stop: int) -> byt
             raise InputError(f"reader {position} can't be sought in; ranges need bytes, paths or open files")
     async with _backend(len(readers)) as backend:
         with ExitStack() as stack:
-            group, shards = await backend.compute(_open, readers, stack)
+            group, shards = await _open(backend, readers, object, stack)
             pieces = await coding.read_range(backend, group, shards, start, stop, group.label)
             return b"".join([piece.data for piece in pieces])
 
 
 def encode_stream(
-    reader: Any, writers: Sequence[Any], code: str, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT
+    reader: Any,
+    writers: Sequence[Any],
+    code: str | Code,
+    *,
+    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    name: str | None = None,
 ) -> Manifest:
     """As :func:`encode_stream_async`, for code that does not await."""
-    return _run(encode_stream_async(reader, writers, code, stripe_bytes=stripe_bytes))
+    return _run(encode_stream_async(reader, writers, code, stripe_bytes=stripe_bytes, name=name))
 
 
-def decode_stream(readers: Sequence[Any], writer: Any) -> Manifest:
+def decode_stream(readers: Sequence[Any], writer: Any, *, object: str | None = None) -> Manifest:  # noqa: A002
     """As :func:`decode_stream_async`, for code that does not await."""
-    return _run(decode_stream_async(readers, writer))
+    return _run(decode_stream_async(readers, writer, object=object))
 
 
-def read_range(readers: Sequence[Any], start: int, stop: int) -> bytes:
+def read_range(readers: Sequence[Any], start: int, stop: int, *, object: str | None = None) -> bytes:  # noqa: A002
     """As :func:`read_range_async`, for code that does not await."""
-    return _run(read_range_async(readers, start, stop))
+    return _run(read_range_async(readers, start, stop, object=object))
 
 
 @asynccontextmanager
@@ -221,10 +255,17 @@ def _opened(reader: Any, stack: ExitStack) -> Any:
     return stack.enter_context(open(reader, "rb")) if isinstance(reader, (str, os.PathLike)) else reader  # noqa: PTH123
 
 
-def _open(readers: Sequence[Any], stack: ExitStack) -> tuple[Group, dict[int, Readable]]:
-    pile = [_view(f"shard at {position}", reader, stack) for position, reader in enumerate(readers)]
-    group = choose(pile)
-    return group, shards_of(group.header, group.members, pile)
+async def _open(
+    backend: LocalBackend, readers: Sequence[Any], wanted: str | None, stack: ExitStack
+) -> tuple[Group, Mapping[int, Readable]]:
+    """The one object that can be decoded, and its shards."""
+
+    def look() -> tuple[list[View], list[list[Group]]]:
+        pile = [_view(f"shard at {position}", reader, stack) for position, reader in enumerate(readers)]
+        return pile, candidates(pile, wanted=wanted)
+
+    pile, families = await backend.compute(look)
+    return await coding.settle(backend, families, lambda group: views_of(group, pile), "")
 
 
 def _view(name: str, reader: Any, stack: ExitStack) -> View:

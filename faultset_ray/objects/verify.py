@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, NotEnoughShards
-from faultset_ray.objects.coding import Progress, decode_object, no_progress
+from faultset_ray.objects.coding import Progress, decode_object, no_progress, nowhere
 from faultset_ray.objects.files import OpenShards, open_directory
+from faultset_ray.objects.groups import FORGED_END, Group
 from faultset_ray.shards.reader import ShardReader
 
 _GRANULES_TOLD_MAX = 1000
@@ -53,13 +51,17 @@ class Report:
         return tuple(shard.index for shard in self.shards if shard.reason)
 
 
-async def verify_directory(backend: Backend, directory: Path, *, progress: Progress = no_progress) -> Report:
+async def verify_directory(
+    backend: Backend, directory: Path, *, wanted: str | None = None, progress: Progress = no_progress
+) -> Report:
     """Read all shards of a directory, then decode their object into nothing.
 
     Of several copies of a shard one must be sound.
 
     Parameters
     ----------
+    wanted
+        As for :func:`~faultset_ray.objects.files.open_directory`.
     progress
         Is told of the bytes of the object, as they are decoded.
 
@@ -68,7 +70,7 @@ async def verify_directory(backend: Backend, directory: Path, *, progress: Progr
     NotEnoughShards, AmbiguousObjectError, InputError
         There is no object to verify, or more than one.
     """
-    async with open_directory(backend, directory) as found:
+    async with open_directory(backend, directory, wanted) as found:
         group, missing = found.group, found.group.missing()
         states = []
         for index in range(group.header.n):
@@ -78,7 +80,7 @@ async def verify_directory(backend: Backend, directory: Path, *, progress: Progr
                 states.append(ShardState(index, None, missing[index]))
         failure = None
         try:
-            await decode_object(backend, group, found.shards, _nowhere, str(directory), progress)
+            await decode_object(backend, group, found.shards, nowhere, str(directory), progress)
         except (NotEnoughShards, DigestMismatch) as error:
             failure = error
     trailer = group.trailer
@@ -92,21 +94,19 @@ async def verify_directory(backend: Backend, directory: Path, *, progress: Progr
     )
 
 
-async def _nowhere(start: int, pieces: list[NDArray[np.uint8]]) -> None:
-    """Drop what was decoded."""
-
-
 def _state(found: OpenShards, index: int) -> ShardState:
     """Of one shard: that of its best copy."""
-    states = [_state_of(found.files[position].path, index) for position in found.group.members[index]]
+    states = [_state_of(found.group, found.files[position].path, index) for position in found.group.members[index]]
     return min(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
 
 
-def _state_of(path: Path, index: int) -> ShardState:
+def _state_of(group: Group, path: Path, index: int) -> ShardState:
     corrupt: list[Granule] = []
     more = 0
     try:
         with ShardReader(path) as reader:
+            if not group.is_sealed_by(reader):
+                return ShardState(index, path, FORGED_END)
             for place in reader.check():
                 if len(corrupt) < _GRANULES_TOLD_MAX:
                     corrupt.append(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import CodingError, CorruptShard
+from faultset_ray.objects.groups import FORGED_END, Group
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header, Trailer, unpack_sealed
 from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
@@ -67,7 +68,7 @@ class View:
     def _exactly(self, offset: int, nbytes: int) -> Bytes:
         found = self.read_at(offset, nbytes)
         if found.size != nbytes:
-            raise CorruptShard(self.name, "became shorter while it was read", offset + found.size)
+            raise CorruptShard(self.name, self.reason or "became shorter while it was read", offset + found.size)
         return found
 
 
@@ -113,16 +114,24 @@ def _header_alone(head: bytes) -> Header | None:
         return None
 
 
-def copies(header: Header, index: int, shards: Sequence[Readable]) -> Readable:
-    """One shard of which there are several copies: each granule from the first in which it is sound."""
-    return shards[0] if len(shards) == 1 else _Copies(replace(header, index=index), shards)
+def shards_of(group: Group, open_shard: Callable[[int], Readable]) -> dict[int, Readable]:
+    """The shards of a write by index; ``open_shard`` gives what is at a position of the pile."""
+    return {
+        index: _Copies(replace(group.header, index=index), shards) if len(shards) > 1 else shards[0]
+        for index, at in group.members.items()
+        for shards in [[open_shard(position) for position in at]]
+    }
 
 
-def shards_of(
-    header: Header, members: Mapping[int, Sequence[int]], pile: Sequence[Readable] | Mapping[int, Readable]
-) -> dict[int, Readable]:
-    """The shards of a write by index, of which ``members`` tells where in a pile each is."""
-    return {index: copies(header, index, [pile[position] for position in at]) for index, at in members.items()}
+def views_of(group: Group, pile: Sequence[View]) -> dict[int, Readable]:
+    """The shards of a write, by index, in a pile of views."""
+    return shards_of(group, lambda position: _as_of(group, pile[position]))
+
+
+def _as_of(group: Group, shard: View) -> View:
+    if group.is_sealed_by(shard):
+        return shard
+    return replace(shard, trailer=group.trailer, reason=shard.reason or FORGED_END)
 
 
 class _Copies:
@@ -132,27 +141,41 @@ class _Copies:
 
     def read(self, stripe: int, first_granule: int = 0, granules: int | None = None) -> tuple[Bytes, Bytes]:
         """See :class:`Readable`."""
-        best: tuple[Bytes, Bytes] | None = None
-        corrupt: tuple[int, ...] = ()
-        failed: CodingError | OSError | None = None
-        for shard in self._shards:
-            try:
-                block, digests = shard.read(stripe, first_granule, granules)
-            except (CodingError, OSError) as error:
-                failed = error
-                continue
-            bad = verify_block(self._header, stripe, block, digests, first_granule)
-            if not bad:
-                return block, digests
-            if best is None:
-                best, corrupt = (block.copy(), digests.copy()), bad
-                continue
-            for granule in set(corrupt).difference(bad):
-                at = granule - first_granule
-                columns = slice(at * self._header.granule_bytes, (at + 1) * self._header.granule_bytes)
-                best[0][columns], best[1][at] = block[columns], digests[at]
-            corrupt = tuple(set(corrupt).intersection(bad))
+        readings = ((lambda shard=shard: shard.read(stripe, first_granule, granules)) for shard in self._shards)
+        return merged(self._header, stripe, readings, first_granule)
+
+
+def merged(
+    header: Header, stripe: int, readings: Iterable[Callable[[], tuple[Bytes, Bytes]]], first_granule: int = 0
+) -> tuple[Bytes, Bytes]:
+    """One block of copies of a shard, as few as suffice: each granule from the first in which it is sound.
+
+    Raises
+    ------
+    CodingError, OSError
+        If none of them can be read.
+    """
+    best: tuple[Bytes, Bytes] | None = None
+    corrupt: tuple[int, ...] = ()
+    failed: CodingError | OSError | None = None
+    for read in readings:
+        try:
+            block, digests = read()
+        except (CodingError, OSError) as error:
+            failed = failed or error
+            continue
+        bad = verify_block(header, stripe, block, digests, first_granule)
+        if not bad:
+            return block, digests
         if best is None:
-            assert failed is not None
-            raise failed
-        return best
+            best, corrupt = (block.copy(), digests.copy()), bad
+            continue
+        for granule in set(corrupt).difference(bad):
+            at = granule - first_granule
+            columns = slice(at * header.granule_bytes, (at + 1) * header.granule_bytes)
+            best[0][columns], best[1][at] = block[columns], digests[at]
+        corrupt = tuple(set(corrupt).intersection(bad))
+    if best is None:
+        assert failed is not None
+        raise failed
+    return best

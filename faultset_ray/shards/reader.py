@@ -35,6 +35,8 @@ class ShardReader:
         The shard file.
     follow
         Whether `path` may be a symbolic link.
+    trailer
+        Where the object ends, by other shards: then what the file ends with is not looked at.
 
     Raises
     ------
@@ -44,14 +46,17 @@ class ShardReader:
         If it can't be opened or read.
     """
 
-    def __init__(self, path: Path, *, follow: bool = True) -> None:
+    def __init__(self, path: Path, *, follow: bool = True, trailer: Trailer | None = None) -> None:
         self.path = path
         self._fd = -1
         self._fd, self.file_bytes = _open_regular(path, follow=follow)
         try:
             self.packed = os.pread(self._fd, HEADER_BYTES, 0)
-            tail = os.pread(self._fd, TRAILER_BYTES, max(0, self.file_bytes - TRAILER_BYTES))
-            self.header, self.trailer = unpack_sealed(self.packed, tail, self.file_bytes, str(path))
+            if trailer is not None:
+                self.header, self.trailer = Header.unpack(self.packed, str(path)), trailer
+            else:
+                tail = os.pread(self._fd, TRAILER_BYTES, max(0, self.file_bytes - TRAILER_BYTES))
+                self.header, self.trailer = unpack_sealed(self.packed, tail, self.file_bytes, str(path))
         except BaseException:
             self.close()
             raise

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from google_crc32c import value as crc32c
-from property.test_damage import HEAD, parse, run
+from property.test_damage import HEAD, compare, parse, run
 
 pytestmark = pytest.mark.long
 
@@ -15,6 +15,12 @@ def test_damaged_piles(large):
     counts = run(count, large.seed)
     assert sum(counts.values()) == count
     assert counts["decoded"] > count // 4
+
+
+@pytest.mark.timeout(3600)
+def test_all_paths_agree(large, tmp_path):
+    count = large.count(1_000_000) // 100
+    assert sum(compare(count, large.seed, tmp_path).values()) == count
 
 
 @pytest.mark.timeout(3600)

@@ -132,3 +132,22 @@ def test_encoding_again_is_refused(encoded):
     assert error["code"] == "input_error"
     assert "already holds shards of f (6, such as f.000.shard)" in error["message"]
     assert {path.name: path.read_bytes() for path in (encoded / "d").iterdir()} == before
+
+
+def test_one_of_several_is_named(encoded):
+    (encoded / "g").write_bytes(b"other")
+    assert faultset(encoded, "encode", "g", "--code", "rs:4+2", "-o", "d").returncode == 0
+    done = faultset(encoded, "decode", "d", "-o", "out")
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert (done.returncode, error["code"]) == (2, "ambiguous_object")
+    write_id = next(one.split()[0] for one in error["candidates"] if "(rs:4+2,matrix=cauchy, 5 bytes" in one)
+    assert write_id.encode() in done.stderr
+    for name in ("g", write_id):
+        assert faultset(encoded, "decode", "d", "-o", "out", "--object", name).returncode == 0
+        assert (encoded / "out").read_bytes() == b"other"
+    flip(encoded / "d" / "f.001.shard")
+    assert faultset(encoded, "verify", "d", "--object", "g").returncode == 0
+    assert faultset(encoded, "verify", "d", "--object", "f").returncode == 4
+    assert faultset(encoded, "repair", "d", "--object", "f").returncode == 0
+    assert faultset(encoded, "verify", "d", "--object", "f").returncode == 0
+    assert faultset(encoded, "verify", "d", "--object", "h").returncode == 2

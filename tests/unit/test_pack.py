@@ -150,7 +150,7 @@ def test_errors_tell_stale_forged_and_wrong_index():
     ours = [resealed(shard, object_id=name, generation=7) for shard in shards]
     stale = resealed(ours[3], generation=6, write_id=bytes(16))
     other = resealed(ours[4], write_id=b"\1" * 16, object_id=bytes(32))
-    lied = resealed(ours[5], size=4999)
+    lied = resealed(ours[5], n=7)
     swapped = resealed(ours[2], index=1)
     with pytest.raises(NotEnoughShards) as caught:
         fs.unpack_shards([ours[0], swapped, stale, other, lied])
@@ -159,10 +159,25 @@ def test_errors_tell_stale_forged_and_wrong_index():
         2: "missing",
         3: "stale: of generation 6, not 7",
         4: f"wrong object: of write {'01' * 16}",
-        5: "forged: of this write by its id, but its size or digest is another",
+        5: "forged: of this write by its id, but its header is another",
     }
     assert (caught.value.have, caught.value.need) == (1, 4)
     assert "stale: of generation 6" in str(caught.value)
+
+
+def test_what_another_end_says_does_not_count_while_granules_are_sound():
+    """The end that most have is tried first, then the other; the digest of the object decides."""
+    content = content_of(5000)
+    shards = fs.pack_shards(content, CODE)
+    lied = [resealed(shard, size=4999) for shard in shards]
+    for count in range(1, 6):
+        assert fs.unpack_shards([*shards[:count], *lied[count:]]) == content
+    with pytest.raises(DigestMismatch):
+        fs.unpack_shards(lied)
+
+
+def test_a_code_stands_for_its_spec():
+    assert fs.unpack_shards(fs.pack_shards(b"x", fs.codes.get(CODE))[2:]) == b"x"
 
 
 def test_a_forged_shard_is_found_out_and_spared_if_it_can_be():

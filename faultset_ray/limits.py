@@ -49,6 +49,12 @@ STORE_RESERVE_SHARE: Final = 0.05
 """Share of a store's disk that placement leaves free, but no more than the next."""
 STORE_RESERVE_BYTES_MAX: Final = 1024 * MIB
 
+STORE_SPARE_SHARE: Final = 0.02
+"""Share of its disk that shards must leave free, so that records still find room; but no more than the next."""
+STORE_SPARE_BYTES_MAX: Final = 256 * MIB
+FSYNC_THREADS: Final = 8
+"""Files that a process makes durable at once."""
+
 # Places
 PLACES_PRECISION: Final = 4
 """Geohash precision of the fleet of places: cells of some 39 by 20 km, a city's data centres."""

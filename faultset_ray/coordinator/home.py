@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 
 from faultset_ray.errors import StateFailure, StateInUse
-from faultset_ray.shards.writer import fsync_directory
+from faultset_ray.shards.disk import fsync_directory
 
 ENVIRONMENT = "FAULTSET_STATE_DIR"
 
@@ -76,19 +76,6 @@ class StateHome:
     def close(self) -> None:
         """Unlock it."""
         self._lock.close()
-
-
-def write_whole(path: Path, body: bytes) -> None:
-    """Put a file there that is wholly on the disk, or leave what was there."""
-    fresh = path.with_name(f"{path.name}.tmp")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with io.FileIO(fd, "w") as file:
-        written = 0
-        while written < len(body):
-            written += file.write(body[written:]) or 0
-        os.fsync(fd)
-    fresh.rename(path)
-    fsync_directory(path.parent)
 
 
 def _check_own(path: Path) -> None:

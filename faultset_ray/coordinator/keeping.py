@@ -11,9 +11,8 @@ from typing import Any
 from faultset_ray.control.checkpoint import Checkpoint, folded
 from faultset_ray.coordinator import roster
 from faultset_ray.coordinator.catalog import Catalog
-from faultset_ray.coordinator.home import write_whole
 from faultset_ray.errors import StateFailure
-from faultset_ray.shards.writer import fsync_directory
+from faultset_ray.shards.disk import fsync_directory, replace_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ class Keeping:
 
     def _write(self, path: Path, body: bytes) -> None:
         try:
-            write_whole(path, body)
+            replace_file(path, body, path.with_name(f"{path.name}.tmp"))
         except OSError as error:
             raise StateFailure(str(path), "be written", error.strerror or str(error)) from error
 

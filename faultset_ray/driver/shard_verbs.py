@@ -9,7 +9,7 @@ from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.shardset import ShardSet
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.store_values import StoreInfo
 
 
 class AsyncShardVerbs:

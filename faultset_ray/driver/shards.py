@@ -24,7 +24,7 @@ from faultset_ray.objects.shardset import HeldShard, ShardSet
 from faultset_ray.objects.sink import Out, sink_for
 from faultset_ray.objects.sites import Site
 from faultset_ray.objects.source import Data, Source
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.store_values import StoreInfo
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
 

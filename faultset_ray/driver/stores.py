@@ -7,12 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
+from faultset_ray.driver.systems import is_private
 from faultset_ray.errors import ClusterError, PlaceUnreachable
 from faultset_ray.limits import STORE_INFO_SECONDS, STORES_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, trusted
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.store_values import StoreInfo
 
 _LOG = logging.getLogger(__name__)
 
@@ -133,7 +134,8 @@ class StoreDirectory:
         except PlaceUnreachable:
             if place.draining or (self.bars is not None and await self.bars(place.id)):
                 return None
-            await self._backend.spawn(PlaceStore, addr.name, place.id, place.region, at=At(place=place.id))
+            args = (place.id, place.region, self._system, self._backend.token(16), is_private(self._system))
+            await self._backend.spawn(PlaceStore, addr.name, *args, at=At(place=place.id))
             return await net.call(addr, PlaceStore.info)
 
     async def _places(self) -> Sequence[Place]:

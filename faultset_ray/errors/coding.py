@@ -127,18 +127,19 @@ class IncompleteShard(CodingError):
 
 
 class ShardNotFound(CodingError):
-    """Raised when a store holds no such shard."""
+    """Raised when a store holds no such shard, or (index None) none of the write."""
 
     code = "shard_not_found"
 
-    def __init__(self, store: str, write_id: str, index: int) -> None:
+    def __init__(self, store: str, write_id: str, index: int | None) -> None:
         super().__init__(store, write_id, index)
         self.store = store
         self.write_id = write_id
         self.index = index
 
     def __str__(self) -> str:
-        return f"store {self.store} holds no shard {self.index} of write {self.write_id}"
+        which = "shard" if self.index is None else f"shard {self.index}"
+        return f"store {self.store} holds no {which} of write {self.write_id}"
 
 
 class DigestMismatch(CodingError):

@@ -15,7 +15,7 @@ from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.source import Source
-from faultset_ray.objects.store import Receipt
+from faultset_ray.objects.store_values import SealReceipt
 from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
@@ -74,7 +74,7 @@ async def write_object(
     header: Header,
     stores: Sequence[StoreRef],
     avoid: frozenset[str] = frozenset(),
-) -> tuple[bytes, list[Receipt]]:
+) -> tuple[bytes, list[SealReceipt]]:
     """Encode a whole source onto stores and seal the shards.
 
     Parameters
@@ -91,7 +91,7 @@ async def write_object(
     Returns
     -------
     sha256 : bytes
-    receipts : list of Receipt
+    receipts : list of SealReceipt
         Of every shard, by index.
 
     Raises
@@ -128,8 +128,8 @@ async def _write_stripe(
 
 async def _seal(
     backend: Backend, header: Header, stores: Sequence[StoreRef], size: int, stripes: int, sha256: bytes
-) -> list[Receipt]:
-    async def seal(index: int) -> Receipt:
+) -> list[SealReceipt]:
+    async def seal(index: int) -> SealReceipt:
         net = backend.within(SEAL_SECONDS)
         addr = stores[index].addr
         if stripes == 0:
@@ -140,7 +140,7 @@ async def _seal(
     failed = _failures(stores, results)
     if failed:
         raise StoresLost(failed)
-    return [receipt for receipt in results if isinstance(receipt, Receipt)]
+    return [receipt for receipt in results if isinstance(receipt, SealReceipt)]
 
 
 async def _abort(backend: Backend, header: Header, stores: Sequence[StoreRef]) -> None:

@@ -24,10 +24,11 @@ from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
 from faultset_ray.shards.directory import scan, shard_path, shards_named
+from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout, layout_for
 from faultset_ray.shards.reader import ShardFile, ShardReader
-from faultset_ray.shards.writer import ShardWriter, fsync_directory
+from faultset_ray.shards.writer import ShardWriter
 
 Bytes = NDArray[np.uint8]
 

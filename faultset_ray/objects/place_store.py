@@ -19,5 +19,5 @@ class PlaceStore(Store, Servant):
 
     concurrency: ClassVar[int] = 8
 
-    def __init__(self, place: str, region: str) -> None:
-        super().__init__(os.environ.get(STORE_DIR) or None, place, region)
+    def __init__(self, place: str, region: str, system: str, identity: bytes, private: bool) -> None:
+        super().__init__(os.environ.get(STORE_DIR) or None, place, region, system, identity, private=private)

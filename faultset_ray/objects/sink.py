@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError, ShardSizeError
 from faultset_ray.objects.buffers import as_bytes
-from faultset_ray.shards.writer import fsync_directory
+from faultset_ray.shards.disk import fsync_directory
 
 Bytes = NDArray[np.uint8]
 Out = str | os.PathLike[str] | bytearray | memoryview | NDArray[Any]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from faultset_ray.errors import InputError
 from faultset_ray.kernels.rendezvous import key_of
 from faultset_ray.limits import STORE_RESERVE_BYTES_MAX, STORE_RESERVE_SHARE
-from faultset_ray.objects.store import StoreInfo
+from faultset_ray.objects.store_values import StoreInfo
 
 _STEP: Final = 1 / 256
 _GAIN: Final = 20.0

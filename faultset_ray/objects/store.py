@@ -1,114 +1,59 @@
-"""The store: one place's directory of shards, as a servant with plain values in and out."""
+"""The store: one place's directory of shards and records, as a servant with plain values in and out."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import re
-import stat
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.errors import CorruptShard, IncompleteShard, InputError, ShardNotFound, StoreFailure
-from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_ABORTED_WRITES_MAX, STORE_OPEN_FILES_MAX
-from faultset_ray.objects.store_home import claim, private
+from faultset_ray.errors import CorruptShard, FaultsetError, InputError, ShardNotFound, UnsupportedFormat
+from faultset_ray.objects.entry import Fence
+from faultset_ray.objects.record import Record
+from faultset_ray.objects.store_base import StoreBase
+from faultset_ray.objects.store_records import RecordKey
+from faultset_ray.objects.store_shards import check_key
+from faultset_ray.objects.store_values import Check, Held, Key, ScanPage, SealReceipt, Whole
 from faultset_ray.shards.digest import verify_block
+from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
-from faultset_ray.shards.reader import ShardFile, ShardReader, inspect
-from faultset_ray.shards.writer import ShardWriter, check_same_seal, fsync_directory
-
-_log = logging.getLogger(__name__)
-_NAME = re.compile(r"([0-9a-f]{32})\.(\d{3,5})\.shard")
-
-WRITE_ID_BYTES = 16
-Key = tuple[bytes, int]
-"""Write id and index: what a shard is found by."""
+from faultset_ray.shards.reader import ShardFile
+from faultset_ray.shards.writer import check_same_seal
 
 
-@dataclass(frozen=True, slots=True)
-class StoreInfo:
-    """Which store this is, and how it fares."""
+class Store(StoreBase):
+    """Shards and records on one disk. Every method may be called from several threads, and again after a lost answer.
 
-    uuid: str
-    place: str
-    region: str
-    durability: str
-    """``"fsync"``: what is sealed outlives the machine's power. ``"none"``: it is gone with the process."""
-    path: str
-    free_bytes: int
-    capacity_bytes: int
-    """Of the disk, whoever uses it."""
+    A shard is known by its write id (16 bytes) and index, a record by its object id and generation; nothing else
+    becomes a name on disk. Blocks are verified when they arrive, against the digests that the encoder made; what is
+    read is to be verified by whoever uses it.
 
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A store's word that it holds a sealed shard."""
-
-    store: str
-    place: str
-    region: str
-    write_id: bytes
-    index: int
-    file_bytes: int
-    durability: str
-
-
-class Store:
-    """Shards on one disk. Every method may be called from several threads, and again after a lost answer.
-
-    A shard is known by its write id (16 bytes) and index; nothing else becomes a name on disk. Blocks are
-    verified when they arrive, against the digests that the encoder made; what is read is to be verified by
-    whoever uses it.
+    Methods that change what is acknowledged take a :class:`~faultset_ray.objects.entry.Fence`. The first one that is
+    shown makes the store its catalog's; a higher epoch is remembered on disk, and lower ones are refused from then
+    on. They raise ``StaleEpoch`` or ``CatalogMismatch`` then, with nothing changed.
 
     Parameters
     ----------
     root
-        Directory that the store takes a subdirectory of its own in, which it and its shards are found in again
-        after a restart. None for a private temporary directory, removed at the end of the process.
+        Directory that the store takes a subdirectory of its own in, below that of its system. It and its shards are
+        found in again after a restart. None for the temporary directory.
     place, region
         Where this is, for receipts.
+    system
+        Whose shards these are.
+    identity
+        16 random bytes, which name the store if its directory is new.
+    private
+        Whether shards and records go with the process; so it is without `root` anyhow.
 
     Raises
     ------
     StoreFailure
-        If the directory can't be made or locked. Any method raises it when the disk fails; the shard in hand
-        is then dropped whole.
+        If the directory can't be made or locked. Any method raises it when the disk fails; what was in hand is then
+        dropped whole, and what was acknowledged stays.
     """
 
-    def __init__(self, root: str | None, place: str, region: str = "") -> None:
-        self.place = place
-        self.region = region
-        with _failures(root or "in the temporary directory", "start"):
-            self._home = private() if root is None else claim(Path(root))
-        self.uuid = self._home.uuid
-        self._durability = "fsync" if self._home.durable else "none"
-        self._lock = threading.Lock()
-        self._writers: dict[Key, ShardWriter] = {}
-        # Least recently used first; those not among them have closed their files for now.
-        self._open_writers: OrderedDict[Key, ShardWriter] = OrderedDict()
-        self._readers: OrderedDict[Key, ShardReader] = OrderedDict()
-        # Oldest first: a block that was on its way when its write was aborted must not begin its shard anew.
-        self._aborted: OrderedDict[bytes, None] = OrderedDict()
-        self._closed = False
-        if root is None:
-            _log.warning("store at %s keeps shards in %s only while it runs", place, self._home.path)
-
-    def info(self) -> StoreInfo:
-        """Tell which store this is, where, its free bytes and the size of its disk."""
-        with self._operation("tell its free space"):
-            disk = os.statvfs(self._home.path)
-        path = str(self._home.path)
-        free_bytes = disk.f_bavail * disk.f_frsize
-        capacity_bytes = disk.f_blocks * disk.f_frsize
-        return StoreInfo(self.uuid, self.place, self.region, self._durability, path, free_bytes, capacity_bytes)
+    # -- Shards that grow
 
     def begin(self, header: bytes) -> None:
         """Create an unsealed shard, if it isn't there: only an empty object's needs it, as no block does.
@@ -119,9 +64,9 @@ class Store:
             As :meth:`append`.
         """
         parsed = Header.unpack(header, "header")
-        key = parsed.write_id, parsed.index
-        with self._operation("begin a shard", key):
-            self._writer(key, parsed, header)
+        with self._operation("begin a shard", (parsed.write_id, parsed.index)):
+            self._check_room(len(header))
+            self._unsealed.writer(parsed, header)
 
     def append(self, header: bytes, stripe: int, block: NDArray[np.uint8], digests: NDArray[np.uint8]) -> None:
         """Take one block of an unsealed shard; the first one creates the shard. Repeats do nothing.
@@ -150,19 +95,21 @@ class Store:
         corrupt = verify_block(parsed, stripe, block, digests)
         if corrupt:
             raise CorruptShard(parsed.label, f"stripe {stripe} arrived with corrupt granules {list(corrupt)}")
-        key = parsed.write_id, parsed.index
-        with self._operation("append a block", key):
-            writer = self._writer(key, parsed, header)
+        with self._operation("append a block", (parsed.write_id, parsed.index)):
+            self._check_room(block.nbytes)
+            writer = self._unsealed.writer(parsed, header)
             if writer is not None:
                 writer.append(stripe, block, digests)
 
-    def seal(self, write_id: bytes, index: int, size: int, stripes: int, object_digest: bytes) -> Receipt:
+    def seal(
+        self, write_id: bytes, index: int, size: int, stripes: int, sha256: bytes, fence: Fence | None = None
+    ) -> SealReceipt:
         """Finish a shard; with durability "fsync" it is on disk when this returns. Repeats return the same.
 
         Parameters
         ----------
-        size, stripes, object_digest
-            Of the whole object: bytes, stripes, SHA-256.
+        size, stripes, sha256
+            Of the whole object.
 
         Raises
         ------
@@ -172,35 +119,147 @@ class Store:
             If blocks are missing, or don't fit the size.
         InputError
             If it is sealed with other values.
+        StaleEpoch, CatalogMismatch
+            See the class.
         """
-        key = self._key(write_id, index)
+        key = check_key(write_id, index)
         with self._operation("seal a shard", key):
-            with self._lock:
-                writer = self._writers.get(key)
+            if fence is not None:
+                self._admit(fence)
+            writer = self._unsealed.get(key)
             if writer is None:
-                return self._sealed_before(key, size, stripes, object_digest)
-            self._make_bucket(write_id)
-            writer.seal(size, stripes, object_digest, durable=self._home.durable)
-            with self._lock:
-                self._writers.pop(key, None)
-                self._open_writers.pop(key, None)
+                return self._sealed_before(key, size, stripes, sha256)
+            self._sealed.make_buckets([write_id])
+            writer.seal(size, stripes, sha256, durable=self._home.durable)
+            if self._unsealed.sealed(key):
+                self._sealed.added(writer.header.layout.file_bytes(size))
             return self._receipt(key, writer.header.layout.file_bytes(size))
 
     def abort(self, write_id: bytes) -> int:
         """Drop the unsealed shards of a write, and take no more of it; sealed ones stay. Returns the bytes freed."""
-        self._key(write_id, 0)
-        with self._lock:
-            self._aborted[write_id] = None
-            if len(self._aborted) > STORE_ABORTED_WRITES_MAX:
-                self._aborted.popitem(last=False)
+        check_key(write_id, 0)
+        self._unsealed.abort(write_id)
         with self._operation("abort a write"):
-            return self._drop_unsealed(write_id)
+            return self._unsealed.drop_write(write_id)
 
-    def stat(self, write_id: bytes, index: int) -> ShardFile | None:
-        """Look at a sealed shard's file: header, trailer, or why it is unusable. None if there is none."""
-        key = self._key(write_id, index)
-        with self._operation("look at a shard"):
-            return self._inspect(key)
+    # -- Shards that come whole, and records
+
+    def write(self, shards: Sequence[Whole], fence: Fence) -> list[SealReceipt | FaultsetError]:
+        """Seal shards that come whole, many at once; durable when it returns. Repeats return the same.
+
+        Returns
+        -------
+        list
+            At each position the receipt, or why there is none: the errors of :meth:`append` and :meth:`seal`, and
+            ``StoreFailure`` for those that the disk failed.
+        """
+        with self._operation("write shards"):
+            self._admit(fence)
+            self._check_room(sum(whole.block.nbytes for whole in shards if whole.block is not None))
+            results: list[SealReceipt | FaultsetError] = []
+            for whole, result in zip(shards, self._unsealed.write(shards), strict=True):
+                if isinstance(result, int):
+                    header = Header.unpack(whole.header)
+                    results.append(self._receipt((header.write_id, header.index), result))
+                else:
+                    results.append(self._typed(result, "write shards"))
+            return results
+
+    def record(self, records: Sequence[bytes], fence: Fence) -> list[FaultsetError | None]:
+        """Keep packed records; on disk when this returns, all in one go. Repeats do nothing.
+
+        Returns
+        -------
+        list
+            At each position None, or why the record is not kept: ``ShardNotFound`` if no sealed shard of its write
+            is here (a tombstone needs none), ``InputError`` if there is another one of that object and generation,
+            ``CorruptShard`` and ``UnsupportedFormat`` as :meth:`Record.unpack`.
+        """
+        results: list[FaultsetError | None] = [None] * len(records)
+        with self._operation("keep records"), self._recording:
+            self._admit(fence)
+            fit: list[tuple[int, Record]] = []
+            for at, raw in enumerate(records):
+                try:
+                    record = Record.unpack(raw)
+                except (CorruptShard, UnsupportedFormat) as error:
+                    results[at] = error
+                    continue
+                if record.kind == "put" and not self._sealed.any_of(record.write_id, record.n):
+                    results[at] = ShardNotFound(self.uuid, record.write_id.hex(), None)
+                else:
+                    fit.append((at, record))
+            kept = self._records.add([(record, records[at]) for at, record in fit])
+            for (at, record), is_kept in zip(fit, kept, strict=True):
+                if not is_kept:
+                    results[at] = InputError(
+                        f"store {self.uuid} has another record of {record.name!r}, generation {record.generation}"
+                    )
+        return results
+
+    def records(self, object_ids: Sequence[bytes]) -> list[list[bytes]]:
+        """The packed records of some objects, of each the newest first."""
+        with self._operation("look for records"):
+            return [self._records.of(object_id) for object_id in object_ids]
+
+    def forget(self, records: Sequence[RecordKey], fence: Fence) -> int:
+        """Remove records, by object id and generation; durable when it returns. Tells how many were there."""
+        with self._operation("forget records"):
+            self._admit(fence)
+            return self._records.remove(records)
+
+    def held(self, write_ids: Sequence[bytes]) -> list[Held]:
+        """What is here of some writes: sealed shards, whatever they are like, and whether a record is."""
+        for write_id in write_ids:
+            check_key(write_id, 0)
+        with self._operation("look for writes"):
+            indices = self._sealed.of_writes(write_ids)
+            recorded = self._records.writes(write_ids)
+        return [Held(tuple(indices[write_id]), write_id in recorded) for write_id in write_ids]
+
+    def drop(self, shards: Sequence[tuple[bytes, int | None]], fence: Fence) -> list[int | FaultsetError]:
+        """Remove shards, sealed or not, in quarantine too; durable when it returns.
+
+        Parameters
+        ----------
+        shards
+            Write ids and indices. Index None removes all of a write, its records too, and takes no more of it: blocks
+            and records that come late are refused.
+
+        Returns
+        -------
+        list
+            Of each the bytes freed, 0 if it was not there; or ``StoreFailure``.
+        """
+        results: list[int | FaultsetError] = []
+        for write_id, index in shards:
+            check_key(write_id, index or 0)
+        writes = [write_id for write_id, index in shards if index is None]
+        with self._operation("drop shards"), self._recording:
+            self._admit(fence)
+            unsealed = {}
+            for write_id in writes:
+                self._unsealed.abort(write_id)
+                unsealed[write_id] = self._unsealed.drop_write(write_id)
+            if writes:
+                self._records.remove_writes(writes)
+            freed = self._sealed.remove_writes(writes)
+            keys = [(write_id, index) for write_id, index in shards if index is not None]
+            freed_by_key = self._sealed.remove(keys)
+            for write_id, index in shards:
+                if index is None:
+                    results.append(unsealed[write_id] + freed[write_id])
+                else:
+                    results.append(self._unsealed.drop((write_id, index)) + freed_by_key[write_id, index])
+        return results
+
+    def delete(self, write_id: bytes) -> int:
+        """Remove all shards of a write, sealed or not. Returns the bytes freed; 0 if there was nothing."""
+        check_key(write_id, 0)
+        with self._operation("delete a write"):
+            return self._unsealed.drop_write(write_id) + self._sealed.remove_writes([write_id])[write_id]
+
+    # -- Reading
 
     def read(
         self, write_id: bytes, index: int, stripe: int, first_granule: int = 0, granules: int | None = None
@@ -221,198 +280,75 @@ class Store:
         InputError
             If it has no such stripe or granules.
         """
-        key = self._key(write_id, index)
+        key = check_key(write_id, index)
         with self._operation("read a block"):
-            return self._reader(key).read(stripe, first_granule, granules)
+            return self._sealed.reader(key).read(stripe, first_granule, granules)
 
-    def shards(self) -> list[ShardFile]:
-        """Look at every sealed shard, damaged ones with the reason, in order of write id and index."""
+    def stat(self, write_id: bytes, index: int) -> ShardFile | None:
+        """Look at a sealed shard's file: header, trailer, or why it is unusable. None if there is none."""
+        key = check_key(write_id, index)
+        with self._operation("look at a shard"):
+            return self._sealed.inspect(key)
+
+    def scan(self, after: bytes, limit: int) -> ScanPage:
+        """Look at both ends of up to `limit` shards, in order of write id and index; those in quarantine too.
+
+        Parameters
+        ----------
+        after
+            ``next`` of the page before; empty for the first.
+        """
         with self._operation("list shards"):
-            buckets = [path for path in self._home.shards.iterdir() if _is_directory(path)]
-            keys = [key for bucket in buckets for key in _keys(bucket)]
-            found = [self._inspect(key) for key in sorted(keys)]
-        return [file for file in found if file is not None]
+            return self._sealed.scan(after, _at_least_one(limit))
 
-    def delete(self, write_id: bytes) -> int:
-        """Remove all shards of a write, sealed or not. Returns the bytes freed; 0 if there was nothing."""
-        self._key(write_id, 0)
-        with self._operation("delete a write"):
-            freed = self._drop_unsealed(write_id)
-            bucket = self._bucket(write_id)
-            keys = [key for key in _keys(bucket) if key[0] == write_id]
-            for key in keys:
-                freed += _unlink(self._path(key))
-                # In this order, or a read in between would put the file back into the cache.
-                with self._lock:
-                    self._readers.pop(key, None)
-            if keys and self._home.durable:
-                fsync_directory(bucket)
-        return freed
+    def scan_records(self, after: bytes, limit: int) -> tuple[list[bytes], bytes]:
+        """Up to `limit` packed records, by object id and generation, and what to go on with; empty at the end."""
+        with self._operation("list records"):
+            return self._records.after(after, _at_least_one(limit))
 
-    def close(self) -> None:
-        """Drop what is not sealed and give the directory up, or remove it if it is private. Again does nothing."""
-        with self._lock:
-            self._closed = True
-            for key in list(self._writers):
-                with suppress(OSError):  # what is left over is wiped at the next start
-                    self._drop(key)
-            self._readers.clear()
-            self._home.close()
+    def check(self, write_id: bytes, index: int, first_stripe: int = 0, stripes: int | None = None) -> Check:
+        """Read a shard's blocks and verify them: so many stripes, or all.
 
-    @staticmethod
-    def _key(write_id: bytes, index: int) -> Key:
-        if not isinstance(write_id, bytes) or len(write_id) != WRITE_ID_BYTES:
-            raise InputError(f"write id is {write_id!r}; expected {WRITE_ID_BYTES} bytes")
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < FORMAT_SHARDS_MAX:
-            raise InputError(f"index is {index!r}; expected 0 to {FORMAT_SHARDS_MAX - 1}")
-        return write_id, index
+        With the last stripe, its digests are compared with what was sealed. Damage is told in the result, and so is
+        a disk that fails at it.
 
-    def _bucket(self, write_id: bytes) -> Path:
-        """The directory of a write's sealed shards, which may not be there yet."""
-        bucket = self._home.shards / write_id[:1].hex()
-        with suppress(FileNotFoundError):
-            if not _is_directory(bucket):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(bucket))
-        return bucket
+        Raises
+        ------
+        ShardNotFound
+            If there is no such sealed shard.
+        """
+        key = check_key(write_id, index)
+        with self._operation("check a shard"):
+            return self._sealed.check(key, first_stripe, stripes)
 
-    def _path(self, key: Key) -> Path:
-        return self._bucket(key[0]) / f"{key[0].hex()}.{key[1]:03d}.shard"
+    def quarantine(self, write_id: bytes, index: int, reason: str, fence: Fence) -> None:
+        """Move a damaged shard to where it is never read from; :meth:`scan` goes on telling of it. Again does nothing.
 
-    def _make_bucket(self, write_id: bytes) -> None:
-        bucket = self._bucket(write_id)
-        if not bucket.exists():
-            bucket.mkdir(mode=0o700, exist_ok=True)
-            if self._home.durable:
-                fsync_directory(self._home.shards)
+        Raises
+        ------
+        ShardNotFound
+            If there is no such sealed shard.
+        """
+        key = check_key(write_id, index)
+        with self._operation("quarantine a shard"):
+            self._admit(fence)
+            self._sealed.quarantine(key, reason)
 
-    def _writer(self, key: Key, parsed: Header, header: bytes) -> ShardWriter | None:
-        """The shard in the making, begun if need be; None if it is sealed already."""
-        idle = None
-        with self._lock:
-            if parsed.write_id in self._aborted:
-                raise IncompleteShard(parsed.label, 0, 1, 0)
-            writer = self._writers.get(key)
-            if writer is None and (path := self._path(key)).exists():
-                packed = self._open(key).packed
-            else:
-                if writer is None:
-                    writer = ShardWriter(path, parsed, unsealed=self._home.tmp / path.name, mode=0o600)
-                    self._writers[key] = writer
-                packed = writer.packed
-            if packed != header:
-                raise InputError(f"{parsed.label} was begun with another header")
-            if writer is not None:
-                self._open_writers[key] = writer
-                self._open_writers.move_to_end(key)
-                if len(self._open_writers) > STORE_OPEN_FILES_MAX:
-                    _, idle = self._open_writers.popitem(last=False)
-        if idle is not None:
-            _release(idle)
-        return writer
+    # -- Inside
 
-    def _reader(self, key: Key) -> ShardReader:
-        with self._lock:
-            reader = self._readers.pop(key, None) or self._open(key)
-            self._readers[key] = reader
-            if len(self._readers) > STORE_OPEN_FILES_MAX:
-                # Not closed here: another thread may be reading, and the last reference closes it.
-                self._readers.popitem(last=False)
-            return reader
-
-    def _open(self, key: Key) -> ShardReader:
-        try:
-            reader = ShardReader(self._path(key), follow=False)
-        except FileNotFoundError:
-            raise ShardNotFound(self.uuid, key[0].hex(), key[1]) from None
-        if (reader.header.write_id, reader.header.index) != key:
-            raise CorruptShard(str(reader.path), f"holds {reader.header.label}")
-        return reader
-
-    def _inspect(self, key: Key) -> ShardFile | None:
-        path = self._path(key)
-        try:
-            file = inspect(path, follow=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return ShardFile(path, None, None, f"can't be read: {error.strerror}")
-        if file.header is not None and (file.header.write_id, file.header.index) != key:
-            return ShardFile(path, file.header, None, f"holds {file.header.label}")
-        return file
-
-    def _sealed_before(self, key: Key, size: int, stripes: int, object_digest: bytes) -> Receipt:
-        reader = self._reader(key)
-        check_same_seal(reader.header, reader.trailer, size, stripes, object_digest)
+    def _sealed_before(self, key: Key, size: int, stripes: int, sha256: bytes) -> SealReceipt:
+        reader = self._sealed.reader(key)
+        check_same_seal(reader.header, reader.trailer, size, stripes, sha256)
         if self._home.durable:
             # The seal before may have been cut short between the rename and this.
             fsync_directory(reader.path.parent)
         return self._receipt(key, reader.file_bytes)
 
-    def _receipt(self, key: Key, file_bytes: int) -> Receipt:
-        return Receipt(self.uuid, self.place, self.region, *key, file_bytes, self._durability)
-
-    def _drop_unsealed(self, write_id: bytes) -> int:
-        with self._lock:
-            return sum(self._drop(key) for key in list(self._writers) if key[0] == write_id)
-
-    def _drop(self, key: Key) -> int:
-        """Discard an unsealed shard, with the lock held; bytes freed."""
-        self._open_writers.pop(key, None)
-        writer = self._writers.pop(key, None)
-        return 0 if writer is None else writer.discard()
-
-    @contextmanager
-    def _operation(self, operation: str, key: Key | None = None) -> Iterator[None]:
-        """Give the disk's errors our type; a shard in the making that met one is dropped."""
-        if self._closed:
-            raise StoreFailure(self.uuid, operation, "it is closed")
-        try:
-            with _failures(self.uuid, operation):
-                yield
-        except StoreFailure:
-            if key is not None:
-                with self._lock, suppress(OSError):
-                    self._drop(key)
-            raise
+    def _receipt(self, key: Key, file_bytes: int) -> SealReceipt:
+        return SealReceipt(self.uuid, self.place, self.region, *key, file_bytes, self._durability)
 
 
-@contextmanager
-def _failures(store: str, operation: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, str(error))
-        raise StoreFailure(store, operation, name) from error
-
-
-def _release(writer: ShardWriter) -> None:
-    try:
-        writer.release()
-    except OSError as error:
-        # Its blocks may not be on disk. The error is this shard's, not of the call that made it close.
-        _log.warning("%s is dropped, its blocks could not be written back: %s", writer.header.label, error)
-        writer.discard()
-
-
-def _is_directory(path: Path) -> bool:
-    """Whether it is one itself, not a link to one."""
-    return stat.S_ISDIR(path.lstat().st_mode)
-
-
-def _keys(bucket: Path) -> list[Key]:
-    """The shards whose names stand in a directory of sealed shards."""
-    try:
-        names = [path.name for path in bucket.iterdir()]
-    except FileNotFoundError:
-        return []
-    matches = (_NAME.fullmatch(name) for name in names)
-    return [(bytes.fromhex(match[1]), int(match[2])) for match in matches if match]
-
-
-def _unlink(path: Path) -> int:
-    try:
-        size = path.lstat().st_size
-        path.unlink()
-    except FileNotFoundError:
-        return 0
-    return size
+def _at_least_one(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InputError(f"limit is {limit!r}; expected an integer from 1")
+    return limit

@@ -2,17 +2,22 @@
 
 ::
 
-    ROOT/UUID/            0700, one store
+    ROOT/SYSTEM/UUID/     0700, one store
       lock                flock held for as long as the store is served
-      store.json          {"format": 1, "uuid": UUID}
+      store.json          which store this is, where it was served last
+      fence.json          the catalog it belongs to, and the highest epoch it saw
       tmp/                unsealed shards, wiped at start
       shards/AB/          sealed shards, by the first byte of their write id
+      records-N.db        records
+      quarantine/         shards and databases found damaged
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
+import io
 import json
 import logging
 import os
@@ -23,22 +28,30 @@ import subprocess
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any, Final
 
-from faultset_ray.shards.writer import fsync_directory
+from faultset_ray.errors import InputError
+from faultset_ray.objects.entry import Fence
+from faultset_ray.shards.disk import fsync_directory, replace_file
 
 _log = logging.getLogger(__name__)
 
-STORE_FORMAT = 1
+STORE_FORMAT: Final = 2
+_SYSTEM = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_IDENTITY_BYTES_MAX = 4096
+_JSON_BYTES_MAX = 4096
+_PRIVATE = "private-"
 
 # The subshell is orphaned at once, in a session of its own, so that killing the store's process tree or
 # group misses it. Async commands read /dev/null unless told otherwise, hence the pipe's way over fd 3.
-_REAPER = "exec 3<&0; (trap '' HUP INT TERM QUIT; while read -r _; do :; done; exec rm -rf -- \"$1\") <&3 3<&- &"
+_REAPER = (
+    "exec 3<&0; (trap '' HUP INT TERM QUIT; while read -r _; do :; done; rm -rf -- \"$1\"; "
+    '[ -z "$2" ] || rmdir -- "$2" 2>/dev/null) <&3 3<&- &'
+)
 
 
 class StoreHome:
-    """A directory that this process alone serves, until :meth:`close`.
+    """A directory that this process alone serves, until :meth:`close` or until this object is gone.
 
     Attributes
     ----------
@@ -46,13 +59,16 @@ class StoreHome:
         Where it is, and the store's identity.
     durable
         Whether it outlives the process.
+    fence
+        What :meth:`set_fence` was last given, also by a process before; None if it never was.
     """
 
-    def __init__(self, path: Path, identity: str, lock_fd: int, reaper_fd: int | None = None) -> None:
+    def __init__(self, path: Path, identity: str, lock: io.FileIO, reaper: io.FileIO | None = None) -> None:
         self.path = path
         self.uuid = identity
-        self.durable = reaper_fd is None
-        self._fds = [lock_fd] if reaper_fd is None else [lock_fd, reaper_fd]
+        self.durable = reaper is None
+        self.fence = _read_fence(path)
+        self._files = [lock] if reaper is None else [lock, reaper]
 
     @property
     def tmp(self) -> Path:
@@ -64,142 +80,265 @@ class StoreHome:
         """Directory of the directories of sealed shards."""
         return self.path / "shards"
 
+    @property
+    def quarantine(self) -> Path:
+        """Directory of what was found damaged."""
+        return self.path / "quarantine"
+
+    def set_fence(self, fence: Fence) -> None:
+        """Remember a fence; it is on the disk when this returns."""
+        body = json.dumps({"catalog": fence.catalog.hex(), "epoch": fence.epoch}).encode()
+        replace_file(self.path / "fence.json", body, self.tmp / "fence.json", durable=self.durable)
+        self.fence = fence
+
     def close(self) -> None:
         """Unlock the directory, or remove it if it is private; again does nothing."""
-        if self._fds and not self.durable:
+        if self._files and not self.durable:
             shutil.rmtree(self.path, ignore_errors=True)
-        while self._fds:
-            os.close(self._fds.pop())
+        while self._files:
+            self._files.pop().close()
 
 
-def claim(root: Path) -> StoreHome:
-    """Take a directory of one's own under `root`: a free one with the shards it has, else a new one.
+def claim(root: Path, system: str, identity: bytes, region: str = "") -> StoreHome:
+    """Take a directory of one's own under `root`: a free one of the system with the shards it has, else a new one.
 
-    Several places on one host may share `root`. What is not a store's directory, belongs to another user or
-    is a symbolic link is left alone.
+    Several places on one host may share `root`; of the free directories, those that were last served in the same
+    region come first. What is not a store's directory, belongs to another user or is a symbolic link is left alone.
+
+    Parameters
+    ----------
+    identity
+        16 bytes, of which a new directory's UUID is made.
 
     Raises
     ------
+    InputError
+        If `system` or `identity` can't name a directory.
     OSError
         If directories or files can't be made or locked.
     """
-    root = Path(os.path.realpath(root))
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in sorted(root.iterdir()):
-        if _UUID.fullmatch(path.name) and (home := _take(path)) is not None:
+    base = _base(root, system)
+    found = [path for path in base.iterdir() if _UUID.fullmatch(path.name)]
+    for path in sorted(found, key=lambda path: (_described(path).get("region") != region, path.name)):
+        if (home := _take(path, system, region)) is not None:
             return home
     while True:
-        path = root / str(uuid.uuid4())
-        path.mkdir(mode=0o700)
-        fsync_directory(root)
+        path = _make(base, identity)
+        fsync_directory(base)
         # Another store that starts at this moment may be faster.
-        if (home := _take(path)) is not None:
+        if (home := _take(path, system, region)) is not None:
             return home
 
 
-def private() -> StoreHome:
+def claim_private(root: Path | None, system: str, identity: bytes, region: str = "") -> StoreHome:
     """Make a directory that is removed on close, or when this process ends in whatever way.
+
+    Parameters
+    ----------
+    root
+        Where; None for the temporary directory.
 
     Raises
     ------
+    InputError
+        As :func:`claim`.
     OSError
         If the directory can't be made, or no ``/bin/sh`` be started to remove it.
     """
-    path = Path(tempfile.mkdtemp(prefix="faultset-store-"))
+    if root is None:
+        base, path = None, Path(tempfile.mkdtemp(prefix="faultset-store-"))
+        name = _uuid(identity)
+    else:
+        base = _base(root, system)
+        path = _make(base, identity)
+        name = path.name
     try:
-        reaper_fd = _start_reaper(path)
+        reaper = _start_reaper(path, base)
     except BaseException:
         path.rmdir()
         raise
-    lock_fd = _lock(path)
-    assert lock_fd is not None
-    identity = str(uuid.uuid4())
-    _furnish(path, identity)
-    return StoreHome(path, identity, lock_fd, reaper_fd)
+    lock = _lock(path)
+    if lock is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    _furnish(path)
+    _describe(path, name, system, region, durable=False)
+    return StoreHome(path, name, lock, reaper)
 
 
-def _take(path: Path) -> StoreHome | None:
+def remove_leftovers(root: Path) -> None:
+    """Remove the directories of private stores that nobody serves: their host went down with those who would have."""
+    for base in sorted(Path(os.path.realpath(root)).glob(f"{_PRIVATE}*")):
+        if not _is_own(base):
+            continue
+        for path in sorted(base.iterdir()):
+            lock = _lock(path) if _is_own(path) else None
+            if lock is not None:
+                with lock:
+                    _log.warning("%s is left over from a private system, and removed", path)
+                    shutil.rmtree(path, ignore_errors=True)
+        try:
+            base.rmdir()
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+                raise
+
+
+def _base(root: Path, system: str) -> Path:
+    """The directory of a system's stores, made if need be."""
+    if not _SYSTEM.fullmatch(system):
+        raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
+    root = Path(os.path.realpath(root))
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    base = root / system
+    try:
+        base.mkdir(mode=0o700)
+        fsync_directory(root)
+    except FileExistsError:
+        if not _is_own(base):
+            raise
+    return base
+
+
+def _make(base: Path, identity: bytes) -> Path:
+    """A new directory, called after `identity` if an earlier attempt has not used that up."""
+    while True:
+        path = base / _uuid(identity)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            identity = hashlib.sha256(identity).digest()[:16]
+        else:
+            return path
+
+
+def _uuid(identity: bytes) -> str:
+    if not isinstance(identity, bytes) or len(identity) != 16:
+        raise InputError(f"identity is {identity!r}; expected 16 bytes")
+    return str(uuid.UUID(bytes=identity, version=4))
+
+
+def _take(path: Path, system: str, region: str) -> StoreHome | None:
     """Lock a store's directory and make it ready; None if it is taken, or not to be touched."""
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+    if not _is_own(path):
         _log.warning("%s is not a directory of this user's; it is left alone", path)
         return None
-    lock_fd = _lock(path)
-    if lock_fd is None:
+    lock = _lock(path)
+    if lock is None:
         return None
     try:
-        reason = _unfit(path)
+        reason = _unfit(path, system)
         if not reason:
-            _furnish(path, path.name)
-            return StoreHome(path, path.name, lock_fd)
+            _furnish(path)
+            if _described(path).get("region") != region:
+                _describe(path, path.name, system, region, durable=True)
+            return StoreHome(path, path.name, lock)
     except BaseException:
-        os.close(lock_fd)
+        lock.close()
         raise
-    os.close(lock_fd)
+    lock.close()
     _log.warning("%s is left alone: %s", path, reason)
     return None
 
 
-def _lock(path: Path) -> int | None:
-    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _is_own(path: Path) -> bool:
+    """Whether it is a directory of this user's, and no link to one."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _lock(path: Path) -> io.FileIO | None:
+    """Lock a directory; None if it is locked, or was removed meanwhile."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = io.FileIO(os.open(path / "lock", flags, 0o600), "r+")
+    except FileNotFoundError:
         return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), (path / "lock").lstat()):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
     except BaseException:
-        os.close(fd)
+        file.close()
         raise
-    return fd
+    file.close()
+    return None
 
 
-def _unfit(path: Path) -> str:
+def _unfit(path: Path, system: str) -> str:
     """Why a directory can't be served by this version; empty if it can, as also when it is new."""
     try:
-        fd = os.open(path / "store.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        described = _read_json(path / "store.json")
     except FileNotFoundError:
         return ""
-    try:
-        identity = json.loads(os.read(fd, _IDENTITY_BYTES_MAX))
     except ValueError:
         return "store.json is not JSON"
-    finally:
-        os.close(fd)
-    if not isinstance(identity, dict) or identity.get("format") != STORE_FORMAT:
+    if not isinstance(described, dict) or described.get("format") != STORE_FORMAT:
         return f"store.json is not of format {STORE_FORMAT}"
-    if identity.get("uuid") != path.name:
-        return f"store.json names the store {identity.get('uuid')!r}"
+    if (described.get("uuid"), described.get("system")) != (path.name, system):
+        return f"store.json names the store {described.get('uuid')!r} of system {described.get('system')!r}"
+    try:
+        _read_fence(path)
+    except (ValueError, KeyError, TypeError):
+        return "fence.json is not what a store writes"
     return ""
 
 
-def _furnish(path: Path, identity: str) -> None:
-    """Make the directories, drop what was never sealed, and write the identity last."""
+def _described(path: Path) -> dict[str, Any]:
+    """What a directory's ``store.json`` says; nothing if it can't be read."""
+    try:
+        described = _read_json(path / "store.json")
+    except (OSError, ValueError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _read_fence(path: Path) -> Fence | None:
+    try:
+        fence = _read_json(path / "fence.json")
+    except FileNotFoundError:
+        return None
+    return Fence(bytes.fromhex(fence["catalog"]), int(fence["epoch"]))
+
+
+def _read_json(path: Path) -> Any:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return json.loads(os.read(fd, _JSON_BYTES_MAX))
+    finally:
+        os.close(fd)
+
+
+def _furnish(path: Path) -> None:
+    """Make the directories, and drop what was never sealed."""
     path.chmod(0o700)
-    for name in ("tmp", "shards"):
+    for name in ("tmp", "shards", "quarantine"):
         (path / name).mkdir(mode=0o700, exist_ok=True)
         if not stat.S_ISDIR((path / name).lstat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path / name))
     for leftover in (path / "tmp").iterdir():
         leftover.unlink()
-    if (path / "store.json").exists():
-        return
-    fresh = path / "tmp" / "store.json"
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, json.dumps({"format": STORE_FORMAT, "uuid": identity}).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    fresh.rename(path / "store.json")
-    fsync_directory(path)
 
 
-def _start_reaper(path: Path) -> int:
-    """Start the process that removes `path` once the returned end of its pipe is closed, by whatever death."""
+def _describe(path: Path, name: str, system: str, region: str, *, durable: bool) -> None:
+    """Write down which store this is: last of all, so that one without it is new."""
+    body = json.dumps({"format": STORE_FORMAT, "uuid": name, "system": system, "region": region}).encode()
+    replace_file(path / "store.json", body, path / "tmp" / "store.json", durable=durable)
+
+
+def _start_reaper(path: Path, base: Path | None) -> io.FileIO:
+    """Start the process that removes `path` once the returned end of its pipe is closed, by whatever death.
+
+    `base` goes too, if nothing else is in it.
+    """
     read_fd, write_fd = os.pipe()
     try:
-        subprocess.run(  # noqa: S603 - a fixed script; the path is an argument, not code
-            ["/bin/sh", "-c", _REAPER, "faultset-store-reaper", str(path)],
+        subprocess.run(  # noqa: S603 - a fixed script; the paths are arguments, not code
+            ["/bin/sh", "-c", _REAPER, "faultset-store-reaper", str(path), str(base or "")],
             stdin=read_fd,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -213,4 +352,4 @@ def _start_reaper(path: Path) -> int:
         raise
     finally:
         os.close(read_fd)
-    return write_fd
+    return io.FileIO(write_fd, "w")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,8 @@ from numpy.typing import NDArray
 
 from faultset_ray.errors import IncompleteShard, InputError, LimitExceeded, ShardSizeError
 from faultset_ray.limits import OBJECT_BYTES_MAX
+from faultset_ray.shards.disk import fsync_directory, write_all
 from faultset_ray.shards.format import Header, Trailer
-
-
-def fsync_directory(path: Path) -> None:
-    """Make renames and unlinks in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class ShardWriter:
@@ -66,7 +57,7 @@ class ShardWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd: int | None = os.open(self._at, flags, mode)
         try:
-            _write_all(self._fd, [self.packed], 0)
+            write_all(self._fd, [self.packed], 0)
         except OSError:
             self.discard()
             raise
@@ -105,7 +96,7 @@ class ShardWriter:
                     sizes = {self._short[0]: self._short[1], stripe: len(block)}
                     raise ShardSizeError(f"{self.header.label}: blocks by stripe", sizes, "one short stripe, the last")
                 self._short = (stripe, len(block))
-            _write_all(fd, [block.data, digests.data], self._layout.offset(stripe))
+            write_all(fd, [block.data, digests.data], self._layout.offset(stripe))
             self._ahead.add(stripe)
             while self._next in self._ahead:
                 self._ahead.remove(self._next)
@@ -138,7 +129,7 @@ class ShardWriter:
             fd = self._open()
             self._check_stripes(size, stripes)
             trailer = Trailer(size, stripes, object_digest, self._table_digest(fd, size, stripes))
-            _write_all(fd, [trailer.pack(self.packed)], self._layout.trailer_offset(size))
+            write_all(fd, [trailer.pack(self.packed)], self._layout.trailer_offset(size))
             if durable:
                 os.fsync(fd)
             self._at.rename(self.path)
@@ -245,15 +236,3 @@ def check_same_seal(header: Header, trailer: Trailer, size: int, stripes: int, o
             f"{header.label} is sealed with {trailer.size} bytes, digest {trailer.object_digest.hex()}; "
             f"it can't be sealed again with {size} bytes, digest {object_digest.hex()}"
         )
-
-
-def _write_all(fd: int, buffers: Sequence[bytes | memoryview], offset: int) -> None:
-    """``pwritev`` until all is written: near the end of a disk it takes a part."""
-    parts = [memoryview(buffer).cast("B") for buffer in buffers]
-    while parts:
-        written = os.pwritev(fd, parts, offset)
-        offset += written
-        while parts and written >= len(parts[0]):
-            written -= len(parts.pop(0))
-        if parts:
-            parts[0] = parts[0][written:]

@@ -45,7 +45,7 @@ def payload(nbytes: int, seed: int = 0) -> bytes:
 
 def files(store_root, shards: ShardSet | None = None):
     """Every file that holds shard bytes, sealed or not; of one write by index."""
-    found = sorted(store_root.glob("*/shards/*/*.shard")) + sorted(store_root.glob("*/tmp/*"))
+    found = sorted(store_root.glob("*/*/shards/*/*.shard")) + sorted(store_root.glob("*/*/tmp/*"))
     if shards is None:
         return found
     return {int(path.name.split(".")[1]): path for path in found if path.name.startswith(shards.write_id)}
@@ -216,7 +216,7 @@ def test_a_node_lost_during_an_encode(driver, attached, store_root):
 
     thread = threading.Thread(target=encode)
     thread.start()
-    begun = until(lambda: sorted(store_root.glob("*/tmp/*.shard")))
+    begun = until(lambda: sorted(store_root.glob("*/*/tmp/*.shard")))
     uuid = begun[0].parents[1].name
     victim = place_of[uuid]
     attached.kill(victim)

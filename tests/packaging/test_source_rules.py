@@ -39,7 +39,6 @@ ALLOWED = {
     ("faultset_ray/datasets/__init__.py", "numpy.random.PCG64"): "seeded by its caller",
     ("faultset_ray/driver/systems.py", "secrets.token_hex"): "a private system's name, unlike any other's",
     ("faultset_ray/objects/pack.py", "secrets.token_bytes"): "a write's name, unlike any other's",
-    ("faultset_ray/objects/store_home.py", "uuid.uuid4"): "a store's name for life; nothing is decided by it",
 }
 
 

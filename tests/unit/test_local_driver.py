@@ -264,7 +264,7 @@ class Restarting(LocalBackend):
             self.to_restart.remove(to.name)
             place = to.name.removeprefix("store/")
             await self.stop(to)
-            await self.spawn(PlaceStore, to.name, place, "r", at=At(place=place))
+            await self.spawn(PlaceStore, to.name, place, "r", "s", self.token(16), True, at=At(place=place))
             self.restarts.append(to.name)
         return await super().call(to, method, *args, **kwargs)
 

@@ -3,13 +3,13 @@
 import math
 
 import pytest
+from stores import store_at
 
 from faultset_ray import codes
 from faultset_ray.errors import InputError, NotEnoughPlaces
 from faultset_ray.limits import STORE_RESERVE_BYTES_MAX
 from faultset_ray.objects.placement import place_object, read_order, replace_lost, trusted
 from faultset_ray.objects.sites import Columns, Site
-from faultset_ray.objects.store import Store
 
 GB = 10**9
 RS = codes.get("rs:4+2")
@@ -117,7 +117,7 @@ def test_what_makes_no_sense(given, text):
 
 
 def test_a_store_tells_what_placement_needs(tmp_path):
-    store = Store(str(tmp_path), "here", "r")
+    store = store_at(tmp_path, "here", "r")
     site = Site.of(store.info(), draining=True)
     assert (site.store, site.place, site.region, site.draining) == (store.uuid, "here", "r", True)
     assert 0 < site.free_bytes <= site.capacity_bytes

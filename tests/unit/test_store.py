@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from naive import shards as naive
+from stores import shard_files, store_at
 
 from faultset_ray.errors import (
     CorruptShard,
@@ -20,8 +21,7 @@ from faultset_ray.errors import (
     ShardSizeError,
     StoreFailure,
 )
-from faultset_ray.objects import store as store_module
-from faultset_ray.objects.store import Store
+from faultset_ray.objects import store_shards, store_writing
 from faultset_ray.shards.digest import granule_digests, verify_block
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.reader import inspect
@@ -59,14 +59,14 @@ def files(store):
 
 @pytest.fixture(params=["fsync", "none"])
 def store(request, tmp_path):
-    store = Store(str(tmp_path) if request.param == "fsync" else None, "place-1", "eu")
+    store = store_at(tmp_path if request.param == "fsync" else None)
     yield store
     store.close()
 
 
 @pytest.fixture
 def durable(tmp_path):
-    store = Store(str(tmp_path), "place-1", "eu")
+    store = store_at(tmp_path)
     yield store
     store.close()
 
@@ -76,7 +76,7 @@ def test_keeps_shards(store):
     assert [receipt.index for receipt in receipts] == [2, 0, 1]
     assert {receipt.store for receipt in receipts} == {store.info().uuid}
     expected = naive.xor_shards(DATA, K, BLOCK, WRITE_ID, 4096)
-    for file in store.shards():
+    for file in shard_files(store):
         assert file.reason == ""
         assert file.path.read_bytes() == expected[file.header.index]
         for stripe in range(3):
@@ -89,15 +89,15 @@ def test_keeps_shards(store):
 
 
 def test_tells_what_it_is(tmp_path):
-    store = Store(str(tmp_path), "place-1", "eu")
+    store = store_at(tmp_path)
     info = store.info()
     assert (info.place, info.region, info.durability) == ("place-1", "eu", "fsync")
-    assert Path(info.path) == tmp_path / info.uuid
+    assert Path(info.path) == tmp_path / "system" / info.uuid
     disk = os.statvfs(tmp_path)
     assert 0 < info.free_bytes <= disk.f_blocks * disk.f_frsize
     receipt = put(store)
     assert (receipt.place, receipt.region, receipt.durability) == ("place-1", "eu", "fsync")
-    assert receipt.file_bytes == store.shards()[0].path.stat().st_size
+    assert receipt.file_bytes == shard_files(store)[0].path.stat().st_size
     for value in (info, receipt, store.stat(WRITE_ID, 0)):
         assert pickle.loads(pickle.dumps(value)) == value
     store.close()
@@ -129,7 +129,7 @@ def test_repeats_do_nothing(store):
 
 def test_what_is_not_sealed_is_not_there(store):
     append(store, 0)
-    assert store.shards() == []
+    assert shard_files(store) == []
     assert store.stat(WRITE_ID, 0) is None
     with pytest.raises(ShardNotFound) as caught:
         store.read(WRITE_ID, 0, 0)
@@ -162,7 +162,7 @@ def test_another_header_for_the_same_shard(store):
         with pytest.raises(InputError, match="another header"):
             store.append(other.pack(), 1, BLOCKS[1][0], digests)
         put(store)
-    assert inspect(store.shards()[0].path).header.generation == 0
+    assert inspect(shard_files(store)[0].path).header.generation == 0
 
 
 def test_damage_on_the_way_is_refused(store):
@@ -201,7 +201,7 @@ def test_aborting_drops_only_that_write(store):
     assert store.abort(WRITE_ID) >= 2 * BLOCK
     assert len(files(store)) == 1
     put(store, write_id=other)
-    assert len(store.shards()) == 1
+    assert len(shard_files(store)) == 1
 
 
 def test_an_aborted_write_takes_no_late_blocks(store):
@@ -246,10 +246,10 @@ def test_damaged_shards_are_listed_with_the_reason(durable):
     put(durable, 0)
     put(durable, 1)
     put(durable, 2)
-    zero, one, two = (file.path for file in durable.shards())
+    zero, one, two = (file.path for file in shard_files(durable))
     os.truncate(zero, 300)
     one.write_bytes(two.read_bytes())
-    found = durable.shards()
+    found = shard_files(durable)
     assert [bool(file.reason) for file in found] == [True, True, False]
     assert found[0].reason.startswith("has no trailer")
     assert found[1].reason == f"holds shard 2 of write {WRITE_ID.hex()}"
@@ -261,7 +261,7 @@ def test_damaged_shards_are_listed_with_the_reason(durable):
 
 def test_links_are_not_followed(durable, tmp_path):
     put(durable)
-    path = durable.shards()[0].path
+    path = shard_files(durable)[0].path
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     path.rename(moved / path.name)
@@ -272,7 +272,7 @@ def test_links_are_not_followed(durable, tmp_path):
     bucket = path.parent
     bucket.rmdir()
     bucket.symlink_to(moved)
-    assert durable.shards() == []
+    assert shard_files(durable) == []
     for act in (
         lambda: durable.read(WRITE_ID, 0, 0),
         lambda: durable.delete(WRITE_ID),
@@ -302,7 +302,7 @@ def test_a_failing_disk_leaves_no_half_shard(durable, monkeypatch, code, call, a
     assert caught.value.store == durable.info().uuid
     assert files(durable) == []
     put(durable)
-    assert inspect(durable.shards()[0].path).reason == ""
+    assert inspect(shard_files(durable)[0].path).reason == ""
 
 
 def test_a_failure_after_the_rename_is_not_a_receipt(durable, monkeypatch):
@@ -343,7 +343,8 @@ def test_a_disk_that_is_full_for_real(durable):
 
 
 def test_few_files_are_open_however_many_shards(durable, monkeypatch):
-    monkeypatch.setattr(store_module, "STORE_OPEN_FILES_MAX", 4)
+    for module in (store_shards, store_writing):
+        monkeypatch.setattr(module, "STORE_OPEN_FILES_MAX", 4)
     write_ids = [bytes([turn]) * 16 for turn in range(30)]
     before = len(list(Path("/proc/self/fd").iterdir()))
 
@@ -364,7 +365,7 @@ def test_few_files_are_open_however_many_shards(durable, monkeypatch):
 
 def test_a_shard_whose_write_back_failed_is_never_sealed(durable, monkeypatch):
     """Its file was closed to make room, and only then did the disk tell; the call that made room goes on."""
-    monkeypatch.setattr(store_module, "STORE_OPEN_FILES_MAX", 1)
+    monkeypatch.setattr(store_writing, "STORE_OPEN_FILES_MAX", 1)
     for stripe in range(3):
         append(durable, stripe)
 
@@ -396,7 +397,7 @@ def test_many_threads(store):
                 put(store, index, write_id)
                 block, digests = store.read(write_id, index, 1)
                 assert verify_block(header(index, write_id), 1, block, digests) == ()
-                store.shards()
+                shard_files(store)
         except Exception as error:  # noqa: BLE001 - told below
             errors.append(error)
 
@@ -406,7 +407,7 @@ def test_many_threads(store):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert len(store.shards()) == len(write_ids) * K
+    assert len(shard_files(store)) == len(write_ids) * K
 
 
 def test_deleting_while_others_read_and_write(durable):
@@ -446,7 +447,7 @@ def test_a_closed_store_refuses(store):
     store.close()
     for act in (
         store.info,
-        store.shards,
+        lambda: store.scan(b"", 1),
         lambda: put(store),
         lambda: store.read(WRITE_ID, 0, 0),
         lambda: store.delete(WRITE_ID),

@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 
 import pytest
+from stores import shard_files, store_at
 
 from faultset_ray.errors import StoreFailure
-from faultset_ray.objects.store import Store
 from faultset_ray.objects.store_home import claim
 from faultset_ray.shards.format import Header
 
 HEADER = Header(0, 2, 3, 64, b"w" * 16, "xor:2+1")
 
 SERVE = """
-import sys
+import os, sys
 from faultset_ray.objects.store import Store
-store = Store(sys.argv[1] or None, "there")
+store = Store(sys.argv[1] or None, "there", "r", "system", os.urandom(16))
 print(store.info().path, flush=True)
 sys.stdin.read()
 """
@@ -60,22 +60,22 @@ def seal_empty(store):
 
 
 def test_two_stores_under_one_root_have_each_their_own(tmp_path):
-    one, two = Store(str(tmp_path), "a"), Store(str(tmp_path), "b")
+    one, two = store_at(tmp_path, "a"), store_at(tmp_path, "b")
     assert one.info().uuid != two.info().uuid
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.info().uuid, two.info().uuid])
+    assert sorted(path.name for path in (tmp_path / "system").iterdir()) == sorted([one.info().uuid, two.info().uuid])
     one.close()
     two.close()
 
 
 def test_a_free_one_is_taken_with_its_shards(tmp_path):
-    one, two = Store(str(tmp_path), "a"), Store(str(tmp_path), "b")
+    one, two = store_at(tmp_path, "a"), store_at(tmp_path, "b")
     seal_empty(two)
     freed = two.info().uuid
     two.close()
-    heir = Store(str(tmp_path), "c")
+    heir = store_at(tmp_path, "c")
     assert heir.info().uuid == freed
-    assert [file.header for file in heir.shards()] == [HEADER]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert [file.header for file in shard_files(heir)] == [HEADER]
+    assert len(list((tmp_path / "system").iterdir())) == 2
     one.close()
     heir.close()
 
@@ -83,11 +83,11 @@ def test_a_free_one_is_taken_with_its_shards(tmp_path):
 def test_another_process_is_locked_out_until_it_dies(tmp_path):
     process, path = serve(tmp_path)
     try:
-        with_other = Store(str(tmp_path), "b")
+        with_other = store_at(tmp_path, "b")
         assert Path(with_other.info().path) != path
         process.kill()
         process.wait()
-        heir = Store(str(tmp_path), "c")
+        heir = store_at(tmp_path, "c")
         assert Path(heir.info().path) == path
         heir.close()
         with_other.close()
@@ -97,7 +97,7 @@ def test_another_process_is_locked_out_until_it_dies(tmp_path):
 
 
 def test_leftovers_are_wiped_at_start(tmp_path):
-    store = Store(str(tmp_path), "a")
+    store = store_at(tmp_path, "a")
     seal_empty(store)
     other = Header(1, 2, 3, 64, b"w" * 16, "xor:2+1")
     store.begin(other.pack())
@@ -108,27 +108,41 @@ def test_leftovers_are_wiped_at_start(tmp_path):
     store.close()
     assert not leftover.exists()
     leftover.write_bytes(raw)
-    again = Store(str(tmp_path), "a")
+    again = store_at(tmp_path, "a")
     assert not leftover.exists()
-    assert len(again.shards()) == 1
+    assert len(shard_files(again)) == 1
     again.close()
 
 
 def test_the_identity_is_on_disk(tmp_path):
-    store = Store(str(tmp_path), "a")
+    store = store_at(tmp_path, "a")
     home = Path(store.info().path)
-    assert json.loads((home / "store.json").read_text()) == {"format": 1, "uuid": store.info().uuid}
-    assert sorted(path.name for path in home.iterdir()) == ["lock", "shards", "store.json", "tmp"]
+    assert json.loads((home / "store.json").read_text()) == {
+        "format": 2,
+        "uuid": store.info().uuid,
+        "system": "system",
+        "region": "eu",
+    }
+    assert sorted(path.name for path in home.iterdir()) == [
+        "lock",
+        "quarantine",
+        "records-0.db",
+        "records-0.db-shm",
+        "records-0.db-wal",
+        "shards",
+        "store.json",
+        "tmp",
+    ]
     store.close()
 
 
 def test_a_crash_while_it_was_made_is_made_good(tmp_path):
-    store = Store(str(tmp_path), "a")
+    store = store_at(tmp_path, "a")
     home = Path(store.info().path)
     store.close()
     (home / "store.json").unlink()
     (home / "tmp").rmdir()
-    again = Store(str(tmp_path), "a")
+    again = store_at(tmp_path, "a")
     assert Path(again.info().path) == home
     assert json.loads((home / "store.json").read_text())["uuid"] == home.name
     again.close()
@@ -137,21 +151,22 @@ def test_a_crash_while_it_was_made_is_made_good(tmp_path):
 @pytest.mark.parametrize(
     ("identity", "reason"),
     [
-        ('{"format": 2, "uuid": "%s"}', "not of format 1"),
-        ('{"format": 1, "uuid": "other"}', "names the store 'other'"),
-        ("[]", "not of format 1"),
+        ('{"format": 1, "uuid": "%s"}', "not of format 2"),
+        ('{"format": 2, "uuid": "other", "system": "system"}', "names the store 'other'"),
+        ('{"format": 2, "uuid": "%s", "system": "another"}', "of system 'another'"),
+        ("[]", "not of format 2"),
         ("{", "not JSON"),
         ("\\xff" * 5000, "not JSON"),
     ],
 )
 def test_what_is_not_ours_is_left_alone(tmp_path, caplog, identity, reason):
-    store = Store(str(tmp_path), "a")
+    store = store_at(tmp_path, "a")
     home = Path(store.info().path)
     store.close()
     identity = identity % home.name if "%s" in identity else identity
     (home / "store.json").write_text(identity)
     with caplog.at_level(logging.WARNING):
-        again = Store(str(tmp_path), "a")
+        again = store_at(tmp_path, "a")
     assert Path(again.info().path) != home
     assert reason in caplog.text
     assert (home / "store.json").read_text() == identity
@@ -160,21 +175,22 @@ def test_what_is_not_ours_is_left_alone(tmp_path, caplog, identity, reason):
 
 def test_links_and_strangers_are_left_alone(tmp_path):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
-    store = Store(str(elsewhere), "a")
+    store = store_at(elsewhere, "a")
     taken = Path(store.info().path)
     store.close()
     root.mkdir()
-    (root / taken.name).symlink_to(taken)
-    (root / "lost+found").mkdir()
-    (root / "0f0e8d54-7f7a-4a34-9c8b-2f4f3f1f7c10").write_text("a file")
-    store = Store(str(root), "a")
+    (root / "lost+found").mkdir(mode=0o700)
+    (root / "system").mkdir()
+    (root / "system" / taken.name).symlink_to(taken)
+    (root / "system" / "0f0e8d54-7f7a-4a34-9c8b-2f4f3f1f7c10").write_text("a file")
+    store = store_at(root, "a")
     assert Path(store.info().path).resolve() != taken
     assert list((root / "lost+found").iterdir()) == []
     store.close()
 
 
 def test_a_linked_tmp_is_not_wiped(tmp_path):
-    store = Store(str(tmp_path / "root"), "a")
+    store = store_at(tmp_path / "root", "a")
     home = Path(store.info().path)
     store.close()
     precious = tmp_path / "precious"
@@ -183,14 +199,14 @@ def test_a_linked_tmp_is_not_wiped(tmp_path):
     (home / "tmp").rmdir()
     (home / "tmp").symlink_to(precious)
     with pytest.raises(StoreFailure, match="ENOTDIR"):
-        Store(str(tmp_path / "root"), "a")
+        store_at(tmp_path / "root", "a")
     assert (precious / "file").exists()
 
 
 def test_a_root_that_can_not_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreFailure) as caught:
-        Store(str(tmp_path / "file"), "a")
+        store_at(tmp_path / "file", "a")
     assert caught.value.store == str(tmp_path / "file")
 
 
@@ -202,25 +218,25 @@ def test_many_processes_start_at_once_and_share_nothing(tmp_path):
     try:
         homes = [process.stdout.readline() for process in served]
         assert len(set(homes)) == 6
-        assert len(list(tmp_path.iterdir())) <= 6
+        assert len(list((tmp_path / "system").iterdir())) <= 6
     finally:
         for process in served:
             process.communicate()
 
 
 def test_closing_a_claim_twice_frees_it_once(tmp_path):
-    home = claim(tmp_path)
+    home = claim(tmp_path, "system", bytes(16))
     home.close()
-    again = claim(tmp_path)
+    again = claim(tmp_path, "system", bytes(16))
     home.close()
-    third = claim(tmp_path)
+    third = claim(tmp_path, "system", bytes(16))
     assert third.path != again.path
     again.close()
     third.close()
 
 
 def test_a_private_store_is_gone_when_closed():
-    store = Store(None, "a")
+    store = store_at(None, "a")
     path = Path(store.info().path)
     assert path.name.startswith("faultset-store-")
     assert store.info().durability == "none"

@@ -1,0 +1,302 @@
+"""The sealed shards of one store: files in directories by the first byte of their write id."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from faultset_ray.errors import CorruptShard, InputError, ShardNotFound, UnsupportedFormat
+from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
+from faultset_ray.objects.store_home import StoreHome
+from faultset_ray.objects.store_values import WRITE_ID_BYTES, Check, Key, ScanPage
+from faultset_ray.shards.digest import verify_block
+from faultset_ray.shards.disk import fsync_directories, fsync_directory
+from faultset_ray.shards.reader import ShardFile, ShardReader, inspect
+
+_NAME = re.compile(r"([0-9a-f]{32})\.(\d{3,5})\.shard")
+_REASON_BYTES_MAX = 1000
+_FEW_SHARDS = 64
+
+
+class SealedShards:
+    """Safe to call from several threads. An ``OSError`` passes through.
+
+    Attributes
+    ----------
+    count, file_bytes
+        How many there are, and the bytes of their files.
+    """
+
+    def __init__(self, home: StoreHome) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+        self._readers: OrderedDict[Key, ShardReader] = OrderedDict()
+        self.count = 0
+        self.file_bytes = 0
+        for bucket in home.shards.iterdir():
+            if _is_directory(bucket):
+                with os.scandir(bucket) as entries:
+                    sizes = [each.stat(follow_symlinks=False).st_size for each in entries if _NAME.fullmatch(each.name)]
+                self.count += len(sizes)
+                self.file_bytes += sum(sizes)
+
+    def path(self, key: Key) -> Path:
+        """Where a shard stands, or is to stand."""
+        return self._bucket(key[0]) / _name(key)
+
+    def make_buckets(self, write_ids: Iterable[bytes]) -> None:
+        """Make the directories that shards of some writes are to stand in."""
+        missing = [bucket for bucket in {self._bucket(write_id) for write_id in write_ids} if not bucket.exists()]
+        for bucket in missing:
+            bucket.mkdir(mode=0o700, exist_ok=True)
+        if missing and self._home.durable:
+            fsync_directory(self._home.shards)
+
+    def added(self, file_bytes: int) -> None:
+        """A shard was put in its place."""
+        with self._lock:
+            self.count += 1
+            self.file_bytes += file_bytes
+
+    def reader(self, key: Key) -> ShardReader:
+        """An open shard, kept open for the next call.
+
+        Raises
+        ------
+        ShardNotFound, CorruptShard, UnsupportedFormat
+            If there is none, or none that can be read.
+        """
+        with self._lock:
+            reader = self._readers.pop(key, None) or self.open(key)
+            self._readers[key] = reader
+            if len(self._readers) > STORE_OPEN_FILES_MAX:
+                # Not closed here: another thread may be reading, and the last reference closes it.
+                self._readers.popitem(last=False)
+            return reader
+
+    def open(self, key: Key) -> ShardReader:
+        """As :meth:`reader`, for this caller alone."""
+        try:
+            reader = ShardReader(self.path(key), follow=False)
+        except FileNotFoundError:
+            raise ShardNotFound(self._home.uuid, key[0].hex(), key[1]) from None
+        if (reader.header.write_id, reader.header.index) != key:
+            raise CorruptShard(str(reader.path), f"holds {reader.header.label}")
+        return reader
+
+    def forget_readers(self) -> None:
+        """Close what nobody is reading."""
+        with self._lock:
+            self._readers.clear()
+
+    def inspect(self, key: Key) -> ShardFile | None:
+        """Look at both ends of a shard, or tell that it is in quarantine; None if it is nowhere."""
+        path = self.path(key)
+        try:
+            file = inspect(path, follow=False)
+        except FileNotFoundError:
+            return self._inspect_quarantined(key)
+        except OSError as error:
+            return ShardFile(path, None, None, f"can't be read: {error.strerror}")
+        if file.header is not None and (file.header.write_id, file.header.index) != key:
+            return ShardFile(path, file.header, None, f"holds {file.header.label}")
+        return file
+
+    def any_of(self, write_id: bytes, n: int) -> bool:
+        """Whether a shard of a write of `n` is here."""
+        if n > _FEW_SHARDS:
+            return bool(self.of_writes([write_id])[write_id])
+        return any(self.path((write_id, index)).exists() for index in range(n))
+
+    def of_writes(self, write_ids: Sequence[bytes]) -> dict[bytes, list[int]]:
+        """The indices that are here of each write, ascending."""
+        found: dict[bytes, list[int]] = {write_id: [] for write_id in write_ids}
+        for bucket in {self._bucket(write_id) for write_id in write_ids}:
+            for write_id, index in sorted(_keys(bucket)):
+                if write_id in found:
+                    found[write_id].append(index)
+        return found
+
+    def remove(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Remove shards, from quarantine too; durable when it returns. The bytes that each freed."""
+        freed: dict[Key, int] = {}
+        for key in keys:
+            with self._lock:
+                sealed = _unlink(self.path(key))
+                self._readers.pop(key, None)
+                if sealed is not None:
+                    self.count -= 1
+                    self.file_bytes -= sealed
+            quarantined = _unlink(self._home.quarantine / _name(key))
+            if quarantined is not None:
+                _unlink(self._reason(key))
+            freed[key] = freed.get(key, 0) + (sealed or 0) + (quarantined or 0)
+        self._sync({self._bucket(write_id) for (write_id, _), size in freed.items() if size} | {self._home.quarantine})
+        return freed
+
+    def remove_writes(self, write_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """As :meth:`remove`, of all shards of some writes."""
+        freed = dict.fromkeys(write_ids, 0)
+        keys = {(write_id, index) for write_id, indices in self.of_writes(write_ids).items() for index in indices}
+        keys |= {key for key in _keys(self._home.quarantine) if key[0] in freed}
+        for (write_id, _), nbytes in self.remove(sorted(keys)).items():
+            freed[write_id] += nbytes
+        return freed
+
+    def quarantine(self, key: Key, reason: str) -> None:
+        """Move a shard to where nobody reads it; again does nothing.
+
+        Raises
+        ------
+        ShardNotFound
+            If it is neither here nor there.
+        """
+        path, aside = self.path(key), self._home.quarantine / _name(key)
+        if not path.exists():
+            if not aside.exists():
+                raise ShardNotFound(self._home.uuid, key[0].hex(), key[1])
+            return
+        self._reason(key).write_bytes(reason.encode(errors="replace")[:_REASON_BYTES_MAX])
+        self._reason(key).chmod(0o600)
+        with self._lock:
+            size = path.lstat().st_size
+            path.rename(aside)
+            self._readers.pop(key, None)
+            self.count -= 1
+            self.file_bytes -= size
+        self._sync({path.parent, self._home.quarantine})
+
+    def check(self, key: Key, first_stripe: int, stripes: int | None) -> Check:
+        """Read blocks and verify them; with the last one, the digests against what was sealed."""
+        corrupt: dict[int, tuple[int, ...]] = {}
+        at, total, bytes_read, fault = first_stripe, 0, 0, ""
+        try:
+            reader = self.open(key)
+            total = reader.trailer.stripes
+            stop = total if stripes is None else min(total, first_stripe + stripes)
+            while at < stop:
+                block, digests = reader.read(at)
+                bytes_read += block.nbytes + digests.nbytes
+                if granules := verify_block(reader.header, at, block, digests):
+                    corrupt[at] = granules
+                at += 1
+            if at >= total:
+                reader.check_table()
+        except (CorruptShard, UnsupportedFormat) as error:
+            fault = str(error)
+        except OSError as error:
+            fault = f"can't be read: {error.strerror}"
+        return Check(corrupt, total if fault else at, total, bytes_read, fault)
+
+    def scan(self, cursor: bytes, limit: int) -> ScanPage:
+        """Look at both ends of up to `limit` shards after a cursor, those in quarantine too."""
+        keys = self._after(cursor, limit + 1)
+        last = keys[limit - 1] if len(keys) > limit else None
+        found = [(key, file) for key in keys[:limit] if (file := self.inspect(key)) is not None]
+        headers = [file.header for _, file in found]
+        return ScanPage(
+            np.frombuffer(b"".join(key[0] for key, _ in found), np.uint8).reshape(-1, WRITE_ID_BYTES),
+            np.array([key[1] for key, _ in found], np.uint16),
+            np.array([header.generation if header else 0 for header in headers], np.uint64),
+            np.frombuffer(b"".join(h.object_id if h else bytes(32) for h in headers), np.uint8).reshape(-1, 32),
+            np.array([file.trailer.size if file.trailer else 0 for _, file in found], np.uint64),
+            np.array([_size(file.path) for _, file in found], np.uint64),
+            [file.reason for _, file in found],
+            b"" if last is None else last[0] + last[1].to_bytes(2, "big"),
+        )
+
+    def _after(self, cursor: bytes, limit: int) -> list[Key]:
+        if cursor and len(cursor) != WRITE_ID_BYTES + 2:
+            raise InputError(f"cursor is {cursor!r}; expected what the page before told, or nothing")
+        start = (cursor[:WRITE_ID_BYTES], int.from_bytes(cursor[WRITE_ID_BYTES:], "big")) if cursor else (b"", -1)
+        aside = _keys(self._home.quarantine)
+        found: list[Key] = []
+        for first in range(cursor[0] if cursor else 0, 256):
+            bucket = self._home.shards / f"{first:02x}"
+            here = _keys(bucket) if bucket.exists() and _is_directory(bucket) else []
+            here += [key for key in aside if key[0][0] == first]
+            found += sorted({key for key in here if key > start})
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def _bucket(self, write_id: bytes) -> Path:
+        """The directory of a write's sealed shards, which may not be there yet."""
+        bucket = self._home.shards / write_id[:1].hex()
+        with suppress(FileNotFoundError):
+            if not _is_directory(bucket):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(bucket))
+        return bucket
+
+    def _reason(self, key: Key) -> Path:
+        return self._home.quarantine / f"{_name(key)}.reason"
+
+    def _inspect_quarantined(self, key: Key) -> ShardFile | None:
+        aside = self._home.quarantine / _name(key)
+        try:
+            header = inspect(aside, follow=False).header
+        except FileNotFoundError:
+            return None
+        except OSError:
+            header = None
+        why = self._reason(key).read_text(errors="replace") if self._reason(key).exists() else "no reason is kept"
+        return ShardFile(aside, header, None, f"quarantined: {why}")
+
+    def _sync(self, directories: set[Path]) -> None:
+        if self._home.durable:
+            for error in fsync_directories(directories).values():
+                raise error
+
+
+def check_key(write_id: bytes, index: int) -> Key:
+    """Refuse what can't name a shard: nothing else becomes a name on disk."""
+    if not isinstance(write_id, bytes) or len(write_id) != WRITE_ID_BYTES:
+        raise InputError(f"write id is {write_id!r}; expected {WRITE_ID_BYTES} bytes")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < FORMAT_SHARDS_MAX:
+        raise InputError(f"index is {index!r}; expected 0 to {FORMAT_SHARDS_MAX - 1}")
+    return write_id, index
+
+
+def _name(key: Key) -> str:
+    return f"{key[0].hex()}.{key[1]:03d}.shard"
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one itself, not a link to one."""
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def _keys(directory: Path) -> list[Key]:
+    """The shards whose names stand in a directory."""
+    try:
+        with os.scandir(directory) as entries:
+            matches = [_NAME.fullmatch(entry.name) for entry in entries]
+    except FileNotFoundError:
+        return []
+    return [(bytes.fromhex(match[1]), int(match[2])) for match in matches if match]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _unlink(path: Path) -> int | None:
+    """The bytes that a file had; None if there was none."""
+    try:
+        size = path.lstat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return size

@@ -1,0 +1,98 @@
+"""How bytes and names reach the disk: the few calls that make something durable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from faultset_ray.limits import FSYNC_THREADS
+
+_FEW = 2
+
+
+def write_all(fd: int, buffers: Sequence[bytes | memoryview], offset: int) -> None:
+    """``pwritev`` until all is written: near the end of a disk it takes a part."""
+    parts = [memoryview(buffer).cast("B") for buffer in buffers]
+    while parts:
+        written = os.pwritev(fd, parts, offset)
+        offset += written
+        while parts and written >= len(parts[0]):
+            written -= len(parts.pop(0))
+        if parts:
+            parts[0] = parts[0][written:]
+
+
+def fsync_directory(path: Path) -> None:
+    """Make renames and unlinks in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def fsync_files(fds: Sequence[int]) -> list[OSError | None]:
+    """Make open files durable; the error of each that is not, in their order.
+
+    All at once, from several threads: a journalling file system then commits once for many of them, and a batch takes
+    a tenth of the time that one after the other takes.
+    """
+
+    def sync(fd: int) -> OSError | None:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            return error
+        return None
+
+    if len(fds) <= _FEW:
+        return [sync(fd) for fd in fds]
+    return list(_threads().map(sync, fds))
+
+
+def fsync_directories(paths: Iterable[Path]) -> dict[Path, OSError]:
+    """Make renames and unlinks in directories durable; those that are not, with their errors."""
+    paths, fds, failed = list(paths), [], {}
+    opened = []
+    for path in paths:
+        try:
+            fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            opened.append(path)
+        except OSError as error:
+            failed[path] = error
+    try:
+        errors = fsync_files(fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return failed | {path: error for path, error in zip(opened, errors, strict=True) if error is not None}
+
+
+def replace_file(path: Path, body: bytes, fresh: Path, *, durable: bool = True) -> None:
+    """Put a file of mode 0600 there, wholly or not at all.
+
+    Parameters
+    ----------
+    fresh
+        Where it is written first, on the same file system; what lies there is lost.
+    durable
+        Whether it is on the disk when this returns.
+    """
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, [body], 0)
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    fresh.rename(path)
+    if durable:
+        fsync_directory(path.parent)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(FSYNC_THREADS, thread_name_prefix="faultset-fsync")

@@ -152,36 +152,27 @@ STORE_INFO_SECONDS: Final = 5.0
 """Deadline of the small calls to a store; one that is later is left out of new writes."""
 STORES_SECONDS: Final = 5.0
 """How old a driver's look at the stores may be when it places an object."""
-
-# Upkeep of objects
-CARETAKER_SECONDS: Final = 5.0
-"""How often a system's stores are looked at, open writes ended, and garbage dropped."""
-REPAIR_SOON_SECONDS: Final = 30.0
-"""A store that does not answer for so long is away, and not just starting: objects that would bear no further loss are
-mended without it."""
-REPAIR_AFTER_SECONDS: Final = 300.0
-"""A store that was not reached for so long is given up: what it held is made anew elsewhere."""
-REPAIR_CONCURRENT: Final = 4
-"""Objects that are mended at once."""
-REPAIR_QUEUE_MAX: Final = 10_000
-"""Objects that are looked for before they are mended, those least safe first; then others are looked for."""
-REPAIR_AGAIN_SECONDS: Final = 10.0
-"""How long an object that could not be mended waits for the next attempt; twice as long each time,"""
-REPAIR_AGAIN_SECONDS_MAX: Final = 600.0
-"""up to this."""
-REPAIR_BYTES_PER_SECOND: Final = 64.0 * MIB
-"""What repair in the background reads and writes: about half of what one disk of the slower kind gives."""
-SCRUB_BYTES_PER_SECOND: Final = 16.0 * MIB
-"""What a deep scrub in the background reads: some 1.4 TB a day."""
-SCRUB_LIGHT_SECONDS: Final = 3_600.0
-"""How often a light scrub begins, which looks at both ends of every shard."""
-SCRUB_DEEP_SECONDS: Final = 14 * 86_400.0
-"""How often a deep scrub begins, which reads every byte."""
-CHECK_BYTES: Final = 64 * MIB
-"""About how much of a shard is read back in one call."""
-UPKEEP_PAGE: Final = 500
-"""Objects or shards that are asked for at once."""
-REBUILD_PAGE: Final = 10_000
-"""Shards or records that a store tells of at once when a catalog is rebuilt."""
-DECOMMISSION_PAUSE_SECONDS: Final = 1.0
-"""How long a decommission waits before it looks again at what it could not move."""
+HEDGE_SECONDS_FIRST: Final = 0.25
+"""After how long a block is late, before it is known how long they take."""
+HEDGE_SECONDS_MIN: Final = 0.005
+"""No block is late before."""
+HEDGE_SHARE: Final = 0.15
+"""Blocks that may be read in place of late ones, as a share of those that have to be."""
+SLOW_FACTOR: Final = 3.0
+"""A store whose blocks take so many times as long as usual is read when nothing else is left."""
+SLOW_SECONDS: Final = 10.0
+"""For how long a slow store is left alone before it is tried again."""
+SMALL_OBJECT_BYTES: Final = MIB
+"""Objects up to so many bytes are encoded where they are, and stored many in one call."""
+STORE_BATCH_BYTES: Final = 8 * MIB
+"""Bytes of small blocks that one call to a store carries at most."""
+STORE_CALLS_MAX: Final = 4
+"""Calls for blocks under way at once from one driver to one store."""
+BUSY_SECONDS: Final = 30.0
+"""How long a write waits for others of its name that must not meet it."""
+AWAY_SECONDS: Final = 2.0
+"""For how long a coordinator that did not answer a read is not asked again by reads."""
+LOOKUP_SECONDS: Final = 5.0
+"""Deadline of a read's question to the coordinator; after it the stores are asked."""
+LIST_PAGE: Final = 1000
+"""Objects that are listed in one call."""

@@ -99,7 +99,7 @@ class AsyncDriver(AsyncShardVerbs):
         self._steward = Steward(self._keeper)
         self._fleets = Fleets(backend, self._keeper, region_actors)
         self._places = Places(backend, self.survivors, self._keeper.directory)
-        self._stores = StoreDirectory(backend, system)
+        self._stores = StoreDirectory(backend, system, self._places.survivors)
         self._shards = Shards(backend, system, self._places, self._stores)
         self._probings: list[Probing] = []
 

@@ -7,15 +7,21 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
+from faultset_ray.driver.recent import Recent
 from faultset_ray.driver.systems import is_private
-from faultset_ray.errors import ClusterError, PlaceUnreachable
+from faultset_ray.errors import CatalogMismatch, ClusterError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import STORE_INFO_SECONDS, STORES_SECONDS
 from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, trusted
 from faultset_ray.objects.store_values import StoreInfo
 
 _LOG = logging.getLogger(__name__)
+
+
+async def _unknown() -> None:
+    """No answer about the places: all are as good."""
 
 
 class StoreDirectory:
@@ -26,11 +32,16 @@ class StoreDirectory:
     backend
     system
         Whose stores they are.
+    survivors
+        The answer about the places: those that don't survive are not waited for.
     """
 
-    def __init__(self, backend: Backend, system: str) -> None:
+    def __init__(
+        self, backend: Backend, system: str, survivors: Callable[[], Awaitable[Trusted | None]] = _unknown
+    ) -> None:
         self._backend = backend
         self._system = system
+        self._survivors = survivors
         self._said: set[str] = set()
         self._infos: dict[str, StoreInfo] = {}
         """What was last told of each store, by UUID; it may be gone since."""
@@ -38,8 +49,15 @@ class StoreDirectory:
         """Places that are about to leave."""
         self.bars: Callable[[str], Awaitable[bool]] | None = None
         """Says whether no store is to be started at a place, since the one there was retired."""
-        self._looked_ms: int | None = None
-        self._looking: asyncio.Task[list[StoreInfo]] | None = None
+        self._looks: Recent[list[StoreInfo]] = Recent(backend, self._look, STORES_SECONDS)
+        self.fence: Fence | None = None
+        """Shown to every store that is looked at, once it is known."""
+        self.foreign: list[StoreInfo] = []
+        """Stores of another catalog, that are left alone."""
+        self.looks = 0
+        """How often all stores were looked at."""
+        self.stale = False
+        """Whether a store has seen a later fence."""
 
     async def stores(self, survivors: Trusted | None = None) -> list[StoreInfo]:
         """The stores that answer now, one on each place meant for one; those not there yet are started.
@@ -57,55 +75,32 @@ class StoreDirectory:
         """Whether the store's place is about to leave."""
         return info.place in self._draining
 
-    async def _all(self, survivors: Trusted | None) -> list[StoreInfo]:
-        places = trusted(await self._places(), survivors, lambda place: place.id)
-        results = await asyncio.gather(*map(self._store, places), return_exceptions=True)
-        found = []
-        for place, result in zip(places, results, strict=True):
-            if isinstance(result, StoreInfo):
-                found.append(result)
-            elif result is None:
-                continue
-            elif isinstance(result, ClusterError):
-                _LOG.warning("no store at %s: %s", place.id, result)
-            else:
-                raise result
-        fleeting = [store.place for store in found if store.durability == "none"]
-        if fleeting:
-            self._say_once(
-                f'{len(fleeting)} of {len(found)} stores have durability "none": their shards are gone with their '
-                "processes; set FAULTSET_STORE_DIR at the places to keep them"
-            )
-        self._infos |= {info.uuid: info for info in found}
-        return found
+    async def recent(self) -> list[StoreInfo]:
+        """As :meth:`stores` of the places that survive, as they were some seconds ago at most."""
+        return [info for info in await self._looks.get() if not self.is_draining(info)]
 
-    async def recent(self, survivors: Trusted | None = None) -> list[StoreInfo]:
-        """As :meth:`stores`, as they were some seconds ago at most; asked once, however many wait for it."""
-        now_ms = self._backend.now_ms()
-        if self._looked_ms is None or now_ms - self._looked_ms > 1000 * STORES_SECONDS:
-            await self.look(survivors)
-        return [info for info in self._infos.values() if not self.is_draining(info)]
-
-    async def look(self, survivors: Trusted | None = None) -> list[StoreInfo]:
-        """Every store that answers, also those about to leave; who asks while a look is under way waits for that."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._look(survivors))
-        return await asyncio.shield(self._looking)
+    async def look(self) -> list[StoreInfo]:
+        """Every store that answers now, also those about to leave; one look at a time, whoever waits for it."""
+        return await self._looks.anew()
 
     async def refs(self, uuids: Iterable[str]) -> dict[str, StoreRef]:
-        """Where stores are, of those that are known; looks for the others once."""
+        """Where stores are, of those that are known, whether or not they answer; looks for the others once."""
         wanted = set(uuids) - {""}
         if not wanted <= self._infos.keys():
-            await self.recent()
-        return {uuid: ref_of(self._infos[uuid]) for uuid in wanted if uuid in self._infos}
+            await self._looks.get()
+        return {uuid: ref_of(self._infos[uuid]) for uuid in sorted(wanted) if uuid in self._infos}
 
     def info(self, uuid: str) -> StoreInfo | None:
         """What was last told of a store."""
         return self._infos.get(uuid)
 
+    def known(self) -> dict[str, StoreRef]:
+        """Every store that was ever seen, by its UUID."""
+        return {uuid: ref_of(info) for uuid, info in self._infos.items()}
+
     def doubt(self) -> None:
         """A store failed: look again before the next write."""
-        self._looked_ms = None
+        self._looks.doubt()
 
     async def stop(self) -> None:
         """End every store of the system."""
@@ -114,28 +109,60 @@ class StoreDirectory:
 
     async def close(self) -> None:
         """Give up a look under way."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._looks.close()
 
     # -- Inside
 
-    async def _look(self, survivors: Trusted | None) -> list[StoreInfo]:
-        found = await self._all(survivors)
-        self._infos = {info.uuid: info for info in found}
-        self._looked_ms = self._backend.now_ms()
+    async def _look(self) -> list[StoreInfo]:
+        return await self._all(await self._survivors())
+
+    async def _all(self, survivors: Trusted | None) -> list[StoreInfo]:
+        places = trusted(await self._places(), survivors, lambda place: place.id)
+        results = await asyncio.gather(*map(self._store, places), return_exceptions=True)
+        found = []
+        for place, result in zip(places, results, strict=True):
+            if isinstance(result, StoreInfo):
+                found.append(result)
+            elif isinstance(result, StaleEpoch):
+                self.stale = True
+            elif isinstance(result, ClusterError):
+                _LOG.warning("no store at %s: %s", place.id, result)
+            elif isinstance(result, BaseException):
+                raise result
+        ours = {"", "" if self.fence is None else self.fence.catalog.hex()}
+        self.foreign = [info for info in found if self.fence is not None and info.catalog not in ours]
+        found = [info for info in found if info not in self.foreign]
+        self.looks += 1
+        fleeting = [store.place for store in found if store.durability == "none"]
+        if fleeting:
+            self._say_once(
+                f'{len(fleeting)} of {len(found)} stores have durability "none": their shards are gone with their '
+                "processes; set FAULTSET_STORE_DIR at the places to keep them"
+            )
+        moved = {info.place for info in found}
+        self._infos = {uuid: info for uuid, info in self._infos.items() if info.place not in moved}
+        self._infos |= {info.uuid: info for info in found}
         return found
 
     async def _store(self, place: Place) -> StoreInfo | None:
         """What the place's store tells of itself; None where there is none and none is to be."""
-        net, addr = self._backend.within(STORE_INFO_SECONDS), store_addr(place.id)
+        addr = store_addr(place.id)
         try:
-            return await net.call(addr, PlaceStore.info)  # a store that hangs is given up here, in time
+            return await self._asked(addr)  # a store that hangs is given up here, in time
         except PlaceUnreachable:
             if place.draining or (self.bars is not None and await self.bars(place.id)):
                 return None
             args = (place.id, place.region, self._system, self._backend.token(16), is_private(self._system))
             await self._backend.spawn(PlaceStore, addr.name, *args, at=At(place=place.id))
+            return await self._asked(addr)
+
+    async def _asked(self, addr: Addr[PlaceStore]) -> StoreInfo:
+        net = self._backend.within(STORE_INFO_SECONDS)
+        if self.fence is None:
+            return await net.call(addr, PlaceStore.info)
+        try:
+            return await net.call(addr, PlaceStore.admit, self.fence)
+        except CatalogMismatch:
             return await net.call(addr, PlaceStore.info)
 
     async def _places(self) -> Sequence[Place]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.errors import CodingError, CorruptShard, InputError
 from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
-from faultset_ray.objects.gather import Decoder, gather_rows
+from faultset_ray.objects.encode import Reading
+from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.groups import Group, only
 from faultset_ray.objects.output import Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
+from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
 from faultset_ray.objects.views import Readable
 from faultset_ray.shards.format import Header
@@ -32,16 +33,6 @@ Progress = Callable[[int, int | None], None]
 """Is told how many more bytes of the object are done, and how many it has in all, where that is known."""
 
 _CODING = At(cpus=CODING_CPUS)
-
-
-class Reading(Protocol):
-    """Where an object comes from."""
-
-    async def read(self, nbytes: int) -> Bytes:
-        """The next bytes: uint8[nbytes], fewer only at the end."""
-
-    def sha256(self) -> bytes:
-        """Of all that was read."""
 
 
 def no_progress(_done: int, _total: int | None) -> None:
@@ -224,38 +215,12 @@ async def read_range(
     if not 0 <= start <= stop <= size:
         raise InputError(f"bytes {start} to {stop}; the object has {size}")
     code = await backend.compute(group.decoder)
-    layout = header.layout
-    reads = []
-    for stripe in range(start // layout.stripe_bytes, -(-stop // layout.stripe_bytes) if start < stop else 0):
-        begin, _ = layout.span(stripe, size)
-        length = layout.block_len(stripe, size)
-        low, high = max(0, start - begin), min(stop - begin, layout.stripe_bytes)
-        for row in range(low // length, -(-high // length)):
-            columns = max(0, low - row * length), min(length, high - row * length)
-            reads.append(_columns(backend, group, code, shards, stripe, row, columns, what))
-    return list(await asyncio.gather(*reads))
 
+    async def collect(stripe: int, wanted: Sequence[int], first: int, granules: int, width: int) -> dict[int, Bytes]:
+        async def fetch(index: int) -> tuple[Bytes, Bytes]:
+            return await backend.compute(read_block, shards[index], stripe, what, first, granules)
 
-async def _columns(
-    backend: Backend,
-    group: Group,
-    code: Decoder,
-    shards: Mapping[int, Readable],
-    stripe: int,
-    row: int,
-    columns: tuple[int, int],
-    what: str,
-) -> Bytes:
-    """Some bytes of one data row."""
-    header = group.header
-    layout, size = header.layout, header.granule_bytes
-    length = layout.block_len(stripe, group.trailer.size)
-    first, last = columns[0] // size, -(-columns[1] // size)
+        return await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), wanted, first)
 
-    async def fetch(index: int) -> tuple[Bytes, Bytes]:
-        return await backend.compute(read_block, shards[index], stripe, what, first, last - first)
-
-    width = min(last * size, length) - first * size
-    rows = await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), [row], first)
-    found = rows[row] if row in rows else (await backend.compute(code.reconstruct, rows, [row]))[0]
-    return found[columns[0] - first * size : columns[1] - first * size]
+    parts = [read_span(backend, code, header, size, *span, collect) for span in spans(header.layout, size, start, stop)]
+    return [piece for pieces in await asyncio.gather(*parts) for piece in pieces]

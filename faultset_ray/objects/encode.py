@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
 from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE_INFO_SECONDS
+from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.source import Source
@@ -21,7 +23,7 @@ from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
 Bytes = NDArray[np.uint8]
-_STORE_ERRORS = (ClusterError, CorruptShard, IncompleteShard, ShardNotFound)
+STORE_ERRORS = (ClusterError, CorruptShard, IncompleteShard, ShardNotFound)
 """What a write meets when a store is out of reach, its disk fails, or it was started anew meanwhile and is empty."""
 
 
@@ -39,8 +41,35 @@ class StoreRef:
         return Addr(self.servant)
 
 
+@dataclass(slots=True)
+class Written:
+    """What became of a write."""
+
+    size: int
+    stripes: int
+    sha256: bytes
+    receipts: dict[int, SealReceipt]
+    """Of the shards that are sealed, by index."""
+    failed: dict[str, str]
+    """Why stores failed, by UUID."""
+
+
+Seal = Callable[[StoreRef, int, int, int, bytes], Awaitable[SealReceipt]]
+"""Seals a shard: where, index, and the object's size, stripes and SHA-256."""
+
+
+class Reading(Protocol):
+    """Where an object comes from."""
+
+    async def read(self, nbytes: int) -> Bytes:
+        """The next bytes: uint8[nbytes], fewer only at the end."""
+
+    def sha256(self) -> bytes:
+        """Of all that was read."""
+
+
 async def encode_stripe(
-    net: Net, rows: Bytes, header: Header, stripe: int, stores: Sequence[StoreRef]
+    net: Net, rows: Bytes, header: Header, stripe: int, stores: Mapping[int, StoreRef]
 ) -> dict[str, str]:
     """Encode one stripe and append its blocks to the stores; the task of the pool.
 
@@ -49,7 +78,7 @@ async def encode_stripe(
     rows : uint8[k, L]
         Not changed.
     stores
-        One for each shard, by index.
+        By index; a shard without one is not written.
 
     Returns
     -------
@@ -65,7 +94,99 @@ async def encode_stripe(
             stores[index].addr, PlaceStore.append, packed, stripe, block, digests[index]
         )
 
-    return _failures(stores, await asyncio.gather(*map(append, range(header.n)), return_exceptions=True))
+    return _failures(stores, await asyncio.gather(*map(append, stores), return_exceptions=True))
+
+
+class ObjectWriter:
+    """Encodes what comes onto stores, one task a stripe; a store that fails is left out of what follows.
+
+    Parameters
+    ----------
+    header
+        Of the write; its index is 0.
+    stores
+        Of each shard, by index; a store may stand there more than once.
+    seal
+        Seals a shard once all blocks are there.
+    least
+        How many shards must get through. With fewer, ``StoresLost``.
+    avoid
+        Places where no task is to run.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        header: Header,
+        stores: Mapping[int, StoreRef],
+        seal: Seal,
+        least: int,
+        avoid: frozenset[str] = frozenset(),
+    ) -> None:
+        self._backend = backend
+        self._header = header
+        self._stores = dict(stores)
+        self._seal = seal
+        self._least = least
+        self._avoid = avoid
+        self._failed: dict[str, str] = {}
+
+    async def write(self, source: Reading, first: Bytes | None = None) -> Written:
+        """Write all that a source has, and seal the shards that got through.
+
+        Parameters
+        ----------
+        first
+            The first stripe's data, where they were read already.
+
+        Raises
+        ------
+        StoresLost
+            Too few shards got through. What was written is not dropped.
+        """
+        layout = self._header.layout
+        window = Window(layout.stripe_bytes)
+        size = stripes = 0
+        async with window:
+            ended = False
+            while not ended:
+                await window.room()
+                data = await source.read(layout.stripe_bytes) if first is None else first
+                first, ended = None, data.size < layout.stripe_bytes
+                if data.size:
+                    window.add(self._stripe(data, stripes))
+                    size, stripes = size + data.size, stripes + 1
+        receipts = await self._sealed(size, stripes, source.sha256())
+        return Written(size, stripes, source.sha256(), receipts, self._failed)
+
+    async def _stripe(self, data: Bytes, stripe: int) -> None:
+        header = self._header
+        rows = stripe_rows(data, header.k, header.layout.block_len(0, data.size))
+        shared = self._backend.share(rows)
+        stores = dict(self._stores)
+        near = stores[sorted(stores)[stripe % len(stores)]].place
+        at = At(place=near, soft=True, cpus=CODING_CPUS, avoid=self._avoid)
+        self._lose(await run_again(self._backend, encode_stripe, at, shared, header, stripe, stores))
+
+    async def _sealed(self, size: int, stripes: int, sha256: bytes) -> dict[int, SealReceipt]:
+        stores = dict(self._stores)
+
+        async def seal(index: int) -> SealReceipt:
+            if stripes == 0:
+                packed = replace(self._header, index=index).pack()
+                await self._backend.within(SEAL_SECONDS).call(stores[index].addr, PlaceStore.begin, packed)
+            return await self._seal(stores[index], index, size, stripes, sha256)
+
+        results = await asyncio.gather(*map(seal, stores), return_exceptions=True)
+        self._lose(_failures(stores, results))
+        return {receipt.index: receipt for receipt in results if isinstance(receipt, SealReceipt)}
+
+    def _lose(self, failed: Mapping[str, str]) -> None:
+        """Go on without stores that failed, if there are enough others."""
+        self._failed.update(failed)
+        self._stores = {index: store for index, store in self._stores.items() if store.uuid not in failed}
+        if failed and len(self._stores) < self._least:
+            raise StoresLost(self._failed)
 
 
 async def write_object(
@@ -75,18 +196,7 @@ async def write_object(
     stores: Sequence[StoreRef],
     avoid: frozenset[str] = frozenset(),
 ) -> tuple[bytes, list[SealReceipt]]:
-    """Encode a whole source onto stores and seal the shards.
-
-    Parameters
-    ----------
-    source
-        Read from where it stands to its end.
-    header
-        Of the write; its index is 0.
-    stores
-        One for each shard, by index; a store may stand there more than once.
-    avoid
-        Places where no task is to run.
+    """Write a whole source, without a fence: all shards or none.
 
     Returns
     -------
@@ -99,51 +209,21 @@ async def write_object(
     StoresLost
         At least one store did not take its shard. What the others took is dropped.
     """
-    layout = header.layout
-    stripes = layout.stripes(source.size)
-    window = Window(layout.stripe_bytes)
-    try:
-        async with window:
-            for stripe in range(stripes):
-                await window.room()
-                start, stop = layout.span(stripe, source.size)
-                data = await backend.compute(source.read, stop - start)
-                rows = stripe_rows(data, header.k, layout.block_len(stripe, source.size))
-                window.add(_write_stripe(backend, rows, header, stripe, stores, avoid))
-        return source.sha256(), await _seal(backend, header, stores, source.size, stripes, source.sha256())
-    except BaseException:
-        await asyncio.shield(_abort(backend, header, stores))
-        raise
 
-
-async def _write_stripe(
-    backend: Backend, rows: Bytes, header: Header, stripe: int, stores: Sequence[StoreRef], avoid: frozenset[str]
-) -> None:
-    shared = backend.share(rows)
-    near = At(place=stores[stripe % len(stores)].place, soft=True, cpus=CODING_CPUS, avoid=avoid)
-    failed = await run_again(backend, encode_stripe, near, shared, header, stripe, stores)
-    if failed:
-        raise StoresLost(failed)
-
-
-async def _seal(
-    backend: Backend, header: Header, stores: Sequence[StoreRef], size: int, stripes: int, sha256: bytes
-) -> list[SealReceipt]:
-    async def seal(index: int) -> SealReceipt:
+    async def seal(store: StoreRef, index: int, size: int, stripes: int, sha256: bytes) -> SealReceipt:
         net = backend.within(SEAL_SECONDS)
-        addr = stores[index].addr
-        if stripes == 0:
-            await net.call(addr, PlaceStore.begin, replace(header, index=index).pack())
-        return await net.call(addr, PlaceStore.seal, header.write_id, index, size, stripes, sha256)
+        return await net.call(store.addr, PlaceStore.seal, header.write_id, index, size, stripes, sha256)
 
-    results = await asyncio.gather(*map(seal, range(header.n)), return_exceptions=True)
-    failed = _failures(stores, results)
-    if failed:
-        raise StoresLost(failed)
-    return [receipt for receipt in results if isinstance(receipt, SealReceipt)]
+    writer = ObjectWriter(backend, header, dict(enumerate(stores)), seal, header.n, avoid)
+    try:
+        written = await writer.write(SourceReader(backend, source))
+    except BaseException:
+        await asyncio.shield(drop_write(backend, header, stores))
+        raise
+    return written.sha256, [written.receipts[index] for index in range(header.n)]
 
 
-async def _abort(backend: Backend, header: Header, stores: Sequence[StoreRef]) -> None:
+async def drop_write(backend: Backend, header: Header, stores: Iterable[StoreRef]) -> None:
     """Drop what was written, where it can be; a store that is gone took it along, and one that hangs is left."""
     net = backend.within(STORE_INFO_SECONDS)
 
@@ -156,11 +236,11 @@ async def _abort(backend: Backend, header: Header, stores: Sequence[StoreRef]) -
     await asyncio.gather(*map(drop, unique), return_exceptions=True)
 
 
-def _failures(stores: Sequence[StoreRef], results: Sequence[object]) -> dict[str, str]:
+def _failures(stores: Mapping[int, StoreRef], results: Sequence[object]) -> dict[str, str]:
     """Stores that failed as stores do; any other error is raised."""
     failed: dict[str, str] = {}
-    for store, result in zip(stores, results, strict=True):
-        if isinstance(result, _STORE_ERRORS) and not isinstance(result, BackendClosed):
+    for store, result in zip(stores.values(), results, strict=True):
+        if isinstance(result, STORE_ERRORS) and not isinstance(result, BackendClosed):
             failed[store.uuid] = str(result)
         elif isinstance(result, BaseException):
             raise result

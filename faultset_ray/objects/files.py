@@ -18,8 +18,10 @@ from faultset_ray.codes.base import Code
 from faultset_ray.errors import InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
-from faultset_ray.objects.coding import Progress, Reading, decode_object, encode_object, no_progress, settle
+from faultset_ray.objects.coding import Progress, decode_object, encode_object, no_progress, settle
+from faultset_ray.objects.encode import Reading
 from faultset_ray.objects.groups import Group, candidates, object_id_of
+from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
@@ -84,7 +86,7 @@ async def encode_file(
     with Source(path) as source:
         layout = layout_for(source.size, found.k, stripe_bytes)
         header = _header(backend, found, layout, path.name)
-        reading = _Whole(backend, source)
+        reading = SourceReader(backend, source)
         paths, _ = await write_shards(backend, reading, header, directory, path.name, progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
 
@@ -166,23 +168,6 @@ async def publish(
     """Seal shards, make them durable, then bring them into sight."""
     await asyncio.gather(*(backend.compute(writer.seal, size, stripes, object_digest) for writer in writers.values()))
     await backend.compute(_publish, [writer.path for writer in writers.values()], list(paths))
-
-
-class _Whole:
-    """A file, read to the size that it had when it was opened."""
-
-    def __init__(self, backend: Backend, source: Source) -> None:
-        self._backend = backend
-        self._source = source
-        self._left = source.size
-
-    async def read(self, nbytes: int) -> Bytes:
-        nbytes = min(nbytes, self._left)
-        self._left -= nbytes
-        return await self._backend.compute(self._source.read, nbytes)
-
-    def sha256(self) -> bytes:
-        return self._source.sha256()
 
 
 def _prepare(directory: Path, name: str) -> None:

@@ -1,13 +1,13 @@
 """Collecting enough good rows of one stripe, from wherever the shards are.
 
-What to ask for next, and what to make of the answers, is one generator without input or output;
-:func:`gather_rows` asks on an event loop, :func:`pick_rows` at once.
+What to ask for next, and what to make of the answers, is :class:`Gathering`, without input or output;
+:func:`gather_rows` asks on an event loop, :func:`pick_rows` at once, and ``hedge.py`` does not wait for the late.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
@@ -40,8 +40,6 @@ class Decoder(Protocol):
     def reconstruct(self, rows: Rows, wanted: Iterable[int]) -> Bytes:
         """As :meth:`Code.reconstruct <faultset_ray.codes.base.Code.reconstruct>`."""
 
-
-Answers = Mapping[int, Block | BaseException]
 
 _OWNERS_MAX = 64
 """Shards that a block under another's index is compared with; each costs a CRC of a granule."""
@@ -91,16 +89,12 @@ async def gather_rows(
     NotEnoughShards
         With the reason for every shard that can't be used.
     """
-    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule, cost)
-    answers: Answers | None = None
-    while True:
-        try:
-            indices = asking.send(answers)
-        except StopIteration as done:
-            rows: dict[int, Bytes] = done.value
-            return rows
+    asking = Gathering(code, header, stripe, block_len, unusable, wanted, first_granule, cost)
+    while indices := asking.ask():
         found = await asyncio.gather(*(fetch(index) for index in indices), return_exceptions=True)
-        answers = dict(zip(indices, found, strict=True))
+        for index, answer in zip(indices, found, strict=True):
+            asking.take(index, answer)
+    return asking.rows()
 
 
 def pick_rows(
@@ -114,56 +108,114 @@ def pick_rows(
     first_granule: int = 0,
 ) -> dict[int, Bytes]:
     """As :func:`gather_rows`, of shards that can be read without waiting."""
-    asking = gathering(code, header, stripe, block_len, unusable, wanted, first_granule)
-    answers: dict[int, Block | BaseException] | None = None
-    while True:
-        try:
-            indices = asking.send(answers)
-        except StopIteration as done:
-            rows: dict[int, Bytes] = done.value
-            return rows
-        answers = {}
+    asking = Gathering(code, header, stripe, block_len, unusable, wanted, first_granule)
+    while indices := asking.ask():
         for index in indices:
             try:
-                answers[index] = read(index)
+                asking.take(index, read(index))
             except FaultsetError as error:
-                answers[index] = error
+                asking.take(index, error)
+    return asking.rows()
 
 
-def gathering(
-    code: Decoder,
-    header: Header,
-    stripe: int,
-    block_len: int,
-    unusable: dict[int, str],
-    wanted: Iterable[int] | None,
-    first_granule: int,
-    cost: Mapping[int, float] | None = None,
-) -> Generator[list[int], Answers | None, dict[int, Bytes]]:
-    """Yield the shards to ask, take their answers; return rows as :func:`gather_rows` does."""
-    goal = list(range(code.k) if wanted is None else wanted)
-    rows: dict[int, Bytes] = {}
-    damaged: dict[int, tuple[Bytes, set[int]]] = {}
-    while True:
-        have = [index for index in range(code.n) if index not in unusable]
+class Gathering:
+    """One stripe while its rows are collected; arguments as of :func:`gather_rows`.
+
+    >>> while indices := asking.ask():
+    ...     for index in indices:
+    ...         asking.take(index, read(index))
+    >>> rows = asking.rows()
+    """
+
+    def __init__(
+        self,
+        code: Decoder,
+        header: Header,
+        stripe: int,
+        block_len: int,
+        unusable: dict[int, str],
+        wanted: Iterable[int] | None = None,
+        first_granule: int = 0,
+        cost: Mapping[int, float] | None = None,
+    ) -> None:
+        self._code = code
+        self._header = header
+        self._stripe = stripe
+        self._block_len = block_len
+        self._unusable = unusable
+        self._goal = list(range(code.k) if wanted is None else wanted)
+        self._first_granule = first_granule
+        self._cost = cost
+        self._rows: dict[int, Bytes] = {}
+        self._damaged: dict[int, tuple[Bytes, set[int]]] = {}
+        self._asked: set[int] = set()
+        """Shards that have yet to answer."""
+        self._late: set[int] = set()
+
+    def ask(self) -> list[int]:
+        """The shards to read next, beside those that were asked and have yet to answer."""
+        _, missing = self._choose()
+        fresh = sorted(missing - self._asked)
+        self._asked.update(fresh)
+        return fresh
+
+    def late(self, indices: Iterable[int]) -> None:
+        """Do without shards that were asked, if others suffice; their answers still count."""
+        self._late.update(indices)
+
+    def waits(self) -> bool:
+        """Whether rows are still missing."""
+        return bool(self._choose()[1])
+
+    def take(self, index: int, answer: Block | BaseException) -> None:
+        """Verify what came of a shard; note why it can't be used, and what of it still can.
+
+        Raises
+        ------
+        BaseException
+            The answer, where it is no fault of the shard.
+        """
+        self._asked.discard(index)
+        row = accept(
+            self._header,
+            self._stripe,
+            self._block_len,
+            self._first_granule,
+            index,
+            answer,
+            self._unusable,
+            self._damaged,
+        )
+        if row is not None:
+            self._rows[index] = row
+
+    def rows(self) -> dict[int, Bytes]:
+        """Sound rows that determine all that are wanted, once there is nothing more to ask.
+
+        Raises
+        ------
+        NotEnoughShards
+        """
+        needed, _ = self._choose()
+        if needed is not None:
+            return {index: self._rows[index] for index in sorted(needed)}
+        if not self._damaged:
+            raise _not_enough(self._code, self._header, len(self._rows), self._unusable)
+        return _by_granules(self._code, self._header, self._goal, self._rows, self._damaged, self._unusable)
+
+    def _choose(self) -> tuple[set[int] | None, set[int]]:
+        """The shards to make the rows of, None if they don't suffice; and those of them that are not here."""
+        have = [index for index in range(self._code.n) if index not in self._unusable]
+        cost = self._cost
+        if self._late:
+            known = dict.fromkeys(have, 1.0) if cost is None else cost
+            cost = {**known, **dict.fromkeys(self._late, inf), **dict.fromkeys(self._rows, 0.0)}
         near = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
-        needed = _needed(code, goal, near, cost)
+        needed = _needed(self._code, self._goal, near, cost)
         if needed is None and len(near) < len(have):
-            needed = _needed(code, goal, have, cost)
+            needed = _needed(self._code, self._goal, have, cost)
         # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
-        missing = sorted((set(have) if needed is None else needed) - rows.keys())
-        if not missing:
-            if needed is not None:
-                return {index: rows[index] for index in sorted(needed)}
-            if not damaged:
-                raise _not_enough(code, header, len(rows), unusable)
-            return _by_granules(code, header, goal, rows, damaged, unusable)
-        answers = yield missing
-        assert answers is not None
-        for index, answer in answers.items():
-            row = accept(header, stripe, block_len, first_granule, index, answer, unusable, damaged)
-            if row is not None:
-                rows[index] = row
+        return needed, (set(have) if needed is None else needed) - self._rows.keys()
 
 
 def _needed(
@@ -282,3 +334,8 @@ AWAY: Final = ("late", "unreachable")
 def reason(error: FaultsetError) -> str:
     """In a few words, why a shard can't be used."""
     return _WORDS.get(error.code) or (f"corrupt: {error}" if isinstance(error, CodingError) else str(error))
+
+
+def is_damage(why: str) -> bool:
+    """Whether a reason tells of bytes that are not what was written, in one stripe perhaps and not in others."""
+    return why.startswith(("corrupt", "wrong index"))

@@ -1,0 +1,81 @@
+"""An answer that serves for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from faultset_ray.backend.protocol import Backend
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """Asks when its last answer is too old, once at a time, however many wait for it.
+
+    Parameters
+    ----------
+    backend
+        Its clock.
+    ask
+    seconds
+        How old an answer may be; an older one still serves, for as long again, while the next is asked for.
+    """
+
+    def __init__(self, backend: Backend, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
+        self._backend = backend
+        self._ask = ask
+        self._seconds = seconds
+        self._last: tuple[T, int] | None = None
+        """And when it was asked for."""
+        self._asking: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """The answer.
+
+        Raises
+        ------
+        Exception
+            What asking raises; the next call asks anew.
+        """
+        if self._last is not None:
+            age_s = (self._backend.now_ms() - self._last[1]) / 1000
+            if age_s < self._seconds:
+                return self._last[0]
+            if age_s < 2 * self._seconds:
+                self._begin()
+                return self._last[0]
+        return await asyncio.shield(self._begin())
+
+    async def anew(self) -> T:
+        """The answer, asked for now; or by somebody else just now."""
+        return await asyncio.shield(self._begin())
+
+    def doubt(self) -> None:
+        """Ask anew next time."""
+        self._last = None
+
+    async def close(self) -> None:
+        """Give up what is asked for."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    def _begin(self) -> asyncio.Task[T]:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._asked())
+            self._asking.add_done_callback(_seen)
+        return self._asking
+
+    async def _asked(self) -> T:
+        now_ms = self._backend.now_ms()
+        found = await self._ask()
+        self._last = found, now_ms
+        return found
+
+
+def _seen(asking: asyncio.Task[T]) -> None:
+    """An error is theirs who waited; where nobody did, the next one who asks meets it."""
+    if not asking.cancelled():
+        asking.exception()

@@ -1,0 +1,93 @@
+"""Whatever a caller wants stored, read from front to back: paths and memory of known size, streams of any."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Net
+from faultset_ray.objects.byteio import ByteReader
+from faultset_ray.objects.source import Source
+
+Bytes = NDArray[np.uint8]
+
+
+class SourceReader:
+    """A :class:`~faultset_ray.objects.source.Source`, read to the size that it had when it was opened."""
+
+    def __init__(self, net: Net, source: Source) -> None:
+        self._net = net
+        self._source = source
+        self._left = source.size
+
+    async def read(self, nbytes: int) -> Bytes:
+        """The next bytes: uint8[nbytes], fewer only at the end."""
+        nbytes = min(nbytes, self._left)
+        self._left -= nbytes
+        return await self._net.compute(self._source.read, nbytes)
+
+    def sha256(self) -> bytes:
+        """Digest of what was read so far."""
+        return self._source.sha256()
+
+
+class Intake:
+    """Data of any kind that can be stored; a context manager, which closes a file that it opened.
+
+    Parameters
+    ----------
+    net
+        Runs what waits or computes.
+    data
+        What ``Source`` takes: bytes, an array, a path. Or what ``ByteReader`` takes: something with ``read`` or
+        ``readinto``, which may be a coroutine function, or an iterable of bytes, asynchronous or not. These are
+        read from where they stand, and never rewound.
+
+    Raises
+    ------
+    InputError
+        It is none of these.
+    OSError
+        The file can't be opened.
+    """
+
+    def __init__(self, net: Net, data: Any) -> None:
+        self._source: Source | None = None
+        if isinstance(data, (str, os.PathLike)) or _is_buffer(data):
+            self._source = Source(data)
+            self._reader: SourceReader | ByteReader = SourceReader(net, self._source)
+        else:
+            self._reader = ByteReader(net, data)
+        self.size: int | None = None if self._source is None else self._source.size
+        """Bytes, where that is known before they are read."""
+
+    async def read(self, nbytes: int) -> Bytes:
+        """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""
+        return await self._reader.read(nbytes)
+
+    def sha256(self) -> bytes:
+        """Digest of what was read so far."""
+        return self._reader.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._source is not None:
+            self._source.__exit__(kind, error, trace)
+
+
+def _is_buffer(data: Any) -> bool:
+    if isinstance(data, np.ndarray):
+        return True
+    try:
+        memoryview(data).release()
+    except TypeError:
+        return False
+    return True

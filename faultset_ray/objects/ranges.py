@@ -1,0 +1,63 @@
+"""Some bytes of a stripe, of which no more is read than the granules that hold them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.backend.protocol import Net
+from faultset_ray.objects.gather import Decoder
+from faultset_ray.objects.stripes import decode_rows, trimmed
+from faultset_ray.shards.format import Header
+from faultset_ray.shards.layout import StripeLayout
+
+Bytes = NDArray[np.uint8]
+Collect = Callable[[int, Sequence[int], int, int, int], Awaitable[Mapping[int, Bytes]]]
+"""Gets rows of a stripe that determine some wanted ones: of stripe, wanted, first granule, granules, their bytes."""
+
+
+def spans(layout: StripeLayout, size: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """``(stripe, low, high)``: which bytes of which stripes' data are bytes ``[start, stop)`` of an object."""
+    if start < stop:
+        for stripe in range(start // layout.stripe_bytes, -(-stop // layout.stripe_bytes)):
+            begin, end = layout.span(stripe, size)
+            yield stripe, max(0, start - begin), min(stop, end) - begin
+
+
+async def read_span(
+    net: Net, code: Decoder, header: Header, size: int, stripe: int, low: int, high: int, collect: Collect
+) -> list[Bytes]:
+    """Bytes ``[low, high)`` of a stripe's data, in pieces.
+
+    Parameters
+    ----------
+    header, size
+        Of the object.
+
+    Raises
+    ------
+    NotEnoughShards
+        From ``collect``.
+    """
+    layout = header.layout
+    length = layout.block_len(stripe, size)
+    begin, end = layout.span(stripe, size)
+    if (low, high) == (0, end - begin):
+        wanted = range(header.k)
+        rows = await collect(stripe, wanted, 0, layout.granules(length), length)
+        if all(index in rows for index in wanted):
+            return trimmed([rows[index] for index in wanted], high)
+        return [await net.compute(decode_rows, header.spec, rows, high, max(1, int(net.cpus)))]
+
+    async def columns(row: int) -> Bytes:
+        granule = layout.granule_bytes
+        left, right = max(0, low - row * length), min(length, high - row * length)
+        first, last = left // granule, -(-right // granule)
+        rows = await collect(stripe, [row], first, last - first, min(last * granule, length) - first * granule)
+        found = rows[row] if row in rows else (await net.compute(code.reconstruct, rows, [row]))[0]
+        return found[left - first * granule : right - first * granule]
+
+    return list(await asyncio.gather(*map(columns, range(low // length, -(-high // length)))))

@@ -55,6 +55,16 @@ STORE_SPARE_BYTES_MAX: Final = 256 * MIB
 FSYNC_THREADS: Final = 8
 """Files that a process makes durable at once."""
 
+# The catalog
+INTENT_SECONDS: Final = 60.0
+"""How long a write stays open without its driver saying that it goes on; then it is carried on or given up."""
+DELETE_GRACE_SECONDS: Final = 86_400.0
+"""How long a deleted object can be brought back."""
+SUPERSEDED_GRACE_SECONDS: Final = 60.0
+"""How long the shards of an older generation stay for those who read it."""
+GARBAGE_CHUNK: Final = 1000
+"""Generations that become garbage in one transaction."""
+
 # Places
 PLACES_PRECISION: Final = 4
 """Geohash precision of the fleet of places: cells of some 39 by 20 km, a city's data centres."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -17,41 +17,14 @@ from faultset_ray.coordinator import roster
 from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.coordinator.home import StateHome
 from faultset_ray.coordinator.roster import Columns, Kind
+from faultset_ray.coordinator.schema import STEPS
 from faultset_ray.errors import StaleEpoch, StateFailure, UnsupportedState
 from faultset_ray.limits import LOG_BATCHES_MAX, LOG_ROWS_SPARE, REQUESTS_KEPT
 
-SCHEMA: Final = 1
+SCHEMA: Final = len(STEPS)
+CATALOG_ID_BYTES: Final = 16
 APPLICATION: Final = 0x46535243
 """``FSRC``, by which `file` tells the database from others."""
-
-_TABLES: Final = """
-CREATE TABLE system (name TEXT NOT NULL, epoch INTEGER NOT NULL, holder TEXT NOT NULL, until_ms INTEGER NOT NULL);
-CREATE TABLE fleets (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, precision INTEGER NOT NULL,
-    version INTEGER NOT NULL, next_range INTEGER NOT NULL, policy TEXT NOT NULL, policy_version INTEGER NOT NULL
-);
-CREATE TABLE ranges (
-    fleet INTEGER NOT NULL, id INTEGER NOT NULL, lower BLOB NOT NULL, epoch INTEGER NOT NULL, roster INTEGER NOT NULL,
-    PRIMARY KEY (fleet, id)
-);
-CREATE TABLE log (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, fleet INTEGER NOT NULL, kind TEXT NOT NULL, rows INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE INDEX log_of_fleet ON log (fleet, seq);
-CREATE TABLE requests (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE);
-CREATE TABLE moves (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, fleet INTEGER NOT NULL, state TEXT NOT NULL, plan TEXT NOT NULL
-);
-CREATE TABLE checkpoints (
-    fleet INTEGER NOT NULL, range INTEGER NOT NULL, version INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    since INTEGER NOT NULL, file TEXT, body BLOB, PRIMARY KEY (fleet, range, version)
-);
-CREATE TABLE retired (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, fleet INTEGER NOT NULL, range INTEGER NOT NULL, children TEXT NOT NULL,
-    body BLOB NOT NULL, UNIQUE (fleet, range)
-);
-"""
 
 
 class FleetRow(NamedTuple):
@@ -70,6 +43,11 @@ class FleetRow(NamedTuple):
 class Catalog:
     """The tables of one system; see the module's text.
 
+    Parameters
+    ----------
+    identity
+        16 bytes: what a catalog of objects that begins here is known by.
+
     Raises
     ------
     UnsupportedState
@@ -78,13 +56,17 @@ class Catalog:
         It can't be read or written.
     """
 
-    def __init__(self, home: StateHome | None, system: str) -> None:
+    def __init__(self, home: StateHome | None, system: str, identity: bytes) -> None:
         self.home = home
         self.path = str(home.database) if home else ":memory:"
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        with self._failing("be opened"):
-            self._prepare(system)
-            self.epoch = self._start()
+        try:
+            with self._failing("be opened"):
+                self._prepare(system, identity)
+                self.epoch = self._start()
+        except BaseException:
+            self._db.close()
+            raise
 
     @property
     def durable(self) -> bool:
@@ -132,6 +114,10 @@ class Catalog:
     def do(self, statement: str, *values: Any) -> int:
         """Run a statement inside a transaction; the id of the row that it added."""
         return self._db.execute(statement, values).lastrowid or 0
+
+    def many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement once for each row of values, inside a transaction."""
+        self._db.executemany(statement, rows)
 
     # -- What several statements are one idea of
 
@@ -205,6 +191,15 @@ class Catalog:
             seq = self.do("INSERT INTO requests (id) VALUES (?)", request)
             self.do("DELETE FROM requests WHERE seq <= ?", seq - REQUESTS_KEPT)
 
+    def adopt(self, identity: bytes, epoch: int, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become a catalog of another identity in a higher epoch, with whole rows of some tables."""
+        with self.transaction():
+            for table, rows in tables.items():
+                [columns] = self.one("SELECT COUNT(*) FROM pragma_table_info(?)", table)
+                self.many(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows)
+            self.do("UPDATE system SET catalog = ?, epoch = ?", identity, epoch)
+        self.epoch = epoch
+
     def close(self) -> None:
         """Close the file and unlock it."""
         self._db.close()
@@ -220,8 +215,8 @@ class Catalog:
         except sqlite3.Error as error:
             raise StateFailure(self.path, operation, str(error)) from error
 
-    def _prepare(self, system: str) -> None:
-        """Make the tables of a new file; look at those of an old one before anything is changed."""
+    def _prepare(self, system: str, identity: bytes) -> None:
+        """Make the tables of a new file or of an older schema; look at what is there before anything is changed."""
         [version], [application] = self.one("PRAGMA user_version"), self.one("PRAGMA application_id")
         if version > SCHEMA:
             raise UnsupportedState(self.path, version, SCHEMA)
@@ -231,11 +226,13 @@ class Catalog:
         self.one("PRAGMA journal_mode = WAL")
         self.do("PRAGMA synchronous = FULL")
         self.one("PRAGMA journal_size_limit = 67108864")
-        if empty:
+        if version < SCHEMA:
             self._db.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES.split(";"):
+            for statement in "".join(STEPS[version:]).split(";"):
                 self.do(statement)
-            self.do("INSERT INTO system VALUES (?, 0, '', 0)", system)
+            if empty:
+                self.do("INSERT INTO system VALUES (?, 0, '', 0, x'')", system)
+            self.do("UPDATE system SET catalog = ?", identity)
             self.do(f"PRAGMA application_id = {APPLICATION}")
             self.do(f"PRAGMA user_version = {SCHEMA}")
             self._db.execute("COMMIT")

@@ -17,6 +17,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.home import StateHome
 from faultset_ray.coordinator.keeping import Keeping
 from faultset_ray.coordinator.moves import Move
+from faultset_ray.coordinator.object_ledger import ObjectLedger
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.coordinator.shelf import Shelf
 from faultset_ray.errors import StateFailure, UnknownFleet
@@ -46,11 +47,12 @@ class Ledger:
     StateInUse, UnsupportedState, StateFailure
     """
 
-    def __init__(self, system: str, home: StateHome | None) -> None:
+    def __init__(self, system: str, home: StateHome | None, identity: bytes) -> None:
         try:
-            self.catalog = Catalog(home, system)
+            self.catalog = Catalog(home, system, identity)
             self.keeping = Keeping(self.catalog)
             self.shelf = Shelf(self.catalog)
+            self.objects = ObjectLedger(self.catalog)
             self.fleets = {known.directory.fleet.name: known for known in self._loaded()}
         except BaseException:
             if home is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,18 +13,21 @@ from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
+from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.census import Freeze, RangeCensus, advise
 from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
 from faultset_ray.coordinator.home import StateHome, state_root
 from faultset_ray.coordinator.ledger import Known, Ledger, touched_by
 from faultset_ray.coordinator.moves import Move, Retired, moved, planned
+from faultset_ray.coordinator.object_verbs import ObjectVerbs
+from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
 from faultset_ray.limits import FLEET_NODES_MAX, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 
 
-class Coordinator(Servant):
+class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
     """The one authority of a system.
 
     What changes is on the disk before it is acknowledged, if the coordinator has a directory. A request
@@ -37,14 +41,19 @@ class Coordinator(Servant):
     state_dir : str, optional
         The directory of the system's directory; by default ``FAULTSET_STATE_DIR`` of this process, else
         the user's own directory for state.
+    identity : bytes, optional
+        16 bytes, by which stores know a catalog that begins here; by default random ones.
 
     The state is read with the first call, so that it is a call that fails if it can't be.
     """
 
-    def __init__(self, system: str, durable: bool = False, state_dir: str | None = None) -> None:
+    def __init__(
+        self, system: str, durable: bool = False, state_dir: str | None = None, identity: bytes | None = None
+    ) -> None:
         self.system = system
         self._durable = durable
         self._state_dir = state_dir
+        self._identity = identity
         self._ledger: Ledger | None = None
 
     def about(self, state_dir: str | None = None) -> About:
@@ -365,7 +374,7 @@ class Coordinator(Servant):
         """The state; refuses where another coordinator has taken it over."""
         if self._ledger is None:
             home = StateHome(state_root(self._state_dir), self.system) if self._durable else None
-            self._ledger = Ledger(self.system, home)
+            self._ledger = Ledger(self.system, home, self._identity or secrets.token_bytes(CATALOG_ID_BYTES))
         else:
             self._ledger.catalog.check()
         return self._ledger

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.directory import About
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import (
@@ -143,7 +144,7 @@ class Authority:
                 await self._backend.sleep(_AGAIN_SECONDS)
 
     async def _spawned(self) -> About:
-        args = (self._system, self._durable, self._state_dir)
+        args = (self._system, self._durable, self._state_dir, self._backend.token(CATALOG_ID_BYTES))
         self._addr = await self._backend.spawn(Coordinator, _NAME, *args, at=At(place=self._backend.home))
         try:
             return await self._backend.within(SPAWN_SECONDS).call(self._addr, Coordinator.about, self._state_dir)

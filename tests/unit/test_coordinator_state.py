@@ -13,6 +13,7 @@ import pytest
 from killed import checkpoint, fleet_of
 
 from faultset_ray.coordinator import catalog
+from faultset_ray.coordinator.catalog import SCHEMA
 from faultset_ray.coordinator.home import state_root
 from faultset_ray.coordinator.roster import from_bytes, to_bytes
 from faultset_ray.coordinator.servant import Coordinator
@@ -82,12 +83,12 @@ def test_a_later_schema_is_refused_and_not_touched(serve, tmp_path):
     serve().close()
     path = tmp_path / "s" / "coordinator.db"
     with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version = 2")
+        other.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(UnsupportedState, match=r"has schema 2, this version of faultset-ray reads up to 1") as caught:
+    with pytest.raises(UnsupportedState, match=r"has schema 3, this version of faultset-ray reads up to 2") as caught:
         serve()
-    assert (caught.value.theirs, caught.value.ours) == (2, 1)
+    assert (caught.value.theirs, caught.value.ours) == (SCHEMA + 1, SCHEMA)
     assert path.read_bytes() == before
     with pytest.raises(UnsupportedState):
         serve()

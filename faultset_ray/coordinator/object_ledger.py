@@ -1,0 +1,80 @@
+"""The catalog of objects while a coordinator serves it: its parts, and looks across them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from faultset_ray.coordinator.catalog import Catalog
+from faultset_ray.coordinator.entries import Entries
+from faultset_ray.coordinator.objects import StoreState, Tally, Whose
+from faultset_ray.coordinator.stores import Stores, keys_of
+from faultset_ray.coordinator.upkeep import Upkeep
+from faultset_ray.coordinator.waste import Waste
+from faultset_ray.coordinator.writes import Writes
+
+
+class ObjectLedger:
+    """Every object of one system. Nothing but the keys of stores is in memory."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.stores = Stores(catalog)
+        self.entries = Entries(catalog, self.stores)
+        self.waste = Waste(catalog, self.stores)
+        self.writes = Writes(catalog, self.stores, self.entries, self.waste)
+        self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste)
+
+    def set_store_state(self, uuid: str, state: StoreState) -> None:
+        """Say what a store is for from now on; nothing is waited for of one that is retired."""
+        with self._catalog.transaction():
+            self.stores.set_state(uuid, state)
+            if state == "retired":
+                self.waste.retire(self.stores.key(uuid))
+        self.stores.refresh()
+
+    def whose(self, store: str, shards: Sequence[tuple[bytes, int]]) -> list[Whose]:
+        """What the catalog knows of shards that were found on a store."""
+        key = self.stores.key(store)
+        return [self._whose(key, write_id, index) for write_id, index in shards]
+
+    def note(self, name: str) -> bytes:
+        """A small value that somebody keeps here; empty where none is."""
+        [body] = self._catalog.one("SELECT body FROM notes WHERE name = ?", name) or (b"",)
+        return bytes(body)
+
+    def set_note(self, name: str, body: bytes) -> None:
+        """Keep a small value."""
+        with self._catalog.transaction():
+            self._catalog.do("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, body)
+
+    def tally(self) -> Tally:
+        """Count everything."""
+        [objects, size] = self._catalog.one(
+            "SELECT COUNT(*), COALESCE(SUM(w.size), 0) FROM generations g JOIN generations w ON w.generation = g.owner "
+            "WHERE g.state = 'visible'"
+        )
+        [deleted] = self._catalog.one(
+            "SELECT COUNT(*) FROM generations WHERE state <> 'visible' AND state = 'deleted' AND purge_ms IS NOT NULL"
+        )
+        [open_writes] = self._catalog.one("SELECT COUNT(*) FROM intents WHERE state = 'open'")
+        [aborting] = self._catalog.one("SELECT COUNT(*) FROM intents WHERE state = 'aborting'")
+        [garbage] = self._catalog.one("SELECT COUNT(*) FROM garbage")
+        [damage, oldest_ms] = self._catalog.one("SELECT COUNT(*), MIN(at_ms) FROM damage")
+        [moves] = self._catalog.one("SELECT COUNT(*) FROM shard_moves")
+        return Tally(objects, size, deleted, open_writes, aborting, garbage, damage, oldest_ms, moves)
+
+    def _whose(self, store: int, write_id: bytes, index: int) -> Whose:
+        row = self._catalog.one("SELECT state FROM intents WHERE write_id = ?", write_id)
+        if row:
+            return "open" if row[0] == "open" else "garbage"
+        row = self._catalog.one("SELECT generation, state, layout FROM generations WHERE write_id = ?", write_id)
+        if not row:
+            return ""
+        generation, state, layout = row
+        if state != "condemned" and keys_of(layout)[index : index + 1] == (store,):
+            return "live"
+        if self._catalog.one(
+            "SELECT 1 FROM shard_moves WHERE generation = ? AND idx = ? AND target = ?", generation, index, store
+        ):
+            return "open"
+        return "garbage" if self.waste.awaited(store, generation) else ""

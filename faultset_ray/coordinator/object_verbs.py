@@ -1,0 +1,250 @@
+"""What the coordinator does for objects: the verbs of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from faultset_ray.coordinator.entries import name_bytes
+from faultset_ray.coordinator.ledger import Ledger
+from faultset_ray.coordinator.object_ledger import ObjectLedger
+from faultset_ray.coordinator.objects import (
+    Commit,
+    Damage,
+    Garbage,
+    Intent,
+    OpenWrite,
+    ShardMove,
+    StoreRow,
+    StoreState,
+    Tally,
+    Ticket,
+    Undeletion,
+    Whose,
+)
+from faultset_ray.errors import CatalogLost, FaultsetError
+from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.objects.store_values import StoreInfo
+
+
+class ObjectVerbs:
+    """Base of the coordinator. Every method is safe to repeat, and a batch is one transaction.
+
+    Where a list comes back that may hold errors, each stands at the position of the item that it refuses, which
+    changed nothing. ``now_ms`` is the caller's clock.
+    """
+
+    system: str
+    _lost: CatalogLost | None = None
+
+    def _serve(self) -> Ledger:
+        raise NotImplementedError
+
+    def _objects(self) -> ObjectLedger:
+        """The catalog of objects; refuses where it is known to be lost."""
+        if self._lost is not None:
+            raise self._lost
+        return self._serve().objects
+
+    # -- Writes
+
+    def fence(self) -> Fence:
+        """What every call to a store is to carry."""
+        return self._objects().writes.fence()
+
+    def open_writes(self, intents: Sequence[Intent], now_ms: int) -> list[Ticket | FaultsetError]:
+        """Write down what is about to be written or deleted.
+
+        A write that is opened again gets the same generation; if it names other stores then, those of before
+        are remembered too.
+
+        Raises
+        ------
+        PreconditionFailed, ObjectNotFound, WriteInProgress, WriteAborted, InputError
+            At its position: the condition does not hold; there is nothing to delete; a write with a condition
+            and another one of its name are open; it was given up; it can't be.
+        """
+        return self._objects().writes.open(intents, now_ms)
+
+    def renew_writes(self, driver: str, now_ms: int) -> int:
+        """Keep a driver's open writes for ``INTENT_SECONDS`` from now on; how many there are."""
+        return self._objects().writes.renew(driver, now_ms)
+
+    def commit_writes(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
+        """Make writes visible whose records are durable; what each of them is in the catalog then.
+
+        Of two of one name the higher generation is what readers get, whichever was committed first.
+
+        Raises
+        ------
+        WriteAborted, InputError
+            At its position: it was given up; it has fewer shards than decoding needs.
+        """
+        return self._objects().writes.commit(commits, now_ms)
+
+    def abort_writes(self, write_ids: Sequence[bytes]) -> list[bool]:
+        """Give writes up, and let the stores drop what they have of them; False for one that was committed.
+
+        Not for a deletion or an undeletion of which a record may be on a store: that one is to be carried on.
+        """
+        return self._objects().writes.abort(write_ids)
+
+    def undelete(self, name: str, write_id: bytes, driver: str, now_ms: int) -> Undeletion:
+        """Write down that a deleted object is to come back; it does with :meth:`commit_writes`.
+
+        Raises
+        ------
+        ObjectNotFound
+            Nothing of that name can be brought back.
+        PreconditionFailed
+            There is an object of that name.
+        WriteInProgress
+            A write with a condition is open.
+        """
+        return self._objects().writes.undelete(name, write_id, driver, now_ms)
+
+    def unresolved(self, now_ms: int) -> list[OpenWrite]:
+        """Writes whose drivers renew them no more: to be committed if there is a record of one, else given up."""
+        return self._objects().writes.unresolved(now_ms)
+
+    # -- Objects
+
+    def lookup(self, names: Sequence[str]) -> list[Entry | None]:
+        """The newest committed generation of each name; None where there is none, or it is deleted."""
+        entries = self._objects().entries
+        return [entries.visible(name_bytes(name)) for name in names]
+
+    def lookup_deleted(self, names: Sequence[str]) -> list[Entry | None]:
+        """What :meth:`undelete` would bring back."""
+        entries = self._objects().entries
+        return [entries.deleted(name_bytes(name)) for name in names]
+
+    def entries(self, write_ids: Sequence[bytes]) -> list[Entry | None]:
+        """The object, deleted or not, that the shards of each write are of now; None where they are of none."""
+        entries = self._objects().entries
+        owners = (entries.committed(write_id) for write_id in write_ids)
+        return [None if owner is None else entries.owned(owner) for owner in owners]
+
+    def list_objects(
+        self, prefix: str = "", after: str = "", limit: int = 1000, *, deleted: bool = False
+    ) -> list[Entry]:
+        """Objects whose names begin with ``prefix`` and come after ``after``, in the order of their UTF-8 bytes."""
+        return self._objects().entries.listed(prefix, after, limit, deleted=deleted)
+
+    def by_store(self, uuid: str, after: int = 0, limit: int = 1000) -> tuple[list[Entry], int]:
+        """Objects, deleted ones too, with a shard on a store: a page, oldest first, and what to ask the next one with.
+
+        That is 0 after the last page; a page may be empty, or short, before it.
+        """
+        return self._objects().entries.by_store(uuid, after, limit)
+
+    def whose(self, store: str, shards: Sequence[tuple[bytes, int]]) -> list[Whose]:
+        """What is known of shards (write id, index) that were found on a store."""
+        return self._objects().whose(store, shards)
+
+    def tally(self) -> Tally:
+        """How much there is of everything."""
+        return self._objects().tally()
+
+    # -- Garbage
+
+    def garbage(self, now_ms: int, limit: int) -> list[Garbage]:
+        """What is due, and what stores have not confirmed yet: at most ``limit`` of each store.
+
+        A store drops the shards first (``Store.drop``), then forgets the records (``Store.forget``); then it is
+        told by :meth:`collected`. Tombstones come when everything older of their name was collected.
+        """
+        waste = self._objects().waste
+        waste.condemn(now_ms)
+        return waste.handed(limit)
+
+    def collected(self, items: Sequence[Garbage]) -> None:
+        """Note what stores have let go of."""
+        ledger = self._serve()
+        with ledger.catalog.transaction():
+            ledger.objects.waste.collected(items)
+
+    # -- Stores
+
+    def stores_seen(self, infos: Sequence[StoreInfo], now_ms: int) -> dict[str, StoreRow]:
+        """Note what stores said of themselves; every known store by its UUID.
+
+        Those of another catalog are not among them. One that was retired and is seen at another place serves again.
+
+        Raises
+        ------
+        CatalogLost
+            Some are of another catalog and this one is empty: all verbs of objects raise it from now on.
+        """
+        objects = self._objects()
+        try:
+            return objects.stores.seen(self.system, infos, now_ms)
+        except CatalogLost as lost:
+            self._lost = lost
+            raise
+
+    def stores(self) -> dict[str, StoreRow]:
+        """Every store that was ever seen, by its UUID."""
+        return self._objects().stores.rows()
+
+    def set_store_state(self, uuid: str, state: StoreState) -> None:
+        """Let a store take part, take no new shards, or be waited for no more.
+
+        Raises
+        ------
+        InputError
+            No such store, or state.
+        """
+        self._objects().set_store_state(uuid, state)
+
+    # -- Damage and moves
+
+    def report_damage(self, reports: Sequence[Damage], now_ms: int) -> int:
+        """Note shards that are not what they should be; how many of them are where it says."""
+        return self._objects().upkeep.report(reports, now_ms)
+
+    def damage(self, limit: int) -> list[Damage]:
+        """What was reported and not made good yet, oldest first."""
+        return self._objects().upkeep.damage(limit)
+
+    def damage_settled(self, reports: Sequence[Damage]) -> None:
+        """Take reports back: the shards are sound."""
+        self._objects().upkeep.sound(reports)
+
+    def open_shard_moves(self, moves: Sequence[ShardMove], now_ms: int) -> list[Entry | FaultsetError]:
+        """Write down that shards are to go to other stores; the objects as they are.
+
+        Raises
+        ------
+        ObjectNotFound, StaleEpoch, WriteInProgress, InputError
+            At its position: the shards are of no object; the shard is not at its source; it is being moved
+            elsewhere, or the target has still to drop something of the write; the target takes nothing.
+        """
+        return self._objects().upkeep.open(moves, now_ms)
+
+    def commit_shard_moves(self, moves: Sequence[ShardMove]) -> list[Entry | FaultsetError]:
+        """Have shards at their targets: a new layout version, the damage made good, the sources garbage.
+
+        Raises
+        ------
+        ObjectNotFound, StaleEpoch
+            At its position: the shards are of no object; the move was given up.
+        """
+        return self._objects().upkeep.commit(moves)
+
+    def abort_shard_moves(self, moves: Sequence[ShardMove]) -> None:
+        """Give moves up that are not committed; their targets drop what they took."""
+        self._objects().upkeep.abort(moves)
+
+    def shard_moves(self, before_ms: int = (1 << 63) - 1) -> list[ShardMove]:
+        """Moves that are not ended and were opened before a time, oldest first."""
+        return self._objects().upkeep.moves(before_ms)
+
+    # -- Notes
+
+    def note(self, name: str) -> bytes:
+        """A small durable value, as the place where a scrub goes on; empty where there is none."""
+        return self._objects().note(name)
+
+    def set_note(self, name: str, body: bytes) -> None:
+        """Keep a small value."""
+        self._objects().set_note(name, body)

@@ -186,3 +186,36 @@ LOOKUP_SECONDS: Final = 5.0
 """Deadline of a read's question to the coordinator; after it the stores are asked."""
 LIST_PAGE: Final = 1000
 """Objects that are listed in one call."""
+
+# Upkeep of objects
+CARETAKER_SECONDS: Final = 5.0
+"""How often a system's stores are looked at, open writes ended, and garbage dropped."""
+REPAIR_SOON_SECONDS: Final = 30.0
+"""A store that does not answer for so long is away, and not just starting: objects that would bear no further loss are
+mended without it."""
+REPAIR_AFTER_SECONDS: Final = 300.0
+"""A store that was not reached for so long is given up: what it held is made anew elsewhere."""
+REPAIR_CONCURRENT: Final = 4
+"""Objects that are mended at once."""
+REPAIR_QUEUE_MAX: Final = 10_000
+"""Objects that are looked for before they are mended, those least safe first; then others are looked for."""
+REPAIR_AGAIN_SECONDS: Final = 10.0
+"""How long an object that could not be mended waits for the next attempt; twice as long each time,"""
+REPAIR_AGAIN_SECONDS_MAX: Final = 600.0
+"""up to this."""
+REPAIR_BYTES_PER_SECOND: Final = 64.0 * MIB
+"""What repair in the background reads and writes: about half of what one disk of the slower kind gives."""
+SCRUB_BYTES_PER_SECOND: Final = 16.0 * MIB
+"""What a deep scrub in the background reads: some 1.4 TB a day."""
+SCRUB_LIGHT_SECONDS: Final = 3_600.0
+"""How often a light scrub begins, which looks at both ends of every shard."""
+SCRUB_DEEP_SECONDS: Final = 14 * 86_400.0
+"""How often a deep scrub begins, which reads every byte."""
+CHECK_BYTES: Final = 64 * MIB
+"""About how much of a shard is read back in one call."""
+UPKEEP_PAGE: Final = 500
+"""Objects or shards that are asked for at once."""
+REBUILD_PAGE: Final = 10_000
+"""Shards or records that a store tells of at once when a catalog is rebuilt."""
+DECOMMISSION_PAUSE_SECONDS: Final = 1.0
+"""How long a decommission waits before it looks again at what it could not move."""

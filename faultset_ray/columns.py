@@ -22,7 +22,8 @@ from faultset_ray.errors import (
     LengthMismatchError,
     NegativeThresholdError,
 )
-from faultset_ray.limits import GEOHASH_PRECISION_MAX
+from faultset_ray.errors.base import shown
+from faultset_ray.limits import GEOHASH_PRECISION_MAX, NAME_CHARACTERS_MAX
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.object_]
@@ -51,6 +52,8 @@ def numbers(field: str, values: Any, ids: Sequence[str] | Strings | None = None)
         values = values.to_numpy()
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise InputError(f"{field} has shape {values.shape}; expected one dimension")
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise InputError(f"{field} is {shown(values)}; expected an array or a sequence of numbers")
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
         return np.ascontiguousarray(values, np.float64)
     listed = list(values)  # numpy's scalars stay what they are, so that a boolean is told from a number
@@ -75,6 +78,13 @@ def _number(index: int, field: str, value: Any, ids: Sequence[str] | Strings | N
 def is_number(value: Any) -> bool:
     """Tell whether a value is a real number; booleans are not."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64))
+
+
+def as_float(value: Any) -> float:
+    """Return a number as a float; NaN for what is no number, or has no place in float64."""
+    with suppress(OverflowError):
+        return float(value) if is_number(value) else math.nan
+    return math.nan
 
 
 def identifiers(values: Any) -> Strings:
@@ -125,6 +135,15 @@ def check_latencies(latency_ms: Floats, ids: Sequence[str] | Strings | None = No
         )
 
 
+def check_name(what: str, name: Any) -> str:
+    """Return a name: a text that is not empty, not too long, and can be written as UTF-8."""
+    if isinstance(name, str) and 0 < len(name) <= NAME_CHARACTERS_MAX:
+        with suppress(UnicodeEncodeError):
+            name.encode()
+            return name
+    raise InputError(f"{what} is {shown(name)}; expected a name of 1 to {NAME_CHARACTERS_MAX} characters")
+
+
 def check_lengths(**columns: Any) -> None:
     """Raise unless all columns are of one length."""
     lengths = {name: length(name, column) for name, column in columns.items()}
@@ -137,13 +156,13 @@ def length(name: str, column: Any) -> int:
     if not isinstance(column, str):
         with suppress(TypeError):  # an array of no dimension has __len__ too
             return len(column)
-    raise InputError(f"{name} is {column!r}; expected an array or a sequence of values")
+    raise InputError(f"{name} is {shown(column)}; expected an array or a sequence of values")
 
 
 def check_threshold(threshold_ms: Any) -> float:
     """Return the threshold as a float; 0 and infinity are legal, NaN and negative ones are not."""
     if not is_number(threshold_ms):
-        raise InputError(f"threshold is {threshold_ms!r}; expected a number of milliseconds")
+        raise InputError(f"threshold is {shown(threshold_ms)}; expected a number of milliseconds")
     try:
         limit = float(threshold_ms)
     except OverflowError:

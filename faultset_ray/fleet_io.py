@@ -20,6 +20,7 @@ from faultset_ray.errors import (
     LimitExceeded,
     MissingColumnError,
 )
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import FLEET_NODES_MAX
 
 _FIELDS = ("id", "lat", "lon", "latency_ms")
@@ -74,7 +75,7 @@ def read(source: Any) -> Table:
     elif hasattr(source, "__iter__"):
         table = _from_rows(list(source))
     else:
-        raise InputError(f"nodes are {source!r}; expected rows, columns, a data frame or the path of a file")
+        raise InputError(f"nodes are {shown(source)}; expected rows, columns, a data frame or the path of a file")
     table.check_shape()
     return table
 

@@ -23,6 +23,8 @@ SKETCH_MS_MAX: Final = 16_384.0
 """Thresholds that the sketch behind p95 can tell apart."""
 HOLD_SECONDS_MAX: Final = 31_536_000.0
 """A year: the longest hold-down, TTL and half-life."""
+NAME_CHARACTERS_MAX: Final = 256
+"""Of a fleet."""
 
 # Codes
 CODE_SHARDS_MAX: Final = 255

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray import columns, fleet_io
 from faultset_ray.errors import DuplicateIdError, InputError
+from faultset_ray.errors.base import shown
 
 OnDuplicate = Literal["keep", "min"]
 
@@ -72,7 +73,7 @@ class Fleet:
     ) -> None:
         table = fleet_io.Table(ids, lat, lon, latency_ms)
         table.check_shape()
-        _fill(self, _checked(table, None), name, handles)
+        _fill(self, _checked(table, None), columns.check_name("name", name), handles)
 
     @staticmethod
     def of(source: Any, *, name: str = "default", on_duplicate: OnDuplicate | None = None) -> Fleet:
@@ -104,7 +105,7 @@ class Fleet:
     @staticmethod
     def of_table(table: fleet_io.Table, *, name: str = "default", on_duplicate: OnDuplicate | None = None) -> Fleet:
         """Check the values of a table whose shape is checked, and make a fleet of them."""
-        return _fill(Fleet.__new__(Fleet), _checked(table, on_duplicate), name, None)
+        return _fill(Fleet.__new__(Fleet), _checked(table, on_duplicate), columns.check_name("name", name), None)
 
     @staticmethod
     def of_checked(
@@ -167,8 +168,8 @@ def _restore(ids: str | list[str], numbers: _Numbers, name: str, handles: NDArra
 
 
 def _checked(table: fleet_io.Table, on_duplicate: OnDuplicate | None) -> _Columns:
-    if on_duplicate not in (None, "keep", "min"):
-        raise InputError(f'on_duplicate is {on_duplicate!r}; expected "keep", "min" or None')
+    if on_duplicate is not None and (not isinstance(on_duplicate, str) or on_duplicate not in ("keep", "min")):
+        raise InputError(f'on_duplicate is {shown(on_duplicate)}; expected "keep", "min" or None')
     with table.locating():
         ids = columns.identifiers(table.ids)
         lat = columns.numbers("lat", table.lat, ids)

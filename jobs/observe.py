@@ -38,6 +38,8 @@ def observe(
     with attached(address, system) as driver:
         taken = driver.observe(_handles(driver.fleet(fleet), ids), fleet=fleet, **told)
     console.print(f"{taken:,} of {len(ids):,} observations taken")
+    if ids and not taken:
+        console.print("none was: newer is known of these nodes, or their regions did not answer")
     finish({"fleet": fleet, "system": system, "observations": len(ids), "taken": taken})
 
 

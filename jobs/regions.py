@@ -7,6 +7,7 @@ from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
+from faultset_ray.errors import EmptyNodesError
 from faultset_ray.geohash import cells_to_strings, encode_many, group
 from faultset_ray.model import Fleet
 from jobs.connecting import Address, FleetName, SystemName, attached
@@ -24,7 +25,10 @@ def regions(
     """List regions: how many nodes each has, how many survive, and which did not answer."""
     with attached(address, system) as driver:
         answer = driver.survivors(fleet=fleet)
-        nodes = _nodes(driver.fleet(fleet), answer)
+        try:
+            nodes = _nodes(driver.fleet(fleet), answer)
+        except EmptyNodesError:  # all were removed
+            nodes = {}
     missing = set(answer.missing_regions)
     own = {name: int(np.count_nonzero(answer.tiers_of(name) == Tier.OWN)) for name in answer.by_region}
     table = Table(title=f"{len(nodes):,} regions of fleet {fleet}")

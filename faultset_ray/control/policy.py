@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 from faultset_ray import columns
 from faultset_ray.errors import InputError, InvalidPolicy, UnknownPolicyField
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import (
     HOLD_SECONDS_MAX,
     LATENCY_MS_MAX,
@@ -30,6 +31,7 @@ STATISTICS: tuple[str, ...] = get_args(Statistic)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
 """The ladder's rungs, in order; a policy's fallback is the last one it may use."""
 PANICS: tuple[str, ...] = get_args(Panic)
+_KEY_SHOWN, _WHY_SHOWN = 60, 200
 SHARE_DENOMINATOR_MAX = 1_000_000
 """A share is taken as the nearest fraction with at most this denominator, so that a cap of 1/3 or 0.29 is exact."""
 
@@ -153,28 +155,34 @@ class Policy:
         InvalidPolicy
             If a value can't be used.
         """
+        if not isinstance(given, Mapping):
+            raise InputError(f"{where} is {shown(given)}; expected a mapping of the policy's fields")
         known = [field.name for field in fields(cls)]
-        for key in given:
+        for key, value in given.items():
             if key not in known:
-                nearest = difflib.get_close_matches(str(key), known, 1, 0.0)[0]
-                raise UnknownPolicyField(str(key), nearest, known, where)
+                name = shown(key) if not isinstance(key, str) else key[:_KEY_SHOWN]
+                if isinstance(value, (Mapping, list)):
+                    raise InputError(f"{where}: {name!r} is a table; the fields of a policy stand at the top, in none")
+                nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
+                raise UnknownPolicyField(name, nearest, known, where)
         return cls(**given)
 
     @classmethod
     def from_toml(cls, text: str, where: str = "policy") -> Self:
         """Read what :meth:`to_toml` writes; a field that is left out has its default."""
         try:
-            return cls.of(tomllib.loads(text), where)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{where} is not TOML: {error}") from None
+            given = tomllib.loads(_text(text, where))
+        except (ValueError, RecursionError) as error:
+            raise _refused(error, where, "TOML") from None
+        return cls.of(given, where)
 
     @classmethod
     def from_json(cls, text: str, where: str = "policy") -> Self:
         """Read what :meth:`to_json` writes; a field that is left out has its default."""
         try:
-            given = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{where} is not JSON: {error}") from None
+            given = json.loads(_text(text, where), object_pairs_hook=_distinct)
+        except (ValueError, RecursionError) as error:
+            raise _refused(error, where, "JSON") from None
         if not isinstance(given, dict):
             raise InputError(f"{where} is {type(given).__name__}; expected a JSON object of the policy's fields")
         return cls.of({key: math.inf if value == "inf" else value for key, value in given.items()}, where)
@@ -190,6 +198,8 @@ class Policy:
         InputError
             If it has another suffix, is no text of that format, or no policy.
         """
+        if not isinstance(path, (str, Path)) or "\0" in str(path):
+            raise InputError(f"a policy is read from {shown(path)}; expected the path of a .toml or .json file")
         path = Path(path)
         readers = {".toml": cls.from_toml, ".json": cls.from_json}
         if path.suffix not in readers:
@@ -214,6 +224,30 @@ class Policy:
 
     def _items(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+def _text(text: Any, where: str) -> str:
+    """A text, without the mark that some editors put before it."""
+    if not isinstance(text, str):
+        raise InputError(f"{where} is {shown(text)}; expected a str")
+    return text.removeprefix("\ufeff")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which TOML, too, would let no key come twice."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"it has {shown(twice)} twice")
+    return given
+
+
+def _refused(error: Exception, where: str, language: str) -> InputError:
+    if isinstance(error, InputError):
+        return InputError(f"{where}: {error}")
+    why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:_WHY_SHOWN]
+    return InputError(f"{where} is not {language}: {why}")
 
 
 def _checked(policy: Policy) -> dict[str, Any]:
@@ -257,9 +291,10 @@ def _number(policy: Policy, field: str, low: float, high: float) -> float:
 
 def _within(field: str, whole: object, value: Any, low: float, high: float) -> float:
     """Check a number that is a field, or stands in the field ``whole``."""
-    if not columns.is_number(value) or not low <= value <= high:
+    number = columns.as_float(value)
+    if not low <= number <= high:
         raise InvalidPolicy(field, whole, f"a number from {low:g} to {high:g}")
-    return float(value)
+    return number
 
 
 def _whole(field: str, whole: object, value: Any, low: int, high: int) -> int:
@@ -282,7 +317,7 @@ def _hold(given: Any) -> tuple[float, float]:
     expected = f"(min, max) in seconds with 0 ≤ min ≤ max ≤ {HOLD_SECONDS_MAX:g}"
     if not isinstance(given, (tuple, list)) or len(given) != 2 or not all(map(columns.is_number, given)):
         raise InvalidPolicy("hold_s", given, expected)
-    low, high = map(float, given)
+    low, high = map(columns.as_float, given)
     if not 0 <= low <= high <= HOLD_SECONDS_MAX:
         raise InvalidPolicy("hold_s", given, expected)
     return low, high

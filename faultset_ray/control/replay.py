@@ -20,6 +20,7 @@ from faultset_ray.control.policy import Policy
 from faultset_ray.control.tally import Report, Tally
 from faultset_ray.control.trace import Trace
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import DECIDE_MS
 
 Flags = NDArray[np.bool_]
@@ -39,7 +40,7 @@ def replay(trace: Trace, policy: Policy, *, tick_ms: int = DECIDE_MS) -> Report:
         If ``tick_ms`` is no integer of at least 1.
     """
     if not columns.is_integer(tick_ms) or tick_ms < 1:
-        raise InputError(f"tick_ms is {tick_ms!r}; expected an integer of at least 1")
+        raise InputError(f"tick_ms is {shown(tick_ms)}; expected an integer of at least 1")
     run = Replay(policy, trace.cells)
     ticks = trace.at_ms // tick_ms
     edges = [*np.flatnonzero(np.diff(ticks, prepend=-1)).tolist(), len(ticks)]

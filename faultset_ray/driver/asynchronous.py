@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from numpy.typing import ArrayLike
 
 from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.columns import check_name
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
@@ -130,7 +131,7 @@ class AsyncDriver(AsyncShardVerbs):
         nodes: Any,
         precision: int = 6,
         *,
-        fleet: str = "default",
+        fleet: str | None = None,
         on_duplicate: OnDuplicate | None = None,
         policy: Policy | None = None,
     ) -> Fleet:
@@ -144,8 +145,8 @@ class AsyncDriver(AsyncShardVerbs):
             Whatever :meth:`Fleet.of <faultset_ray.model.Fleet.of>` takes: nodes, columns, a DataFrame, a path.
         precision : int
             Geohash precision of the regions, 1 to 12.
-        fleet : str
-            The fleet's name. A ``Fleet`` that is passed has a name of its own, which counts.
+        fleet : str, optional
+            The fleet's name; by default that of a ``Fleet`` that is passed, else "default".
         on_duplicate
             As for ``Fleet.of``.
         policy : Policy, optional
@@ -349,7 +350,7 @@ class AsyncDriver(AsyncShardVerbs):
         HistoryLost
             From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
         """
-        return Watch(self._keeper, fleet, check_since(since), check_seconds("idle_s", idle_s))
+        return Watch(self._keeper, check_name("fleet", fleet), check_since(since), check_seconds("idle_s", idle_s))
 
     # -- System
 

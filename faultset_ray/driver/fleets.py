@@ -27,7 +27,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
-from faultset_ray.driver.observations import check_batch, check_ids, check_observer, check_times
+from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_observer, check_times
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import (
     ClusterError,
@@ -37,6 +37,7 @@ from faultset_ray.errors import (
     RegionTimeout,
     UnknownNode,
 )
+from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.limits import RANGES_SPARED
 from faultset_ray.model import Fleet, OnDuplicate
@@ -60,13 +61,13 @@ class Fleets:
     # -- What is durable
 
     async def register(
-        self, nodes: Any, precision: int, fleet: str, on_duplicate: OnDuplicate | None, policy: Policy | None
+        self, nodes: Any, precision: int, fleet: str | None, on_duplicate: OnDuplicate | None, policy: Policy | None
     ) -> Fleet:
         """See :meth:`AsyncDriver.register <faultset_ray.driver.asynchronous.AsyncDriver.register>`."""
         columns.check_precision(precision)
         if policy is not None:
             _check_policy(policy)
-        given = await self._backend.compute(Fleet.of, nodes, name=fleet, on_duplicate=on_duplicate)
+        given = await self._backend.compute(_named, nodes, fleet, on_duplicate)
         cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
         registered = await self._authority.ask(
             Coordinator.register,
@@ -85,6 +86,7 @@ class Fleets:
 
     async def remove(self, ids: Any, fleet: str) -> int:
         """See :meth:`AsyncDriver.remove <faultset_ray.driver.asynchronous.AsyncDriver.remove>`."""
+        columns.check_name("fleet", fleet)
         changed = await self._authority.ask(Coordinator.remove, fleet, check_ids(ids), self._request())
         self._keeper.learn(changed.directory)
         await self._keeper.load_all(changed.directory, changed.touched)
@@ -92,8 +94,8 @@ class Fleets:
 
     async def mark(self, ids: Any, mark: Any, fleet: str) -> int:
         """See :meth:`AsyncDriver.mark <faultset_ray.driver.asynchronous.AsyncDriver.mark>`."""
-        if mark not in _MARKS:
-            raise InputError(f'mark is {mark!r}; expected "drain", "pin" or None')
+        if mark is not None and (not isinstance(mark, str) or mark not in _MARKS):
+            raise InputError(f'mark is {shown(mark)}; expected "drain", "pin" or None')
         before = await self._keeper.directory(fleet)
         chosen = check_ids(ids)
         changed = await self._authority.ask(Coordinator.mark, fleet, chosen, _MARKS[mark], self._request())
@@ -108,6 +110,7 @@ class Fleets:
 
     async def set_policy(self, policy: Policy, fleet: str) -> None:
         """See :meth:`AsyncDriver.set_policy <faultset_ray.driver.asynchronous.AsyncDriver.set_policy>`."""
+        columns.check_name("fleet", fleet)
         directory = await self._authority.ask(Coordinator.set_policy, fleet, _check_policy(policy), self._request())
         self._keeper.learn(directory)
 
@@ -174,8 +177,8 @@ class Fleets:
 
     async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
         """See :meth:`AsyncDriver.why <faultset_ray.driver.asynchronous.AsyncDriver.why>`."""
-        directory = await self._keeper.directory(fleet)
-        [node] = check_ids([node_id])
+        deadline_s, [node] = check_deadline(deadline_s), check_ids([node_id])
+        directory = await self._keeper.directory(fleet, deadline_s)
         [*found] = np.flatnonzero((directory.fleet.ids == node) & directory.living)
         if not found:
             raise UnknownNode(node, fleet, 1)
@@ -251,8 +254,7 @@ class Fleets:
 
         Where ranges were split or merged meanwhile, their successors are asked.
         """
-        if not columns.is_number(deadline_s) or not deadline_s > 0:
-            raise InputError(f"deadline_s is {deadline_s!r}; expected a number of seconds above 0")
+        deadline_s = check_deadline(deadline_s)
         began_ms = self._backend.now_ms()
 
         def left_s() -> float:
@@ -336,9 +338,20 @@ class Fleets:
         }
 
 
+def _named(nodes: Any, name: str | None, on_duplicate: OnDuplicate | None) -> Fleet:
+    """Nodes as a fleet of a name; by default the one that they have, if they are a fleet."""
+    if name is not None:
+        columns.check_name("fleet", name)
+    fleet = Fleet.of(nodes, name=name or "default", on_duplicate=on_duplicate)
+    columns.check_name("fleet", fleet.name)
+    if name is None or name == fleet.name:
+        return fleet
+    return Fleet.of_checked(fleet.ids, fleet.lat, fleet.lon, fleet.latency_ms, name=name)
+
+
 def _check_policy(policy: Any) -> Policy:
     if not isinstance(policy, Policy):
-        raise InputError(f"policy is {policy!r}; expected a faultset_ray.Policy")
+        raise InputError(f"policy is {shown(policy)}; expected a faultset_ray.Policy")
     return policy
 
 

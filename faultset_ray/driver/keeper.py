@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray import columns
 from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.control.checkpoint import Checkpoint, unsaved
 from faultset_ray.control.messages import Members, Orders
@@ -46,7 +47,7 @@ class Keeper:
 
     async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
         """The fleet's directory as the coordinator has it now."""
-        known = self._directories.get(fleet)
+        known = self._directories.get(columns.check_name("fleet", fleet))
         version = known.version if known else 0
         fresh = await self.authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
         if known is not None and isinstance(fresh, Update):

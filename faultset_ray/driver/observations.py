@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from faultset_ray import columns
 from faultset_ray.coordinator.directory import Directory
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import CLOCK_AHEAD_MS_MAX
 
 
@@ -18,9 +19,7 @@ def check_batch(
     directory: Directory, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.bool_]]:
     """One batch: uint32[n] handles, float64[n] latencies and bool[n] whether each node answered."""
-    given = np.asarray(handles)
-    if given.dtype.kind not in "ui" or given.ndim != 1:
-        raise InputError(f"handles are {given.dtype}{list(given.shape)}; expected the uint32[n] of fleet.handles")
+    given = _column("handles are", handles, "ui", "the uint32[n] of fleet.handles")
     latencies = columns.numbers("latency_ms", latency_ms)
     columns.check_lengths(handles=given, latency_ms=latencies)
     columns.check_latencies(latencies)
@@ -29,20 +28,34 @@ def check_batch(
         raise InputError(f"handles reach {int(given.max())}; fleet {directory.fleet.name!r} has {nodes:,} nodes")
     if ok is None:
         return given.astype(np.uint32), latencies, np.ones(len(given), np.bool_)
-    answered = np.asarray(ok)
-    if answered.dtype != np.bool_ or answered.ndim != 1:
-        raise InputError(f"ok is {answered.dtype}{list(answered.shape)}; expected bool[n]")
+    answered = _column("ok is", ok, "b", "bool[n]")
     columns.check_lengths(handles=given, ok=answered)
-    return given.astype(np.uint32), latencies, answered
+    return given.astype(np.uint32), latencies, answered.astype(np.bool_)
+
+
+def _column(name: str, values: Any, kinds: str, expected: str) -> NDArray[Any]:
+    """Values of certain kinds in one dimension; of no values the kind is not asked."""
+    given = _array(name, values, expected)
+    if given.ndim != 1 or (given.size and given.dtype.kind not in kinds):
+        raise InputError(f"{name} {given.dtype}{list(given.shape)}; expected {expected}")
+    return given
+
+
+def _array(name: str, values: Any, expected: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise InputError(f"{name} {shown(values)}; expected {expected}") from None
 
 
 def check_times(at_ms: Any, count: int, now_ms: int) -> NDArray[np.int64]:
     """When each observation of a batch was made: int64[count]; one number, or none, stands for all."""
     if at_ms is None:
         return np.full(count, now_ms, np.int64)
-    given = np.asarray(at_ms)
-    if given.dtype.kind not in "ui" or given.ndim > 1 or (given.dtype.kind == "u" and given.size and _beyond(given)):
-        raise InputError(f"at_ms is {at_ms!r}; expected integers, the milliseconds since the epoch")
+    given = _array("at_ms is", at_ms, "integers, the milliseconds since the epoch")
+    whole = given.dtype.kind == "i" or (given.dtype.kind == "u" and not _beyond(given)) or not given.size
+    if not whole or given.ndim > 1:
+        raise InputError(f"at_ms is {shown(at_ms)}; expected integers, the milliseconds since the epoch")
     if given.ndim == 1 and len(given) != count:
         columns.check_lengths(handles=np.empty(count), at_ms=given)
     if given.size and int(given.min()) < 0:
@@ -54,13 +67,13 @@ def check_times(at_ms: Any, count: int, now_ms: int) -> NDArray[np.int64]:
 
 
 def _beyond(given: NDArray[Any]) -> bool:
-    return int(given.max()) >= 1 << 63
+    return bool(given.size) and int(given.max()) >= 1 << 63
 
 
 def check_observer(observer: Any) -> int:
     """Who observed: any number that fits 32 bits."""
     if not columns.is_integer(observer) or not 0 <= observer < 1 << 32:
-        raise InputError(f"observer is {observer!r}; expected an integer from 0 to {(1 << 32) - 1}")
+        raise InputError(f"observer is {shown(observer)}; expected an integer from 0 to {(1 << 32) - 1}")
     return int(observer)
 
 
@@ -69,12 +82,19 @@ def check_ids(ids: Any) -> list[str]:
     listed = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else [ids]
     for position, node_id in enumerate(listed):
         if not isinstance(node_id, str):
-            raise InputError(f"id {position} is {node_id!r}; expected a str")
+            raise InputError(f"id {position} is {shown(node_id)}; expected a str")
     return listed
 
 
 def check_seconds(name: str, seconds: Any) -> float | None:
     """A number of seconds that is not negative, or None."""
-    if seconds is not None and (not columns.is_number(seconds) or not seconds >= 0):
-        raise InputError(f"{name} is {seconds!r}; expected a number of seconds, or None")
+    if seconds is not None and not columns.as_float(seconds) >= 0:
+        raise InputError(f"{name} is {shown(seconds)}; expected a number of seconds, or None")
     return seconds if seconds is None else float(seconds)
+
+
+def check_deadline(seconds: Any) -> float:
+    """A number of seconds above 0."""
+    if not columns.as_float(seconds) > 0:
+        raise InputError(f"deadline_s is {shown(seconds)}; expected a number of seconds above 0")
+    return float(seconds)

@@ -111,7 +111,7 @@ class Driver(ShardVerbs):
         nodes: Any,
         precision: int = 6,
         *,
-        fleet: str = "default",
+        fleet: str | None = None,
         on_duplicate: OnDuplicate | None = None,
         policy: Policy | None = None,
     ) -> Fleet:

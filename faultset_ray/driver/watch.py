@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from faultset_ray.columns import is_integer
 from faultset_ray.control.journal import Events
 from faultset_ray.control.messages import Tail
 from faultset_ray.control.region import Region
@@ -18,6 +19,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address, orders
 from faultset_ray.errors import CallTimeout, HistoryLost, InputError, PlaceUnreachable, StaleEpoch
+from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import CALL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 
@@ -215,7 +217,16 @@ def check_since(since: Any) -> Versions | None:
     """Where to begin: what ``answer.versions`` or ``watch.versions`` gave."""
     if since is None:
         return None
-    try:
-        return {int(range_id): (int(epoch), int(version)) for range_id, (epoch, version) in dict(since).items()}
-    except (TypeError, ValueError):
-        raise InputError(f"since is {since!r}; expected the versions of an answer or a watch") from None
+    if not isinstance(since, Mapping) or not all(map(_is_version, since.items())):
+        raise InputError(f"since is {shown(since)}; expected the versions of an answer or a watch")
+    if not since:
+        raise InputError("since names no range: no region answered; ask for survivors again, and watch from there")
+    return {int(range_id): (int(epoch), int(version)) for range_id, (epoch, version) in since.items()}
+
+
+def _is_version(item: tuple[Any, Any]) -> bool:
+    """Whether this is a range, and its epoch and version."""
+    range_id, version = item
+    if not isinstance(version, (tuple, list)) or len(version) != 2:
+        return False
+    return all(is_integer(number) and 0 <= number < 1 << 63 for number in (range_id, *version))

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from reprlib import Repr
 from typing import Any, ClassVar
 
 _LISTED_MAX = 8
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+
+
+def shown(value: object) -> str:
+    """A value of any kind as a message shows it: short, and also where Python refuses to write it."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # noqa: BLE001 - a number of 4,300 digits, or an object of anyone's
+        return f"some {type(value).__name__}"
 
 
 def listed(items: Iterable[object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from faultset_ray.errors.base import FaultsetError, listed
+from faultset_ray.errors.base import FaultsetError, listed, shown
 
 
 class InputError(FaultsetError, ValueError):
@@ -50,7 +50,7 @@ class MissingColumnError(InputError):
         self.where = where
 
     def __str__(self) -> str:
-        return f"{self.where or 'the table'} has no column {self.column!r}; it has {listed(self.found)}"
+        return f"{self.where or 'the table'} has no column {shown(self.column)}; it has {listed(self.found)}"
 
 
 class NegativeThresholdError(InputError):
@@ -88,9 +88,9 @@ class InvalidNodeError(InputError):
         return InvalidNodeError(self.index, self.node_id, self.field, self.value, self.expected, where)
 
     def __str__(self) -> str:
-        named = "" if self.node_id is None else f" ({self.node_id!r})"
+        named = "" if self.node_id is None else f" ({shown(self.node_id)})"
         place = self.where or f"node {self.index}"
-        return f"{place}{named}: {self.field} is {self.value!r}; expected {self.expected}"
+        return f"{place}{named}: {self.field} is {shown(self.value)}; expected {self.expected}"
 
 
 class DuplicateIdError(InputError):
@@ -108,7 +108,7 @@ class DuplicateIdError(InputError):
     def __str__(self) -> str:
         more = "" if self.count <= 1 else f" (and {self.count - 1} more repeated ids)"
         return (
-            f"id {self.node_id!r} stands at {self.first} and again at {self.second}{more}; "
+            f"id {shown(self.node_id)} stands at {self.first} and again at {self.second}{more}; "
             'ids must be distinct, or choose on_duplicate="keep" or "min"'
         )
 
@@ -126,7 +126,7 @@ class InvalidGeohashError(InputError):
         """What the value was to be: a geohash, a cell or a precision."""
 
     def __str__(self) -> str:
-        return f"{self.what} {self.value!r}: {self.reason}"
+        return f"{self.what} {shown(self.value)}: {self.reason}"
 
 
 class InvalidPolicy(InputError):
@@ -141,7 +141,7 @@ class InvalidPolicy(InputError):
         self.expected = expected
 
     def __str__(self) -> str:
-        return f"policy: {self.field} is {self.value!r}; expected {self.expected}"
+        return f"policy: {self.field} is {shown(self.value)}; expected {self.expected}"
 
 
 class UnknownPolicyField(InputError):
@@ -159,7 +159,7 @@ class UnknownPolicyField(InputError):
 
     def __str__(self) -> str:
         there_are = f"there are: {', '.join(self.known)}"
-        return f"{self.where} has no field {self.field!r}; did you mean {self.nearest!r}? ({there_are})"
+        return f"{self.where} has no field {shown(self.field)}; did you mean {self.nearest!r}? ({there_are})"
 
 
 class InvalidCodeSpec(InputError):
@@ -203,7 +203,9 @@ class UnknownFleet(InputError):
         self.known = known
 
     def __str__(self) -> str:
-        return f"no fleet {self.fleet!r} is registered (there are: {listed(self.known)}); call driver.register first"
+        return (
+            f"no fleet {shown(self.fleet)} is registered (there are: {listed(self.known)}); call driver.register first"
+        )
 
 
 class UnknownNode(InputError):
@@ -220,7 +222,7 @@ class UnknownNode(InputError):
 
     def __str__(self) -> str:
         more = f", nor {self.unknown - 1:,} more of these ids" if self.unknown > 1 else ""
-        return f"fleet {self.fleet!r} has no node {self.node_id!r}{more}"
+        return f"fleet {shown(self.fleet)} has no node {shown(self.node_id)}{more}"
 
 
 class UnsupportedOperation(InputError):

@@ -1,5 +1,7 @@
 """What the control plane's verbs tell of a live fleet: watch, plan, why."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,28 @@ def observe(driver, **latencies):
     handles = np.array([handle_of[node] for node in latencies], np.uint32)
     assert driver.observe(handles, list(latencies.values())) == len(latencies)
     return driver.survivors()
+
+
+def test_no_observations_are_none_taken(driver):
+    driver.register(NODES)
+    for empty in ([], (), np.empty(0, np.uint32), np.empty(0)):
+        assert driver.observe(empty, [], ok=[], at_ms=[]) == driver.observe(empty, []) == 0
+
+
+def test_a_fleet_is_registered_under_the_name_that_is_given(driver):
+    nodes = fs.Fleet(*zip(*NODES, strict=True), name="own")
+    assert driver.register(nodes).name == "own"
+    assert driver.register(nodes, fleet="other").name == "other"
+    assert driver.register(NODES).name == "default"
+    for name in ("own", "other", "default"):
+        assert driver.fleet(name).ids.tolist() == list("abc")
+    assert nodes.name == "own"
+
+
+def test_a_deadline_may_be_infinite(driver):
+    driver.register(NODES)
+    assert driver.survivors(deadline_s=math.inf).whole
+    assert driver.why("a", deadline_s=1e300).survives
 
 
 def test_a_change_tells_who_survives_by_mark_and_state(driver):

@@ -123,6 +123,21 @@ def test_mark_regions_and_plan(registered, tmp_path):
     assert verb("survivors")[1]["survivors"] == ["a"]
 
 
+def test_regions_of_a_fleet_whose_nodes_are_gone(registered):
+    registered.remove(list("abcd"))
+    result, told = verb("regions")
+    assert (result.exit_code, told["regions"]) == (0, {})
+
+
+def test_observations_that_are_all_passed_over_are_told(registered, tmp_path):
+    trace = tmp_path / "old.csv"
+    trace.write_text("at_ms,node,latency_ms\n5,a,1.0\n")
+    told = CliRunner().invoke(application, ["observe", str(trace)])
+    assert told.exit_code == 0
+    assert "0 of 1 observations taken" in told.stdout
+    assert "newer is known" in told.stdout
+
+
 def test_watch_goes_on_where_it_stood(registered, tmp_path):
     position = tmp_path / "position.json"
     assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0

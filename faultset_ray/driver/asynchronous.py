@@ -17,8 +17,10 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
 from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.keeper import Keeper
+from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.planning import Plan
@@ -28,6 +30,8 @@ from faultset_ray.driver.shards import Shards
 from faultset_ray.driver.steward import Steward
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
+from faultset_ray.driver.upkeep import Upkeep
+from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
 from faultset_ray.driver.watch import Watch, check_since
 from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
@@ -83,7 +87,7 @@ async def connect_async(
     return driver
 
 
-class AsyncDriver(AsyncShardVerbs):
+class AsyncDriver(AsyncShardVerbs, AsyncUpkeepVerbs):
     """A connection to one system; made by :func:`connect_async`, an async context manager.
 
     Methods may run at the same time on one event loop.
@@ -97,11 +101,13 @@ class AsyncDriver(AsyncShardVerbs):
         self._backend = backend
         self._authority = Authority(backend, system, durable=durable, state_dir=state_dir)
         self._keeper = Keeper(backend, self._authority)
-        self._steward = Steward(self._keeper)
         self._fleets = Fleets(backend, self._keeper, region_actors)
         self._places = Places(backend, self.survivors, self._keeper.directory)
         self._stores = StoreDirectory(backend, system, self._places.survivors)
         self._shards = Shards(backend, system, self._places, self._stores)
+        mover = Mover(backend, self._authority, self._stores, self._places)
+        self._upkeep = Upkeep(backend, self._authority, self._stores, mover)
+        self._steward = Steward(self._keeper, Caretaker(backend, self._authority, self._stores, mover))
         self._probings: list[Probing] = []
 
     @classmethod

@@ -1,4 +1,7 @@
-"""What one driver of a system does for all: save what is new of ranges, replace the silent, split and merge them."""
+"""What one driver of a system does for all: save what is new of ranges, replace the silent, split and merge them.
+
+For objects it is the :class:`~faultset_ray.driver.caretaker.Caretaker`, which works under the same lease.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from faultset_ray.control.region import Region
 from faultset_ray.coordinator.census import RangeCensus
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.keeper import Keeper, address, orders
 from faultset_ray.driver.moves import give_up
 from faultset_ray.driver.shaping import Shaping
@@ -38,9 +42,10 @@ class Steward:
     The lease saves work. That nothing goes wrong where two believe they have it hangs on epochs alone.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, caretaker: Caretaker) -> None:
         keeper.in_use = self.start
         self._keeper = keeper
+        self._caretaker = caretaker
         self._backend = keeper.backend
         self._name = keeper.backend.token(8).hex()
         self._shaping = Shaping(keeper)
@@ -70,6 +75,7 @@ class Steward:
         tasks = [self._task, *self._saving.values()]
         self._task = None
         await self._shaping.close()
+        await self._caretaker.close()
         if save:
             await asyncio.gather(*tasks, return_exceptions=True)
             try:
@@ -101,6 +107,7 @@ class Steward:
             CENSUS_SECONDS, Coordinator.lease, self._name, LEASE_SECONDS, self._backend.now_ms()
         )
         if lease.holder == self._name:
+            self._caretaker.tick()
             loads = await self._backend.loads() if self._shaping.due else ()
             fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
             directories = [await self._tend(fleet) for fleet in fleets]

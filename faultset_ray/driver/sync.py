@@ -20,6 +20,7 @@ from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shard_verbs import ShardVerbs
 from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
+from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
 from faultset_ray.driver.watch import Change, Watch
 from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import SURVIVORS_SECONDS
@@ -88,7 +89,7 @@ class SyncWatch:
         return change
 
 
-class Driver(ShardVerbs):
+class Driver(ShardVerbs, UpkeepVerbs):
     """A connection to one system; made by :func:`connect`, a context manager. Usable from any thread.
 
     Each method does what the method of that name of

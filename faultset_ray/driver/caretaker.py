@@ -1,0 +1,140 @@
+"""What one driver of a system does for the objects of all: the steward's other half.
+
+Ends what drivers left open, drops garbage, mends what lost shards, empties stores that leave, spreads objects over
+stores that came, and scrubs. All of it in tasks of its own, so that the control plane never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.collecting import Collector
+from faultset_ray.driver.inventory import Inventory, Lookout
+from faultset_ray.driver.moving import Mover
+from faultset_ray.driver.repairs import Repairs
+from faultset_ray.driver.scrubbing import Scrubbed, Scrubber
+from faultset_ray.driver.stores import StoreDirectory
+from faultset_ray.errors import BackendClosed, FaultsetError
+from faultset_ray.limits import (
+    CARETAKER_SECONDS,
+    LEASE_SECONDS,
+    REPAIR_BYTES_PER_SECOND,
+    SCRUB_BYTES_PER_SECOND,
+    SCRUB_DEEP_SECONDS,
+    SCRUB_LIGHT_SECONDS,
+)
+from faultset_ray.objects.bucket import Bucket
+
+_LOG = logging.getLogger(__name__)
+
+
+class Caretaker:
+    """Works as long as :meth:`tick` is called again and again, and stops by itself when it is not."""
+
+    def __init__(self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._lookout = Lookout(backend, authority, stores)
+        self._collector = Collector(backend, authority)
+        self._repairs = Repairs(backend, authority, mover)
+        self._scrubber = Scrubber(backend, authority)
+        self._inventory: Inventory | None = None
+        self._ends_ms = 0
+        """When the lease is over, unless it is renewed."""
+        self._looked_ms = 0
+        self._inherited = False
+        """Whether what the one before left under way was given up."""
+        self._chores: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    def tick(self) -> None:
+        """Go on for as long as the lease holds; begins what is due and returns at once."""
+        now_ms = self._backend.now_ms()
+        if now_ms > self._ends_ms:
+            self._inherited = False
+        self._ends_ms = now_ms + round(1000 * LEASE_SECONDS)
+        if _idle(self._chores) and now_ms - self._looked_ms >= 1000 * CARETAKER_SECONDS:
+            self._looked_ms = now_ms
+            self._chores = self._begin(self._do_chores())
+        if _idle(self._work) and self._inventory is not None and self._inherited:
+            self._work = self._begin(self._do_work())
+
+    async def close(self) -> None:
+        """End; what is under way is given up by the next caretaker."""
+        tasks = [task for task in (self._chores, self._work) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- Inside
+
+    def _begin(self, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.ensure_future(_told(doing))
+
+    def _holds(self) -> bool:
+        return self._backend.now_ms() < self._ends_ms
+
+    def _look(self) -> Inventory:
+        assert self._inventory is not None, "it was looked before anything is worked at"
+        return self._inventory
+
+    def _goes_on(self, inventory: Inventory) -> bool:
+        """Whether work that was planned with these stores is still right: none came or went since."""
+        now = self._look()
+        same = (now.here.keys(), now.gone, now.leaving) == (inventory.here.keys(), inventory.gone, inventory.leaving)
+        return same and self._holds()
+
+    async def _do_chores(self) -> None:
+        """What is quick: look at the stores, end writes, drop garbage."""
+        if not await self._authority.ask(Coordinator.stores):
+            return  # no object was ever written: the system need have no stores
+        inventory = self._inventory = await self._lookout.look()
+        if not self._inherited:
+            moves = await self._authority.ask(Coordinator.shard_moves)
+            if moves:
+                await self._authority.ask(Coordinator.abort_shard_moves, moves)
+            self._inherited = True
+        await self._collector.resolve(inventory)
+        await self._collector.collect(inventory)
+
+    async def _do_work(self) -> None:
+        """What moves bytes: the objects least safe first, then balance, then a look at what nobody reads."""
+        bucket = Bucket(self._backend, REPAIR_BYTES_PER_SECOND)
+        inventory = self._look()
+        needs = await self._repairs.needs(inventory)
+        if needs:
+            done = await self._repairs.mend(needs, inventory, bucket, going=lambda: self._goes_on(inventory))
+            if done.shards:
+                _LOG.warning("%d shards of %d objects were made anew or moved", done.shards, done.objects)
+        if self._holds():
+            await self._scrub()
+        await self._backend.sleep(CARETAKER_SECONDS)
+
+    async def _scrub(self) -> None:
+        """The next page of the pass that is due."""
+        now_ms = self._backend.now_ms()
+        for deep, every_s in ((False, SCRUB_LIGHT_SECONDS), (True, SCRUB_DEEP_SECONDS)):
+            cursor = await self._scrubber.cursor(deep=deep)
+            if cursor is None or cursor.done_ms is None or now_ms - cursor.began_ms >= 1000 * every_s:
+                bucket = Bucket(self._backend, SCRUB_BYTES_PER_SECOND)
+                await self._scrubber.step(self._look(), Scrubbed(deep), bucket)
+
+
+async def _told(doing: Coroutine[Any, Any, None]) -> None:
+    """Do something in the background; that it was cut short is told, and tried again."""
+    try:
+        await doing
+    except BackendClosed:
+        return
+    except FaultsetError as error:
+        _LOG.info("a round of the caretaker was cut short: %s", error)
+
+
+def _idle(task: asyncio.Task[None] | None) -> bool:
+    return task is None or task.done()

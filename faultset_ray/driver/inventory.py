@@ -1,0 +1,79 @@
+"""The stores of a system at one moment, as whoever looks after its objects sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import StoreRow
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.stores import StoreDirectory
+from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS
+from faultset_ray.objects.sites import Site
+from faultset_ray.objects.store_values import StoreInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Which stores there are, which of them answer, and which are given up."""
+
+    rows: Mapping[str, StoreRow]
+    """Every store that is not retired, by UUID."""
+    here: Mapping[str, StoreInfo]
+    """Those that answer."""
+    leaving: frozenset[str]
+    """Those that are to become empty: decommissioned, or their place is about to leave."""
+    away: frozenset[str]
+    """Those that don't answer, for long enough not to be just starting."""
+    gone: frozenset[str]
+    """Of these, the ones that are repaired around."""
+    retired: frozenset[str] = frozenset()
+
+    def lost(self, *, urgent: bool) -> frozenset[str]:
+        """The stores whose shards are made anew: for an object that bears no further loss, all that are away."""
+        return self.retired | (self.away if urgent else self.gone)
+
+    @property
+    def sites(self) -> list[Site]:
+        """What placement chooses from: what is away and not given up keeps its shards, and gets none."""
+        found = [Site.of(info, draining=uuid in self.leaving) for uuid, info in self.here.items() if uuid in self.rows]
+        for uuid, row in self.rows.items():
+            if uuid not in self.here and uuid not in self.gone:
+                found.append(Site(uuid, row.place, row.region, row.capacity_bytes, 0))
+        return found
+
+
+@dataclass(slots=True)
+class Lookout:
+    """Looks at the stores again and again, and remembers since when one is missed."""
+
+    backend: Backend
+    authority: Authority
+    stores: StoreDirectory
+    _missed_ms: dict[str, int] = field(default_factory=dict)
+
+    async def look(self) -> Inventory:
+        """Look at all stores, and tell the coordinator."""
+        infos = {info.uuid: info for info in await self.stores.look()}
+        now_ms = self.backend.now_ms()
+        rows = await self.authority.ask(Coordinator.stores_seen, list(infos.values()), now_ms)
+        counted = {uuid: row for uuid, row in rows.items() if row.state != "retired"}
+        missing = counted.keys() - infos.keys()
+        self._missed_ms = {uuid: self._missed_ms.get(uuid, now_ms) for uuid in missing}
+        away = {uuid for uuid in missing if now_ms - self._missed_ms[uuid] >= 1000 * REPAIR_SOON_SECONDS}
+        gone = {uuid for uuid in away if now_ms - counted[uuid].seen_ms >= 1000 * REPAIR_AFTER_SECONDS}
+        leaving = {
+            uuid
+            for uuid, row in counted.items()
+            if row.state == "draining" or (uuid in infos and self.stores.is_draining(infos[uuid]))
+        }
+        return Inventory(
+            counted,
+            infos,
+            frozenset(leaving),
+            frozenset(away),
+            frozenset(gone),
+            frozenset(rows.keys() - counted.keys()),
+        )

@@ -1,0 +1,173 @@
+"""One shard to another store: repair, evacuation, decommission and rebalancing are this one operation.
+
+The intent is written down, the shard is copied or rebuilt, sealed, read back, a record is put beside it, and only then
+the catalog's layout names the new store; the old copy is garbage from then on. A crash leaves the one layout or the
+other, and a shard that no layout names is collected.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import ShardMove
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.places import Places
+from faultset_ray.driver.stores import StoreDirectory
+from faultset_ray.errors import ClusterError, FaultsetError, NotEnoughShards, StoresLost
+from faultset_ray.failpoints import reach
+from faultset_ray.limits import SEAL_SECONDS, STORE_INFO_SECONDS
+from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.placement import Trusted
+from faultset_ray.objects.rebuild import copy_shard, rebuild_shard
+from faultset_ray.shards.format import Header
+
+_LOG = logging.getLogger(__name__)
+
+
+class Mover:
+    """Moves shards of one system."""
+
+    def __init__(self, backend: Backend, authority: Authority, stores: StoreDirectory, places: Places) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._stores = stores
+        self._places = places
+
+    async def move(
+        self,
+        entry: Entry,
+        targets: Mapping[int, str],
+        unusable: Collection[int] = (),
+        bucket: Bucket | None = None,
+    ) -> Entry:
+        """Bring some shards of an object to other stores, one after the other.
+
+        Parameters
+        ----------
+        entry
+            As the catalog has it.
+        targets
+            The UUID of the store where each shard is to be, by index; of an unusable one it may be where it is.
+        unusable
+            Shards not to be read: damaged ones, and those on stores that are away.
+        bucket
+            What the bytes that are moved wait for.
+
+        Returns
+        -------
+        Entry
+            The object with its new layout.
+
+        Raises
+        ------
+        NotEnoughShards
+            Too little is left of the object.
+        StoresLost
+            A target failed.
+        StaleEpoch, WriteInProgress
+            Somebody else moves the shard, the layout is not the entry's, or the object is gone.
+        """
+        bad = set(unusable)
+        for index, target in targets.items():
+            entry = await self._move(entry, index, target, bad, bucket)
+            bad.discard(index)
+        return entry
+
+    async def _move(self, entry: Entry, index: int, target: str, bad: Collection[int], bucket: Bucket | None) -> Entry:
+        move = ShardMove(entry.record.write_id, index, entry.layout[index], target)
+        [opened] = await self._authority.ask(Coordinator.open_shard_moves, [move], self._backend.now_ms())
+        entry = _value(opened)
+        try:
+            reach("move.opened")
+            fence = await self._authority.ask(Coordinator.fence)
+            refs = await self._stores.refs({*entry.layout, target})
+            if target not in refs:
+                raise StoresLost({target: "it can't be reached"})
+            if move.source == target:
+                await self._clear(refs[target], move, fence)
+            await self._make(entry, index, refs, refs[target], fence, bad, bucket)
+            reach("move.copied")
+            await self._record(entry, refs[target], fence)
+            reach("move.recorded")
+            [moved] = await self._authority.ask(Coordinator.commit_shard_moves, [move])
+            reach("move.committed")
+            return _value(moved)
+        except FaultsetError:
+            await self._give_up(move)
+            raise
+
+    async def _clear(self, ref: StoreRef, move: ShardMove, fence: Fence) -> None:
+        """Put a damaged shard out of the way of the one that takes its place."""
+        net = self._backend.within(STORE_INFO_SECONDS)
+        check = await net.call(ref.addr, PlaceStore.stat, move.write_id, move.index)
+        if check is not None:
+            await net.call(ref.addr, PlaceStore.quarantine, move.write_id, move.index, "it is rebuilt here", fence)
+
+    async def _make(
+        self,
+        entry: Entry,
+        index: int,
+        refs: Mapping[str, StoreRef],
+        target: StoreRef,
+        fence: Fence,
+        bad: Collection[int],
+        bucket: Bucket | None,
+    ) -> None:
+        """Copy the shard if it can be read, else rebuild it."""
+        sources = {at: refs[uuid] for at, uuid in enumerate(entry.layout) if uuid in refs and at not in bad}
+        what = await self._header(entry, sources), entry.record.size, entry.record.sha256
+        source = sources.get(index)
+        if source is not None and source != target:
+            try:
+                await copy_shard(self._backend, *what, index, source, target, fence, bucket)
+            except NotEnoughShards as error:
+                _LOG.warning("shard %d of %r is rebuilt, not copied: %s", index, entry.record.name, error)
+            else:
+                return
+        survivors: Trusted | None = await self._places.survivors()
+        regions = {uuid: info.region for uuid in refs if (info := self._stores.info(uuid)) is not None}
+        await rebuild_shard(
+            *(self._backend, *what, index, sources, target, fence), survivors=survivors, regions=regions, bucket=bucket
+        )
+
+    async def _header(self, entry: Entry, sources: Mapping[int, StoreRef]) -> Header:
+        """What the write's shards begin with: of an object that was undeleted, not what its record says."""
+        net = self._backend.within(STORE_INFO_SECONDS)
+        for index, ref in sources.items():
+            try:
+                found = await net.call(ref.addr, PlaceStore.stat, entry.record.write_id, index)
+            except ClusterError as error:
+                _LOG.info("shard %d of %r can't be looked at: %s", index, entry.record.name, error)
+                continue
+            if found is not None and found.header is not None and not found.reason:
+                return replace(found.header, index=0)
+        return entry.record.header
+
+    async def _record(self, entry: Entry, target: StoreRef, fence: Fence) -> None:
+        net = self._backend.within(SEAL_SECONDS)
+        try:
+            [failed] = await net.call(target.addr, PlaceStore.record, [entry.record.pack()], fence)
+        except ClusterError as error:
+            raise StoresLost({target.uuid: str(error)}) from error
+        if failed is not None:
+            raise failed
+
+    async def _give_up(self, move: ShardMove) -> None:
+        """What was made of the shard becomes garbage; if this can't be told now, the next caretaker does it."""
+        try:
+            await self._authority.ask(Coordinator.abort_shard_moves, [move])
+        except ClusterError as error:
+            _LOG.warning("the move of %s to store %s stays open: %s", move.write_id.hex(), move.target, error)
+
+
+def _value(answer: Entry | FaultsetError) -> Entry:
+    if isinstance(answer, FaultsetError):
+        raise answer
+    return answer

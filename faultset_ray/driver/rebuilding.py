@@ -1,0 +1,56 @@
+"""A lost catalog made again from what the stores hold."""
+
+from __future__ import annotations
+
+import asyncio
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import Rebuilt
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.stores import StoreDirectory, ref_of
+from faultset_ray.errors import NotEnoughPlaces
+from faultset_ray.failpoints import reach
+from faultset_ray.limits import REBUILD_PAGE, SEAL_SECONDS
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.store_values import StoreInfo
+
+
+async def rebuild_catalog(backend: Backend, authority: Authority, stores: StoreDirectory) -> Rebuilt:
+    """Read every shard's ends and every record of all stores, and have the coordinator make its catalog of them.
+
+    Nothing on the stores is changed. Cut short, it is begun anew.
+
+    Raises
+    ------
+    InputError
+        The catalog has objects.
+    NotEnoughPlaces
+        No store answers.
+    """
+    infos = await stores.look()
+    if not infos:
+        raise NotEnoughPlaces(0, 1, "no store answers, so there is nothing to make a catalog of")
+    await authority.ask(Coordinator.rebuild_begin, infos, backend.now_ms())
+    await asyncio.gather(*(_read(backend, authority, info) for info in infos))
+    reach("rebuild.scanned")
+    rebuilt = await authority.ask_within(SEAL_SECONDS, Coordinator.rebuild_end, backend.now_ms())
+    reach("rebuild.written")
+    return rebuilt
+
+
+async def _read(backend: Backend, authority: Authority, info: StoreInfo) -> None:
+    """Pass on all that a store holds."""
+    net, addr = backend.within(SEAL_SECONDS), ref_of(info).addr
+    after = b""
+    while True:
+        page = await net.call(addr, PlaceStore.scan, after, REBUILD_PAGE)
+        await authority.ask(Coordinator.rebuild_shards, info.uuid, after, page)
+        after = page.next
+        if not after:
+            break
+    while True:
+        records, after = await net.call(addr, PlaceStore.scan_records, after, REBUILD_PAGE)
+        await authority.ask(Coordinator.rebuild_records, info.uuid, records)
+        if not after:
+            return

@@ -1,0 +1,206 @@
+"""Objects that lost shards, or have some where they can't stay: found, and mended with the one least safe first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import Damage
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.inventory import Inventory
+from faultset_ray.driver.moving import Mover
+from faultset_ray.driver.stores import ref_of
+from faultset_ray.errors import BackendClosed, CodingError, FaultsetError
+from faultset_ray.limits import (
+    REPAIR_AGAIN_SECONDS,
+    REPAIR_AGAIN_SECONDS_MAX,
+    REPAIR_CONCURRENT,
+    REPAIR_QUEUE_MAX,
+    UPKEEP_PAGE,
+)
+from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.checking import check_shard
+from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.needs import Need, mending, need_of
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What came of a repair."""
+
+    objects: int = 0
+    """How many were mended."""
+    shards: int = 0
+    bytes: int = 0
+    """Of the shards that were made or copied."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why others could not be, by name."""
+    waiting: int = 0
+    """Objects that no move would make safer now, for want of stores."""
+
+    def add(self, more: Repaired) -> None:
+        """Count another round: what is left is what that one left."""
+        self.objects += more.objects
+        self.shards += more.shards
+        self.bytes += more.bytes
+        self.failed, self.waiting = more.failed, more.waiting
+
+
+class Repairs:
+    """Finds what objects need, and does it."""
+
+    def __init__(self, backend: Backend, authority: Authority, mover: Mover) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._mover = mover
+        self._again: dict[bytes, tuple[int, float]] = {}
+        """When an object that could not be mended is tried again, and how long was waited, by write id."""
+
+    async def needs(self, inventory: Inventory, *, at_once: bool = False) -> list[Need]:
+        """What objects need, the most urgent first, some thousands at most.
+
+        Parameters
+        ----------
+        at_once
+            Give up stores that don't answer now; by default only those that are gone for good, it seems, and for
+            an object that would bear no further loss, those that are away.
+        """
+        damaged = await self._damaged()
+        found: dict[bytes, Need] = {}
+
+        def consider(entries: Iterable[Entry | None]) -> None:
+            for entry in entries:
+                if entry is not None and entry.record.write_id not in found:
+                    need = _need(entry, inventory, damaged, at_once)
+                    if need is not None:
+                        found[entry.record.write_id] = need
+
+        suspects = inventory.rows.keys() - inventory.here.keys() if at_once else inventory.away
+        for uuid in sorted(suspects | inventory.retired | inventory.leaving):
+            after = 0
+            while len(found) < REPAIR_QUEUE_MAX:
+                entries, after = await self._authority.ask(Coordinator.by_store, uuid, after, UPKEEP_PAGE)
+                consider(entries)
+                if not after:
+                    break
+        if damaged:
+            consider(await self._authority.ask(Coordinator.entries, list(damaged)))
+        return sorted(found.values(), key=lambda need: need.urgency)
+
+    async def mend(
+        self,
+        needs: Iterable[Need],
+        inventory: Inventory,
+        bucket: Bucket | None = None,
+        *,
+        going: Callable[[], bool] = lambda: True,
+        at_once: bool = False,
+    ) -> Repaired:
+        """Mend objects in the order given, some at a time.
+
+        Each is looked at anew when its turn comes: it may have been mended meanwhile.
+
+        Parameters
+        ----------
+        bucket
+            What the bytes that are moved wait for.
+        going
+            Asked before each object whether to go on: not when stores came or went, since then needs are others.
+        at_once
+            As for :meth:`needs`; and what failed before is tried again without waiting.
+        """
+        done = Repaired()
+        queue = iter(needs)
+
+        async def worker() -> None:
+            for need in queue:
+                if not going():
+                    return
+                await self._one(need, inventory, bucket, done, at_once=at_once)
+
+        await asyncio.gather(*(worker() for _ in range(REPAIR_CONCURRENT)))
+        return done
+
+    # -- Inside
+
+    async def _one(
+        self, need: Need, inventory: Inventory, bucket: Bucket | None, done: Repaired, *, at_once: bool
+    ) -> None:
+        write_id, name = need.entry.record.write_id, need.entry.record.name
+        due_ms, waited_s = self._again.get(write_id, (0, 0.0))
+        if not at_once and self._backend.now_ms() < due_ms:
+            return
+        try:
+            [entry] = await self._authority.ask(Coordinator.entries, [write_id])
+            now = None if entry is None else _need(entry, inventory, await self._damaged(write_id), at_once)
+            if now is not None:
+                now = await self._sure(now, inventory)
+            if now is None:
+                return
+            record = now.entry.record
+            shard_bytes = record.header.layout.file_bytes(record.size)
+            targets = mending(now, inventory.sites, shard_bytes)
+            if not targets:
+                done.waiting += 1
+                return
+            await self._mover.move(now.entry, targets, now.lost, bucket)
+        except BackendClosed:
+            raise
+        except FaultsetError as error:
+            wait_s = min(max(2 * waited_s, REPAIR_AGAIN_SECONDS), REPAIR_AGAIN_SECONDS_MAX)
+            self._again[write_id] = self._backend.now_ms() + round(1000 * wait_s), wait_s
+            _LOG.warning("object %r could not be repaired, next attempt in %g s: %s", name, wait_s, error)
+            done.failed[name] = str(error)
+            return
+        self._again.pop(write_id, None)
+        done.objects += 1
+        done.shards += len(targets)
+        done.bytes += len(targets) * shard_bytes
+
+    async def _sure(self, need: Need, inventory: Inventory) -> Need | None:
+        """What an object needs, without the shards that were reported but read back sound: who reads may be wrong."""
+        record, layout = need.entry.record, need.entry.layout
+        file_bytes = record.header.layout.file_bytes(record.size)
+        sound = []
+        for index in sorted(need.lost):
+            info = inventory.here.get(layout[index])
+            if info is not None:
+                try:
+                    fault = await check_shard(self._backend, ref_of(info), record.write_id, index, file_bytes)
+                except CodingError:
+                    continue
+                if not fault:
+                    sound.append(Damage(record.write_id, index, layout[index], ""))
+        if not sound:
+            return need
+        await self._authority.ask(Coordinator.damage_settled, sound)
+        lost = need.lost - {damage.index for damage in sound}
+        return replace(need, lost=lost) if lost or need.leaving else None
+
+    async def _damaged(self, write_id: bytes | None = None) -> dict[bytes, set[int]]:
+        """The shards that were reported to be damaged, by write."""
+        damaged: dict[bytes, set[int]] = {}
+        reports: list[Damage] = await self._authority.ask(Coordinator.damage, REPAIR_QUEUE_MAX)
+        for report in reports:
+            if write_id in (None, report.write_id):
+                damaged.setdefault(report.write_id, set()).add(report.index)
+        return damaged
+
+
+def _need(entry: Entry, inventory: Inventory, damaged: dict[bytes, set[int]], at_once: bool) -> Need | None:
+    """What an object needs now; its margin is without all stores that are away, also those not given up yet."""
+    bad = damaged.get(entry.record.write_id, ())
+    if at_once:
+        away = frozenset(set(entry.layout) - inventory.here.keys())
+        return need_of(entry, away, inventory.leaving, bad)
+    worst = need_of(entry, inventory.lost(urgent=True), inventory.leaving, bad)
+    if worst is None or worst.margin <= 0:
+        return worst
+    need = need_of(entry, inventory.lost(urgent=False), inventory.leaving, bad)
+    return None if need is None else replace(need, margin=worst.margin)

@@ -1,0 +1,228 @@
+"""Looks at every shard there should be, and at every one there is: what differs is damage, or an orphan.
+
+A pass goes store by store, a page at a time, and where it stands is kept in the catalog: it is carried on by whoever
+looks after the system next. Light: presence, and both ends of each file. Deep: every byte, against its digests.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import Damage, Orphan
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.inventory import Inventory
+from faultset_ray.driver.stores import ref_of
+from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError
+from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
+from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.checking import check_shard
+from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.store_values import ScanPage
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Scrubbed:
+    """What a scrub found."""
+
+    deep: bool
+    stores: int = 0
+    shards: int = 0
+    """How many were looked at."""
+    bytes: int = 0
+    """How many were read, of a deep scrub."""
+    missing: int = 0
+    """Shards that their store does not have."""
+    corrupt: int = 0
+    orphans: list[Orphan] = field(default_factory=list)
+    """Shards that no object needs: never heard of, or of a write that is gone."""
+    silent: list[str] = field(default_factory=list)
+    """Stores that did not answer, by UUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a pass over all stores has come."""
+
+    began_ms: int
+    store: str = ""
+    """The store that is looked at; those of lower UUID are done."""
+    entries: int = 0
+    """Where the next page of what should be there begins; -1 when that is done."""
+    shards: str = ""
+    """Where the next page of what is there begins, in hex."""
+    found: int = 0
+    """Orphans so far."""
+    done_ms: int | None = None
+    """When the pass ended."""
+
+    def pack(self) -> bytes:
+        """As the catalog keeps it."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Self | None:
+        """The opposite of :meth:`pack`; None where there is none, or another version wrote it."""
+        try:
+            return cls(**json.loads(raw)) if raw else None
+        except (ValueError, TypeError):
+            return None
+
+
+class Scrubber:
+    """Scrubs the stores of one system."""
+
+    def __init__(self, backend: Backend, authority: Authority) -> None:
+        self._backend = backend
+        self._authority = authority
+
+    async def cursor(self, *, deep: bool) -> Cursor | None:
+        """How far the background's pass has come."""
+        return Cursor.unpack(await self._authority.ask(Coordinator.note, _note(deep)))
+
+    async def step(self, inventory: Inventory, found: Scrubbed, bucket: Bucket | None = None) -> Cursor:
+        """Look at the next page of the background's pass, and note how far it has come."""
+        cursor = await self.cursor(deep=found.deep)
+        if cursor is None or cursor.done_ms is not None:
+            cursor = Cursor(self._backend.now_ms())
+        cursor = await self.page(inventory, cursor, found, bucket)
+        await self._authority.ask(Coordinator.set_note, _note(found.deep), cursor.pack())
+        return cursor
+
+    async def whole(self, inventory: Inventory, bucket: Bucket | None = None, *, deep: bool) -> Scrubbed:
+        """Look at everything now, apart from the background's pass."""
+        found, cursor = Scrubbed(deep), Cursor(self._backend.now_ms())
+        while cursor.done_ms is None:
+            cursor = await self.page(inventory, cursor, found, bucket)
+        return found
+
+    async def page(self, inventory: Inventory, cursor: Cursor, found: Scrubbed, bucket: Bucket | None = None) -> Cursor:
+        """Look at one page; where the next one begins. Damage is reported to the coordinator.
+
+        Parameters
+        ----------
+        found
+            What was found is added.
+        bucket
+            What a deep scrub's reads wait for.
+        """
+        uuid = next((uuid for uuid in sorted(inventory.rows) if uuid >= cursor.store), None)
+        if uuid is None:
+            return replace(cursor, done_ms=self._backend.now_ms())
+        if uuid != cursor.store:
+            cursor = replace(cursor, store=uuid, entries=0, shards="")
+        info = inventory.here.get(uuid)
+        try:
+            if info is None:
+                found.silent.append(uuid)
+            elif cursor.entries >= 0:
+                return replace(cursor, entries=await self._expected(uuid, ref_of(info), cursor, found))
+            else:
+                before = len(found.orphans)
+                after = await self._present(uuid, ref_of(info), bytes.fromhex(cursor.shards), found, bucket)
+                cursor = replace(cursor, found=cursor.found + len(found.orphans) - before)
+                if after:
+                    return replace(cursor, shards=after.hex())
+                found.stores += 1
+        except BackendClosed:
+            raise
+        except ClusterError as error:
+            _LOG.warning("store %s is scrubbed another time: %s", uuid, error)
+            found.silent.append(uuid)
+        return replace(cursor, store=uuid + "\0")
+
+    async def drop(self, inventory: Inventory, orphans: Collection[Orphan]) -> int:
+        """Have stores drop orphans, those that are still unknown to the catalog; bytes freed."""
+        freed = 0
+        fence = await self._authority.ask(Coordinator.fence)
+        by_store: dict[str, list[tuple[bytes, int]]] = {}
+        for orphan in orphans:
+            by_store.setdefault(orphan.store, []).append((orphan.write_id, orphan.index))
+        for uuid in sorted(by_store.keys() & inventory.here.keys()):
+            keys = by_store[uuid]
+            known = await self._authority.ask(Coordinator.whose, uuid, keys)
+            keys = [key for key, state in zip(keys, known, strict=True) if not state]
+            net = self._backend.within(SEAL_SECONDS)
+            for answer in await net.call(ref_of(inventory.here[uuid]).addr, PlaceStore.drop, keys, fence):
+                if isinstance(answer, FaultsetError):
+                    raise answer
+                freed += answer
+        return freed
+
+    # -- Inside
+
+    async def _expected(self, uuid: str, ref: StoreRef, cursor: Cursor, found: Scrubbed) -> int:
+        """Compare a page of what the catalog says is on a store with what the store says; the next page."""
+        entries, after = await self._authority.ask(Coordinator.by_store, uuid, cursor.entries, UPKEEP_PAGE)
+        write_ids = [entry.record.write_id for entry in entries]
+        held = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.held, write_ids)
+        lacking = [
+            (entry, index)
+            for entry, there in zip(entries, held, strict=True)
+            for index, store in enumerate(entry.layout)
+            if store == uuid and index not in there.indices
+        ]
+        lacking = await self._still(uuid, lacking)
+        found.missing += len(lacking)
+        await self._report([Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking])
+        return after or -1
+
+    async def _still(self, uuid: str, lacking: list[tuple[Entry, int]]) -> list[tuple[Entry, int]]:
+        """Those that the catalog still says are there: a shard may just have moved."""
+        if not lacking:
+            return []
+        keys = [(entry.record.write_id, index) for entry, index in lacking]
+        known = await self._authority.ask(Coordinator.whose, uuid, keys)
+        return [each for each, state in zip(lacking, known, strict=True) if state == "live"]
+
+    async def _present(self, uuid: str, ref: StoreRef, after: bytes, found: Scrubbed, bucket: Bucket | None) -> bytes:
+        """Compare a page of what a store has with what the catalog says of it; where the next page begins."""
+        page = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.scan, after, UPKEEP_PAGE)
+        keys = [(bytes(write_id), int(index)) for write_id, index in zip(page.write_id, page.index, strict=True)]
+        known = dict(zip(keys, await self._authority.ask(Coordinator.whose, uuid, keys), strict=True)) if keys else {}
+        faults: dict[tuple[bytes, int], str] = {}
+        for at, key in enumerate(keys):
+            found.shards += 1
+            if not known[key]:
+                found.orphans.append(_orphan(uuid, key, page, at))
+            elif known[key] == "live":
+                fault = page.fault[at]
+                if fault.startswith("quarantined"):
+                    continue  # it was counted among the missing
+                if not fault and found.deep:
+                    size = int(page.file_bytes[at])
+                    fault = await check_shard(self._backend, ref, *key, size, bucket)
+                    found.bytes += size
+                if fault:
+                    faults[key] = fault
+        await self._damaged(uuid, faults, found)
+        return page.next
+
+    async def _damaged(self, uuid: str, faults: Mapping[tuple[bytes, int], str], found: Scrubbed) -> None:
+        if faults:
+            known = await self._authority.ask(Coordinator.whose, uuid, list(faults))
+            faults = {key: why for (key, why), state in zip(faults.items(), known, strict=True) if state == "live"}
+        found.corrupt += len(faults)
+        await self._report([Damage(write_id, index, uuid, why) for (write_id, index), why in faults.items()])
+
+    async def _report(self, damage: list[Damage]) -> None:
+        if damage:
+            _LOG.warning("scrub found %d shards damaged or missing on store %s", len(damage), damage[0].store)
+            await self._authority.ask(Coordinator.report_damage, damage, self._backend.now_ms())
+
+
+def _orphan(uuid: str, key: tuple[bytes, int], page: ScanPage, at: int) -> Orphan:
+    return Orphan(uuid, *key, int(page.generation[at]), bytes(page.object_id[at]), int(page.file_bytes[at]))
+
+
+def _note(deep: bool) -> str:
+    return "scrub/deep" if deep else "scrub/light"

@@ -1,0 +1,131 @@
+"""The driver's verbs that look after objects, asynchronous and not."""
+
+from __future__ import annotations
+
+from faultset_ray.coordinator.objects import Rebuilt
+from faultset_ray.driver.loop import Loop
+from faultset_ray.driver.repairs import Repaired
+from faultset_ray.driver.scrubbing import Scrubbed
+from faultset_ray.driver.upkeep import Decommissioned, SystemStatus, Upkeep
+
+
+class AsyncUpkeepVerbs:
+    """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that looks after objects."""
+
+    _upkeep: Upkeep
+
+    async def status(self) -> SystemStatus:
+        """Tell how the objects fare: how many bear how many further losses, the stores, and what is under way.
+
+        Raises
+        ------
+        CatalogLost
+            The stores hold objects of a catalog that the coordinator doesn't have: rebuild it.
+        CoordinatorUnavailable
+        """
+        return await self._upkeep.status()
+
+    async def repair(self, *, bytes_per_s: float | None = None) -> Repaired:
+        """Mend every object that has lost shards, the least safe first, and return when there is nothing left to do.
+
+        In the background the same is done by whichever driver is the steward; it gives a store that is away five
+        minutes to come back, and this gives it none.
+
+        Parameters
+        ----------
+        bytes_per_s : float, optional
+            At most so many bytes are read and written a second; no limit by default.
+
+        Returns
+        -------
+        Repaired
+            What was done; which objects could not be mended, and why; and how many wait for more stores.
+
+        Raises
+        ------
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._upkeep.repair(bytes_per_s)
+
+    async def scrub(
+        self, *, deep: bool = False, drop_orphans: bool = False, bytes_per_s: float | None = None
+    ) -> Scrubbed:
+        """Compare what the stores hold with what the catalog says of them. Damage that is found is queued for repair.
+
+        Parameters
+        ----------
+        deep : bool
+            Read every byte and verify its digest; by default only both ends of each file are looked at.
+        drop_orphans : bool
+            Have the stores delete shards that no object needs. Without it they are told, and stay.
+        bytes_per_s : float, optional
+            At most so many bytes are read a second; no limit by default.
+
+        Raises
+        ------
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._upkeep.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s)
+
+    async def decommission(self, which: str, *, bytes_per_s: float | None = None) -> Decommissioned:
+        """Empty a store, or the stores of a place, and end it, so that an autoscaler may take the place.
+
+        Every shard is copied elsewhere, or rebuilt, and read back there before the store is let go; objects keep
+        what they were promised. No store is started at the place again.
+
+        Parameters
+        ----------
+        which : str
+            UUID of a store, or id of a place.
+        bytes_per_s : float, optional
+            At most so many bytes are read and written a second; no limit by default.
+
+        Raises
+        ------
+        NotEnoughPlaces
+            The other stores can't keep the promise; the store takes part as before.
+        InputError
+            There is no such store or place.
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._upkeep.decommission(which, bytes_per_s)
+
+    async def rebuild(self) -> Rebuilt:
+        """Make a lost catalog again from what the stores hold; nothing on them is changed.
+
+        Raises
+        ------
+        InputError
+            The catalog is not lost: it has objects.
+        NotEnoughPlaces
+            No store answers.
+        CoordinatorUnavailable
+        """
+        return await self._upkeep.rebuild()
+
+
+class UpkeepVerbs:
+    """The same of a :class:`~faultset_ray.driver.sync.Driver`."""
+
+    _core: AsyncUpkeepVerbs
+    _loop: Loop
+
+    def status(self) -> SystemStatus:
+        """Tell how the objects fare."""
+        return self._loop.run(self._core.status())
+
+    def repair(self, *, bytes_per_s: float | None = None) -> Repaired:
+        """Mend every object that has lost shards, the least safe first."""
+        return self._loop.run(self._core.repair(bytes_per_s=bytes_per_s))
+
+    def scrub(self, *, deep: bool = False, drop_orphans: bool = False, bytes_per_s: float | None = None) -> Scrubbed:
+        """Compare what the stores hold with what the catalog says of them."""
+        return self._loop.run(self._core.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s))
+
+    def decommission(self, which: str, *, bytes_per_s: float | None = None) -> Decommissioned:
+        """Empty a store, or the stores of a place, and end it."""
+        return self._loop.run(self._core.decommission(which, bytes_per_s=bytes_per_s))
+
+    def rebuild(self) -> Rebuilt:
+        """Make a lost catalog again from what the stores hold."""
+        return self._loop.run(self._core.rebuild())

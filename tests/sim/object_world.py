@@ -1,0 +1,239 @@
+"""A simulated system with objects on stores whose disks outlive crashes, and what must hold of it at any time.
+
+* What was acknowledged reads back with its bytes, as long as no more stores are lost at once than was promised.
+* What was not is there wholly or not at all.
+* Every shard that the catalog names is on its store, once nothing is under way; and nothing else is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from stores import crash
+
+from faultset_ray import codes
+from faultset_ray.backend.protocol import Place
+from faultset_ray.backend.sim import SimBackend
+from faultset_ray.coordinator.objects import Commit, Intent
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.stores import ref_of, servant_of
+from faultset_ray.errors import FaultsetError
+from faultset_ray.failpoints import reach
+from faultset_ray.objects.encode import write_object
+from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.placement import place_object
+from faultset_ray.objects.record import Record
+from faultset_ray.objects.sites import Site
+from faultset_ray.objects.source import Source
+from faultset_ray.objects.stripes import decode_rows
+from faultset_ray.shards.format import Header
+from faultset_ray.shards.layout import layout_for
+
+SYSTEM = "objects"
+
+
+def places(count, regions=None):
+    return [
+        Place(f"p{index:02}", {"faultset.io/region": f"r{index % (regions or count)}", "faultset.io/store": "true"})
+        for index in range(count)
+    ]
+
+
+class World:
+    """One simulation; made by :func:`world`."""
+
+    def __init__(self, sim: SimBackend, root: Path) -> None:
+        self.sim = sim
+        self.root = root
+        self.payloads: dict[str, bytes] = {}
+        """What was acknowledged, by name."""
+
+    async def start(self) -> AsyncDriver:
+        """A driver of the system; the first one makes it."""
+        self.driver = await AsyncDriver.start(self.sim, SYSTEM, durable=True, state_dir=self.root / "state")
+        self.driver._steward.start()
+        return self.driver
+
+    # -- Objects
+
+    async def put(self, name: str, payload: bytes, code: str = "rs:4+2", tolerate: int | None = None) -> None:
+        """Write an object by hand, through the verbs of coordinator and stores."""
+        driver, sim = self.driver, self.sim
+        found = codes.get(code)
+        tolerate = found.tolerance if tolerate is None else tolerate
+        infos = {info.uuid: info for info in await driver._stores.recent()}
+        layout = place_object(name.encode(), found, [Site.of(info) for info in infos.values()], tolerate=tolerate)
+        stores = tuple(layout.stores[index] for index in range(found.n))
+        with Source(payload) as source:
+            block = layout_for(source.size, found.k, 32_768).block_bytes
+            write_id = sim.token(16)
+            intent = Intent(write_id, "put", name, found.spec, found.k, found.n, block, tolerate, stores, "test")
+            [ticket] = await driver._authority.ask(Coordinator.open_writes, [intent], sim.now_ms())
+            raised(ticket)
+            reach("put.opened")
+            object_id = hashlib.sha256(name.encode()).digest()
+            header = Header(0, found.k, found.n, block, write_id, found.spec, ticket.generation, object_id)
+            sha256, _ = await write_object(sim, source, header, [ref_of(infos[uuid]) for uuid in stores])
+        reach("put.sealed")
+        now_ms = sim.now_ms()
+        about = len(payload), sha256, found.spec, found.k, found.n, block, tolerate, now_ms, "fsync"
+        record = Record("put", name, ticket.generation, write_id, *about).pack()
+        for number, uuid in enumerate(dict.fromkeys(stores)):
+            for answer in await sim.call(ref_of(infos[uuid]).addr, PlaceStore.record, [record], ticket.fence):
+                raised(answer)
+            if number == 0:
+                reach("put.one_record")
+        reach("put.recorded")
+        commit = Commit(write_id, len(payload), sha256, stores, now_ms)
+        [entry] = await driver._authority.ask(Coordinator.commit_writes, [commit], now_ms)
+        raised(entry)
+        self.payloads[name] = payload
+        reach("put.committed")
+
+    async def entry(self, name: str):
+        [found] = await self.driver._authority.ask(Coordinator.lookup, [name])
+        return found
+
+    async def read(self, name: str) -> bytes:
+        """The object, by its layout."""
+        entry = await self.entry(name)
+        header, size = entry.record.header, entry.record.size
+        refs = {
+            index: ref_of(info)
+            for index, uuid in enumerate(entry.layout)
+            if (info := self.driver._stores.info(uuid)) is not None
+        }
+        pieces = []
+        for stripe in range(header.layout.stripes(size)):
+
+            async def fetch(index, stripe=stripe):
+                return await self.sim.call(refs[index].addr, PlaceStore.read, header.write_id, index, stripe)
+
+            unusable = {index: "missing" for index in range(header.n) if index not in refs}
+            length = header.layout.block_len(stripe, size)
+            rows = await gather_rows(codes.get(header.spec), header, stripe, length, fetch, unusable)
+            start, stop = header.layout.span(stripe, size)
+            pieces.append(bytes(decode_rows(header.spec, rows, stop - start, 1)))
+        return b"".join(pieces)
+
+    async def check_objects(self) -> None:
+        """Every acknowledged object reads back."""
+        await self.driver._stores.look()
+        for name, payload in self.payloads.items():
+            assert await self.read(name) == payload, name
+
+    async def check_shards(self) -> None:
+        """What the catalog says is what the stores have: every shard of every layout with a record beside it."""
+        await self.driver._stores.look()
+        entries = {}
+        for name in self.payloads:
+            entries[name] = await self.entry(name)
+        for name, entry in entries.items():
+            for index, uuid in enumerate(entry.layout):
+                addr = ref_of(self.driver._stores.info(uuid)).addr
+                [held] = await self.sim.call(addr, PlaceStore.held, [entry.record.write_id])
+                assert index in held.indices, (name, index, uuid)
+                assert held.recorded, (name, index)
+        found = await self.driver.scrub(deep=True)
+        assert (found.missing, found.corrupt, found.orphans) == (0, 0, [])
+        assert set(found.silent) <= {store.row.uuid for store in (await self.driver.status()).stores if not store.here}
+
+    async def layout(self, name: str) -> list[str]:
+        """The places of an object's shards, by index."""
+        entry = await self.entry(name)
+        rows = await self.driver._authority.ask(Coordinator.stores)
+        return [rows[uuid].place for uuid in entry.layout]
+
+    async def settle(self, done, seconds: float = 3600.0) -> float:
+        """Let time pass until ``done()`` is true; how much did."""
+        start = self.sim.uptime_s()
+        while not await done():
+            assert self.sim.uptime_s() - start < seconds, "it does not come about"
+            await self.sim.sleep(1.0)
+        return self.sim.uptime_s() - start
+
+    async def quiet(self) -> bool:
+        """Whether nothing is to be ended, mended or moved, and the stores that answer have nothing to drop."""
+        status = await self.driver.status()
+        tally = status.tally
+        garbage = await self.driver._authority.ask(Coordinator.garbage, self.sim.now_ms(), 1000)
+        here = {store.row.uuid for store in status.stores if store.here}
+        waits = tally.damage or tally.moves or tally.open_writes or any(item.store in here for item in garbage)
+        return not (status.margins or waits)
+
+    # -- Faults
+
+    def kill(self, place: str) -> None:
+        """A place crashes; its disk stays."""
+        hosted = self.sim._world.hosted
+        name = servant_of(place)
+        store = hosted[name].servant if name in hosted and hosted[name].place == place else None
+        self.sim.kill(place)
+        if store is not None:
+            crash(store)
+
+    def revive(self, place: str) -> None:
+        """A crashed place starts again, with its disk."""
+        self.sim.revive(place)
+
+    def kill_coordinator(self) -> None:
+        """The coordinator's process ends; a driver that misses it starts it again."""
+        ledger = self.sim._world.hosted.pop("coordinator").servant._ledger
+        ledger.catalog.close()
+
+    def store(self, place: str):
+        """The servant itself."""
+        return self.sim._world.hosted[servant_of(place)].servant
+
+    def shard_file(self, place: str, write_id: bytes, index: int) -> Path:
+        """A shard's file on its disk."""
+        return self.store(place).stat(write_id, index).path
+
+    def drain(self, place: str) -> None:
+        """A notice says that the place is about to leave."""
+        world = self.sim._world
+        old = world.all_places[place]
+        world.all_places[place] = Place(old.id, old.labels, old.cpus, draining=True)
+
+
+def raised(answer):
+    if isinstance(answer, FaultsetError):
+        raise answer
+
+
+@contextmanager
+def world(count, *, seed, regions=None, faults=None):
+    """A simulation with stores on a directory in memory."""
+    fast = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    root = Path(tempfile.mkdtemp(prefix="faultset-sim-", dir=fast))
+    sim = SimBackend(places(count, regions), seed=seed, faults=faults)
+    with mock.patch.dict(os.environ, {"FAULTSET_STORE_DIR": str(root / "stores")}):
+        try:
+            yield World(sim, root)
+        finally:
+            for hosted in sim._world.hosted.values():
+                hosted.servant.close()
+            sim.dispose()
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def simulate(count, scenario, *, seed=1, **options):
+    """Run ``scenario(world)`` to its end."""
+    with world(count, seed=seed, **options) as run:
+
+        async def main():
+            await run.start()
+            await run.driver.status()
+            result = await scenario(run)
+            await run.driver.close()
+            return result
+
+        return run.sim.execute(main())

@@ -28,14 +28,18 @@ BackendName = Annotated[
 ]
 
 SystemName = Annotated[
-    str, typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; it is created if need be.")
+    str,
+    typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; `register` creates it if need be."),
 ]
 FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
 
 
-def attached(address: str | None, system: str) -> Driver:
-    """A driver of a named system on a cluster that runs already: what a verb does must be there for the next one."""
-    return connect(address or os.environ.get("RAY_ADDRESS") or "auto", system=system)
+def attached(address: str | None, system: str, *, create: bool = False) -> Driver:
+    """A driver of a named system on a cluster that runs already: what a verb does must be there for the next one.
+
+    Only what makes nodes known makes a system; to all else, one that there is not is an error.
+    """
+    return connect(address or os.environ.get("RAY_ADDRESS") or "auto", system=system, create=create)
 
 
 def chosen(backend: str, address: str | None) -> str:

@@ -32,7 +32,7 @@ def register(
     begun = time.perf_counter()
     given = Fleet.of(nodes_file, name=fleet, on_duplicate=duplicates(on_duplicate))
     rules = None if policy is None else Policy.load(policy)
-    with attached(address, system) as driver:
+    with attached(address, system, create=True) as driver:
         registered = driver.register(given, precision, policy=rules)
     seconds = round(time.perf_counter() - begun, 3)
     console.print(f"{len(registered):,} nodes registered in fleet {fleet} of system {system}, in {seconds:g} s")

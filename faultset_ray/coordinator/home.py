@@ -20,6 +20,7 @@ from faultset_ray.errors import StateFailure, StateInUse
 from faultset_ray.shards.disk import fsync_directory
 
 ENVIRONMENT = "FAULTSET_STATE_DIR"
+_DATABASE = "coordinator.db"
 
 
 def state_root(given: str | None) -> Path:
@@ -33,6 +34,11 @@ def state_root(given: str | None) -> Path:
     except RuntimeError as error:
         raise StateFailure("~", "be found", f"{error}; set {ENVIRONMENT}") from error
     return Path(os.path.realpath(base / "faultset-ray"))
+
+
+def systems_at(root: Path) -> list[str]:
+    """The names of the systems that keep their state under a root, in order."""
+    return sorted(path.parent.name for path in root.glob(f"*/{_DATABASE}"))
 
 
 class StateHome:
@@ -66,7 +72,7 @@ class StateHome:
     @property
     def database(self) -> Path:
         """The SQLite file."""
-        return self.path / "coordinator.db"
+        return self.path / _DATABASE
 
     @property
     def checkpoints(self) -> Path:

@@ -45,6 +45,7 @@ async def connect_async(
     backend: str | Backend = "ray",
     region_actors: int | None = None,
     state_dir: str | PathLike[str] | None = None,
+    create: bool = True,
 ) -> AsyncDriver:
     """Connect to a cluster and to a system on it.
 
@@ -64,9 +65,13 @@ async def connect_async(
         Of a named system: the directory, on the head node, under which its coordinator keeps what was
         registered, in a directory of the system's name. By default ``FAULTSET_STATE_DIR`` of the head
         node, else ``~/.local/state/faultset-ray``.
+    create
+        With False, a named system that there is not yet is an error.
 
     Raises
     ------
+    UnknownSystem
+        There is no such system, and it is not to be created.
     AuthError
         The cluster refuses this client's token.
     ClusterUnreachable
@@ -82,7 +87,8 @@ async def connect_async(
     name = system_name(system)
     durable = keeps_state(backend, name, state_dir)
     opened = await asyncio.to_thread(open_backend, backend, name, address)
-    driver = await AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir)
+    made = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir, create=create)
+    driver = await made
     attach_driver(name, driver.free)
     return driver
 
@@ -119,12 +125,13 @@ class AsyncDriver(AsyncShardVerbs, AsyncUpkeepVerbs):
         *,
         durable: bool = False,
         state_dir: str | PathLike[str] | None = None,
+        create: bool = True,
     ) -> Self:
         """Attach to the system's coordinator, or create it; the backend is closed if that fails."""
         directory = None if state_dir is None else os.fspath(state_dir)
         driver = cls(backend, system, region_actors, durable=durable, state_dir=directory)
         try:
-            await driver._authority.start()
+            await driver._authority.start(create=create or is_private(system))
         except BaseException:
             await backend.close()
             raise

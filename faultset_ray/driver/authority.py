@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from faultset_ray.backend.protocol import Addr, At, Backend
+from faultset_ray.backend.protocol import Addr, At, Backend, Net
 from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.directory import About
+from faultset_ray.coordinator.home import state_root, systems_at
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import (
     CallTimeout,
@@ -17,6 +18,7 @@ from faultset_ray.errors import (
     PlaceUnreachable,
     StateFailure,
     StateInUse,
+    UnknownSystem,
     UnsupportedState,
 )
 from faultset_ray.limits import CALL_SECONDS, RESTART_SECONDS, SPAWN_SECONDS, START_SECONDS
@@ -49,17 +51,28 @@ class Authority:
         self._addr: Addr[Coordinator] = Addr(_NAME)
         self._restarting: asyncio.Task[None] | None = None
 
-    async def start(self) -> About:
+    async def start(self, *, create: bool = True) -> About:
         """Find the system's coordinator, or create it where the backend lasts longest.
+
+        Parameters
+        ----------
+        create
+            Whether to make a system that there is not: one that does not run, and has left no state.
 
         Raises
         ------
+        UnknownSystem
+            There is none, and none is to be made.
         StateInUse, UnsupportedState, StateFailure
             It can't serve what is in its directory.
         InputError
             It keeps its state elsewhere.
         """
         try:
+            if not create and await self._backend.find(Coordinator, _NAME) is None:
+                kept = await self._backend.run(_kept, At(place=self._backend.home), self._state_dir)
+                if not self._durable or self._system not in kept:
+                    raise UnknownSystem(self._system, kept)
             about = await self._started(START_SECONDS)
         except (PlaceUnreachable, CallTimeout) as error:
             raise CoordinatorUnavailable(self._system, str(error)) from error
@@ -151,3 +164,8 @@ class Authority:
         except (StateInUse, UnsupportedState, StateFailure):
             await self.stop()  # it serves nothing
             raise
+
+
+async def _kept(_: Net, state_dir: str | None) -> list[str]:
+    """The systems that have left their state at this place."""
+    return systems_at(state_root(state_dir))

@@ -37,6 +37,7 @@ def connect(
     backend: str | Backend = "ray",
     region_actors: int | None = None,
     state_dir: str | PathLike[str] | None = None,
+    create: bool = True,
 ) -> Driver:
     """Connect to a cluster and to a system on it.
 
@@ -54,7 +55,7 @@ def connect(
     opened = open_backend(backend, name, address)
     loop = Loop()
     try:
-        core = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir)
+        core = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir, create=create)
         driver = Driver(loop.run(core), loop)
     except BaseException:
         loop.close()

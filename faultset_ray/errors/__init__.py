@@ -15,6 +15,7 @@
     │   ├── LimitExceeded
     │   ├── InvalidObjectName
     │   ├── UnknownFleet
+    │   ├── UnknownSystem
     │   ├── UnknownNode
     │   └── UnsupportedOperation
     ├── NoSurvivorsError (ValueError)        exit 1
@@ -107,6 +108,7 @@ from faultset_ray.errors.inputs import (
     UnknownFleet,
     UnknownNode,
     UnknownPolicyField,
+    UnknownSystem,
     UnsupportedOperation,
 )
 from faultset_ray.errors.objects import (
@@ -166,6 +168,7 @@ __all__ = [
     "UnknownFleet",
     "UnknownNode",
     "UnknownPolicyField",
+    "UnknownSystem",
     "UnsupportedFormat",
     "UnsupportedOperation",
     "UnsupportedState",

@@ -208,6 +208,21 @@ class UnknownFleet(InputError):
         )
 
 
+class UnknownSystem(InputError):
+    """Raised when a system is asked for that was never made, and is not to be made now."""
+
+    code = "unknown_system"
+
+    def __init__(self, system: str, known: Iterable[str] = ()) -> None:
+        known = list(known)
+        super().__init__(system, known)
+        self.system = system
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"there is no system {shown(self.system)} (there are: {listed(self.known)}); register makes one"
+
+
 class UnknownNode(InputError):
     """Raised when a fleet has no node of an id."""
 

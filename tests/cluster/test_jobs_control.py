@@ -15,7 +15,7 @@ from cluster.support import PROJECT, bare
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode(cpus=2)]
-POLICY = 'threshold_ms = 100.0\nsamples = [2, 3, 2]\neject_max = 0.5\nsurvivors_min = 2\nfallback = "nearest"\n'
+POLICY = 'threshold_ms = 100.0\nsamples = [2, 3, 2]\neject_max = 0.7\nsurvivors_min = 2\nfallback = "nearest"\n'
 CITIES = {"fra": (50.11, 8.68), "par": (48.86, 2.35)}
 
 
@@ -52,6 +52,8 @@ def test_an_outage_told_verb_by_verb(verb, tmp_path):
     [told] = verb("register", fleet, "--precision", 3, "--policy", policy)
     assert (told["nodes"], told["system"], told["policy"]["survivors_min"]) == (8, "verbs", 2)
     assert verb("watch", "--position", position, "--idle", 0.1)[-1]["changes"] == 0
+    [refused] = verb("survivors", "--system", "verbz", code=2)
+    assert (refused["error"]["code"], refused["error"]["known"]) == ("unknown_system", ["verbs"])
 
     for _ in range(2):  # two bad ones of three
         assert verb("observe", "--sample", "fra-1=fail", "--sample", "fra-3=500")[0]["taken"] == 2

@@ -12,7 +12,7 @@ from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.sync import connect
-from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, StateInUse
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, StateInUse, UnknownSystem
 from faultset_ray.geohash import encode_many
 from faultset_ray.model import Fleet
 
@@ -191,3 +191,26 @@ def test_a_registration_finds_a_range_lost():
         await driver.close()
 
     simulated(scenario)
+
+
+def test_a_system_that_is_not_to_be_made_is_an_error_that_names_those_there_are(tmp_path):
+    def attached(system, backend=None, create=False):
+        own = backend or LocalBackend([Place("p0")])
+        return connect(backend=own, system=system, state_dir=tmp_path, create=create)
+
+    for name in ("prod", "staging"):
+        with attached(name, create=True) as driver:
+            driver.register(NODES)
+    with pytest.raises(UnknownSystem) as caught:
+        attached("pord")
+    assert (caught.value.system, caught.value.known) == ("pord", ["prod", "staging"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prod", "staging"], "nothing was made"
+
+    async def attach_twice():
+        backend = LocalBackend([Place("p0")])
+        for _ in range(2):  # from its state, then where it runs
+            driver = await AsyncDriver.start(backend, "prod", durable=True, state_dir=tmp_path, create=False)
+            assert len(await driver.fleet()) == len(NODES)
+        await driver.close()
+
+    asyncio.run(attach_twice())

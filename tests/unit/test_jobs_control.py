@@ -37,8 +37,8 @@ def driver(monkeypatch):
     with fs.connect(backend="local") as driver:
         asked = []
 
-        def connect(address, *, system):
-            asked.append((address, system))
+        def connect(address, *, system, create):
+            asked.append((address, system, create))
             return Lent(driver)
 
         monkeypatch.setattr(jobs.connecting, "connect", connect)
@@ -61,6 +61,7 @@ def registered(driver, tmp_path):
     result, told = verb("register", path, "--precision", 3)
     assert result.exit_code == 0
     assert (told["nodes"], told["fleet"], told["system"]) == (4, "default", "default")
+    assert driver.asked.pop() == ("auto", "default", True), "only this verb makes a system"
     return driver
 
 
@@ -199,7 +200,7 @@ def test_a_verb_goes_to_the_system_that_is_named(driver, monkeypatch):
     verb("regions")
     monkeypatch.setenv("RAY_ADDRESS", "there:2")
     verb("regions")
-    assert driver.asked == [("host:1", "prod"), ("auto", "other"), ("there:2", "other")]
+    assert driver.asked == [("host:1", "prod", False), ("auto", "other", False), ("there:2", "other", False)]
 
 
 def test_replay_compares_policies(tmp_path):

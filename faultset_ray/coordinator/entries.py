@@ -53,7 +53,8 @@ class Entries:
 
     def deleted(self, name: bytes) -> Entry | None:
         """The object that a tombstone hides and an undeletion brings back."""
-        tombstone = self._one("g.state <> 'visible' AND g.state = 'deleted' AND g.name = ?", name)
+        where = "g.state <> 'visible' AND g.state = 'deleted' AND g.purge_ms IS NOT NULL AND g.name = ?"
+        tombstone = self._one(where, name)
         return None if tombstone is None else self._hidden(name, tombstone)
 
     def owned(self, owner: int) -> Entry | None:

@@ -110,24 +110,16 @@ def sorted_out(scans: Scans) -> Found:
     """Put together what stores said."""
     shards = _shards(scans)
     told, unreadable = _told(scans)
-    halves = _halves(shards.write_id)
-    begins = np.ones(len(halves), bool)
-    begins[1:] = (halves[1:] != halves[:-1]).any(axis=1)
-    starts = np.flatnonzero(begins)
-    spans = dict(
-        zip(
-            map(bytes, shards.write_id[starts]),
-            zip(starts.tolist(), [*starts[1:].tolist(), len(halves)], strict=True),
-            strict=True,
-        )
-    )
+    bounds = _bounds(_halves(shards.write_id))
+    rows_of = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    spans = dict(zip(map(bytes, shards.write_id[bounds[:-1]]), rows_of, strict=True))
     by_write: dict[bytes, list[Told]] = {}
     for each in told:
         if each.record.kind == "put":
             by_write.setdefault(each.record.write_id, []).append(each)
     rows = _plain(shards)
     writes = [_write(group, rows, *spans.pop(write_id, (0, 0))) for write_id, group in by_write.items()]
-    orphaned = np.zeros(len(halves), bool)
+    orphaned = np.zeros(len(shards.store), bool)
     for start, end in spans.values():
         orphaned[start:end] = True
     possible = shards.generation[shards.generation <= GENERATION_MAX]
@@ -188,13 +180,17 @@ def _halves(write_id: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def _crowd(halves: NDArray[np.uint64], store: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many shards of its write each shard's store has: of two copies, the lonelier one spreads the write more."""
     order = np.lexsort((store, halves[:, 1], halves[:, 0]))
-    begins = np.ones(len(order), bool)
-    begins[1:] = (halves[order][1:] != halves[order][:-1]).any(axis=1) | (store[order][1:] != store[order][:-1])
-    starts = np.flatnonzero(begins)
+    sizes = np.diff(_bounds(np.column_stack([halves, store.astype(np.uint64)])[order]))
     crowd = np.empty(len(order), np.int64)
-    sizes = np.diff(np.append(starts, len(order)))
     crowd[order] = np.repeat(sizes, sizes)
     return crowd
+
+
+def _bounds(rows: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where runs of equal rows begin, and the end."""
+    new = np.ones(len(rows), bool)
+    new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    return np.append(np.flatnonzero(new), len(rows))
 
 
 def _plain(shards: Shards) -> tuple[list[int], list[int], list[bool], list[int]]:

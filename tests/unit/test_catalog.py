@@ -1,0 +1,317 @@
+"""The catalog of objects, verb by verb, where one example says it: stores, damage, moves, a lost catalog, its speed."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from naive.object_stores import NaiveStore, rebuilt
+
+from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.errors import CatalogLost, InputError, ObjectNotFound, StaleEpoch, WriteInProgress
+from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.store_values import ScanPage, StoreInfo
+
+STORES = tuple(f"s{number}" for number in range(6))
+LAYOUT = STORES[:4]
+
+
+@pytest.fixture
+def coordinator():
+    served = Coordinator("s", identity=b"a" * 16)
+    yield served
+    served.close()
+
+
+def intent(number, name="name", kind="put", **more):
+    return Intent(bytes([number]) * 16, kind, name, "rs:2+2", 2, 4, 64, 1, LAYOUT, "d", **more)
+
+
+def commit(number, layout=LAYOUT):
+    return Commit(bytes([number]) * 16, 10, bytes(32), layout, 5)
+
+
+def put(coordinator, number, name="name", layout=LAYOUT):
+    [ticket] = coordinator.open_writes([intent(number, name)], 0)
+    [entry] = coordinator.commit_writes([commit(number, layout)], 0)
+    assert entry.record.generation == ticket.generation
+    return entry
+
+
+def info(uuid, place="p", catalog=b"a" * 16):
+    return StoreInfo(uuid, place, "r", "fsync", "/there", 5, 50, catalog=catalog.hex(), epoch=1, used_bytes=7, shards=2)
+
+
+def test_generations_follow_the_epoch(tmp_path):
+    first = Coordinator("s", True, str(tmp_path))
+    one = put(first, 1)
+    first.close()
+    second = Coordinator("s", True, str(tmp_path))
+    two = put(second, 2)
+    assert (one.record.generation, two.record.generation) == (1 << 32 | 1, 2 << 32 | 1)
+    assert first._identity is None
+    assert (second.fence().epoch, len(second.fence().catalog)) == (2, 16)
+    [again] = second.open_writes([intent(1)], 0)
+    assert (again.generation, again.fence) == (one.record.generation, second.fence()), "an old write, today's fence"
+
+
+def test_stores_are_known_by_what_they_said_last(coordinator):
+    rows = coordinator.stores_seen([info("x"), info("y", catalog=b"")], 100)
+    assert list(rows) == ["x", "y"]
+    assert (rows["x"].place, rows["x"].path, rows["x"].state, rows["x"].seen_ms) == ("p", "/there", "active", 100)
+    assert (rows["x"].capacity_bytes, rows["x"].used_bytes, rows["x"].free_bytes, rows["x"].shards) == (50, 7, 5, 2)
+    rows = coordinator.stores_seen([info("x", "q")], 50)
+    assert (rows["x"].place, rows["x"].seen_ms) == ("q", 100), "a clock that went back does not make it older"
+    put(coordinator, 1)
+    assert set(coordinator.stores()) == {"x", "y", *LAYOUT}, "stores that a layout names are known too"
+    assert "z" not in coordinator.stores_seen([info("z", catalog=b"b" * 16)], 1)
+
+
+def test_states_of_stores(coordinator):
+    coordinator.stores_seen([info("x")], 0)
+    coordinator.set_store_state("x", "draining")
+    assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "draining"
+    coordinator.set_store_state("x", "retired")
+    assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "retired"
+    assert coordinator.stores_seen([info("x", "p")], 0)["x"].state == "active", "another node took its directory up"
+    for uuid, state in (("nobody", "active"), ("x", "gone")):
+        with pytest.raises(InputError):
+            coordinator.set_store_state(uuid, state)
+
+
+def test_nothing_is_waited_for_of_a_retired_store(coordinator):
+    old = put(coordinator, 1)
+    put(coordinator, 2)
+    late = 10**9
+    items = coordinator.garbage(late, 10)
+    assert {item.store for item in items} == set(LAYOUT)
+    called = (old.record.object_id, old.record.generation)
+    assert {(item.write_id, item.index, item.records) for item in items} == {(b"\1" * 16, None, (called,))}
+    coordinator.collected([item for item in items if item.store != "s3"])
+    assert [item.store for item in coordinator.garbage(late, 10)] == ["s3"]
+    coordinator.set_store_state("s3", "retired")
+    assert coordinator.garbage(late, 10) == []
+    assert coordinator._ledger.catalog.all("SELECT generation FROM generations") == [(1 << 32 | 2,)]
+    put(coordinator, 3)
+    assert {item.store for item in coordinator.garbage(late, 10)} == set(LAYOUT[:3])
+
+
+def test_a_store_that_was_to_have_a_shard_drops_it(coordinator):
+    entry = put(coordinator, 1, layout=("s0", "s1", "s4", ""))
+    assert entry.layout == ("s0", "s1", "s4", "")
+    items = coordinator.garbage(0, 10)
+    record = ((entry.record.object_id, entry.record.generation),)
+    assert [(item.store, item.write_id, item.index, item.records) for item in items] == [
+        ("s2", b"\1" * 16, 2, record),
+        ("s3", b"\1" * 16, 3, record),
+    ]
+    assert coordinator.whose("s2", [(b"\1" * 16, 2), (b"\1" * 16, 1), (b"\7" * 16, 0)]) == ["garbage", "garbage", ""]
+    assert coordinator.whose("s1", [(b"\1" * 16, 1), (b"\1" * 16, 0)]) == ["live", ""]
+
+
+def test_damage_is_noted_once_and_only_where_the_shard_is(coordinator):
+    put(coordinator, 1, layout=("s0", "s1", "s2", ""))
+    damage = [
+        Damage(b"\1" * 16, 0, "s0", "granule 3"),
+        Damage(b"\1" * 16, 0, "s5", "elsewhere"),
+        Damage(b"\1" * 16, 9, "s0", "no such shard"),
+        Damage(b"\1" * 16, 3, "", "was never written"),
+        Damage(b"\7" * 16, 0, "s0", "no such write"),
+    ]
+    assert coordinator.report_damage(damage, 10) == 2
+    assert coordinator.report_damage([replace(damage[0], reason="again")], 20) == 1
+    assert coordinator.damage(10) == [damage[0], damage[3]]
+    assert (coordinator.tally().damage, coordinator.tally().oldest_damage_ms) == (2, 10)
+    coordinator.damage_settled([damage[0]])
+    [move] = [ShardMove(b"\1" * 16, 3, "", "s5")]
+    coordinator.open_shard_moves([move], 0)
+    coordinator.commit_shard_moves([move])
+    assert coordinator.damage(10) == []
+
+
+def test_moves(coordinator):
+    entry = put(coordinator, 1)
+    move = ShardMove(b"\1" * 16, 1, "s1", "s5")
+    other = replace(move, target="s4")
+    wrong = [replace(move, source="s2"), replace(move, target=""), replace(move, index=4), replace(move, write_id=b"")]
+    answers = coordinator.open_shard_moves([move, other, *wrong], 0)
+    assert answers[0] == entry
+    assert [type(answer) for answer in answers[1:]] == [
+        *(WriteInProgress, StaleEpoch, InputError, InputError, ObjectNotFound),
+    ]
+    assert coordinator.shard_moves() == [move]
+    assert coordinator.shard_moves(before_ms=0) == []
+    assert coordinator.whose("s5", [(b"\1" * 16, 1)]) == ["open"]
+    [moved] = coordinator.commit_shard_moves([move])
+    assert (moved.layout, moved.layout_version) == (("s0", "s5", "s2", "s3"), 1)
+    [item] = coordinator.garbage(0, 10)
+    assert (item.store, item.index) == ("s1", 1)
+    back = ShardMove(b"\1" * 16, 1, "s5", "s1")
+    assert isinstance(coordinator.open_shard_moves([back], 0)[0], WriteInProgress), "it may be about to drop it"
+    coordinator.collected([item])
+    assert coordinator.open_shard_moves([back], 0) == [moved]
+    coordinator.abort_shard_moves([back])
+    assert [item.store for item in coordinator.garbage(0, 10)] == ["s1"]
+    assert isinstance(coordinator.commit_shard_moves([back])[0], StaleEpoch)
+    coordinator.set_store_state("s4", "draining")
+    assert isinstance(coordinator.open_shard_moves([replace(back, target="s4")], 0)[0], InputError)
+
+
+def test_a_shard_beside_another_keeps_the_record(coordinator):
+    put(coordinator, 1, layout=("s0", "s0", "s2", "s3"))
+    move = ShardMove(b"\1" * 16, 1, "s0", "s5")
+    coordinator.open_shard_moves([move], 0)
+    coordinator.commit_shard_moves([move])
+    found = {(item.store, item.index): item.records for item in coordinator.garbage(0, 10)}
+    assert found["s0", 1] == ()
+    assert found["s1", 1] != (), "which was to have the shard at first, and has no other"
+
+
+def test_a_tombstone_waits_for_what_is_older(coordinator):
+    put(coordinator, 1)
+    [slow] = coordinator.open_writes([intent(2)], 0)
+    coordinator.open_writes([intent(3, kind="delete", grace_ms=0)], 0)
+    [gone] = coordinator.commit_writes([commit(3)], 0)
+    late = 10**9
+    coordinator.collected(coordinator.garbage(late, 10))
+    assert coordinator.garbage(late, 10) == [], "the tombstone stays, as a write from before it is open"
+    assert coordinator.lookup_deleted(["name"]) == [None]
+    [hidden] = coordinator.commit_writes([commit(2)], late)
+    assert hidden.record.generation == slow.generation < gone.record.generation
+    assert coordinator.lookup(["name"]) == [None]
+    later = late + 10**9
+    coordinator.collected(coordinator.garbage(later, 10))
+    [*items] = coordinator.garbage(later, 10)
+    assert {item.records for item in items} == {((gone.record.object_id, gone.record.generation),)}
+    assert {item.write_id for item in items} == {b""}
+    coordinator.collected(items)
+    assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
+
+
+def test_notes(coordinator):
+    assert coordinator.note("scrub") == b""
+    coordinator.set_note("scrub", b"\0x")
+    assert coordinator.note("scrub") == b"\0x"
+
+
+def test_a_lost_catalog_is_told_and_never_taken_for_an_empty_one(coordinator):
+    with pytest.raises(CatalogLost) as caught:
+        coordinator.stores_seen([info("x", catalog=b"b" * 16), info("y")], 0)
+    assert (caught.value.system, caught.value.stores) == ("s", ["x"])
+    for ask in (
+        lambda: coordinator.lookup(["name"]),
+        lambda: coordinator.open_writes([intent(1)], 0),
+        coordinator.fence,
+        coordinator.stores,
+    ):
+        with pytest.raises(CatalogLost):
+            ask()
+    coordinator.rebuild_begin([info("x", catalog=b"b" * 16)], 0)
+    assert coordinator.rebuild_end(0).catalog == (b"b" * 16).hex()
+    assert coordinator.lookup(["name"]) == [None]
+    assert coordinator.fence().catalog == b"b" * 16
+
+
+def test_a_rebuild_is_refused_where_there_are_objects(coordinator):
+    with pytest.raises(StaleEpoch):
+        coordinator.rebuild_end(0)
+    put(coordinator, 1)
+    with pytest.raises(InputError, match="is not lost"):
+        coordinator.rebuild_begin([], 0)
+
+
+def stored(*writes):
+    """Stores with writes: name, number, generation, indices, and whether they are recorded."""
+    stores = {uuid: NaiveStore(uuid, b"c" * 16) for uuid in LAYOUT}
+    for name, number, generation, indices, recorded in writes:
+        write_id = bytes([number]) * 16
+        record = Record("put", name, generation, write_id, 10, bytes(32), "rs:2+2", 2, 4, 64, 1, 5, "fsync")
+        for index in indices:
+            stores[LAYOUT[index]].write(write_id, index, generation, object_id(name))
+            if recorded:
+                stores[LAYOUT[index]].record(record)
+    return stores
+
+
+def test_what_a_rebuild_tells(coordinator):
+    high = 7 << 32 | 3
+    stores = stored(("whole", 1, 5, range(4), True), ("lost", 2, high, [1], True), ("never", 3, 9, [0, 2], False))
+    stores["s2"].faults[b"\1" * 16, 2] = "no trailer"
+    stores["s3"].records[b"", 0] = b"\x89FSRREC\nrubbish"
+    stores["s0"].write(b"\1" * 16, 1, 5, object_id("whole"))
+    foreign = NaiveStore("other", b"d" * 16)
+    foreign.write(b"\1" * 16, 0, 5, object_id("whole"))
+    found = rebuilt(coordinator, [*stores.values(), foreign], 100)
+    assert (found.catalog, found.epoch, found.foreign) == ((b"c" * 16).hex(), 8, ("other",))
+    assert (found.objects, found.deleted, found.unreadable) == (2, 0, 1)
+    assert found.lost == (Lost("lost", high, 1, 2),)
+    assert found.orphans == tuple(
+        Orphan(LAYOUT[index], b"\3" * 16, index, 9, object_id("never"), 100) for index in (0, 2)
+    )
+    assert found.garbage == 1, "shard 1 is there twice"
+    assert found.damage == 1 + 3
+    whole, lost = coordinator.lookup(["whole", "lost"])
+    assert whole.layout == LAYOUT, "where it is beside no other shard of the write"
+    assert lost.layout == ("", "s1", "", "")
+    assert [(item.store, item.index, item.records) for item in coordinator.garbage(0, 10)] == [("s0", 1, ())]
+    [ticket] = coordinator.open_writes([intent(9)], 0)
+    assert ticket.generation == 8 << 32 | 1
+
+
+def test_older_generations_of_a_lost_object_stay(coordinator):
+    stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True))
+    assert [lost.generation for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == [6]
+    assert coordinator.garbage(10**12, 10) == [], "whoever looks into it may want them"
+    assert coordinator.lookup(["name"])[0].record.generation == 6, "old bytes are never given out for new ones"
+
+
+def test_stores_in_any_order_make_the_same_catalog():
+    stores = list(stored(*((f"n{number}", number, number, range(4), True) for number in range(1, 60))).values())
+    dumps = []
+    for order in (stores, stores[::-1]):
+        coordinator = Coordinator("s", identity=b"a" * 16)
+        coordinator.stores_seen([store.info() for store in stores if not store.catalog], 0)
+        rebuilt(coordinator, order, 0, page=13)
+        dumps.append(coordinator.list_objects())
+        coordinator.close()
+    assert dumps[0] == dumps[1]
+    assert len(dumps[0]) == 59
+
+
+def test_ten_thousand_objects_are_rebuilt_in_a_few_seconds(coordinator):
+    """The work grows with the records alone: shards are sorted as columns."""
+    count, n = 10_000, 14
+    rng = np.random.default_rng(1)
+    ids = rng.integers(0, 256, (count, 16), np.uint8)
+    layout = [f"t{number}" for number in range(20)]
+    records = [
+        Record(
+            *("put", f"o{number}", 1 << 32 | number + 1, ids[number].tobytes(), 10, bytes(32), "rs:10+4", 10, n, 64),
+            *(4, 5, "fsync"),
+        ).pack()
+        for number in range(count)
+    ]
+    infos = [info(uuid) for uuid in layout]
+    start = time.perf_counter()
+    coordinator.rebuild_begin(infos, 0)
+    for store, uuid in enumerate(layout):
+        mine = np.flatnonzero((store - np.arange(count)) % len(layout) < n)
+        page = ScanPage(
+            ids[mine],
+            ((store - mine) % len(layout)).astype(np.uint16),
+            (mine + 1 + (1 << 32)).astype(np.uint64),
+            np.zeros((len(mine), 32), np.uint8),
+            np.full(len(mine), 10, np.uint64),
+            np.full(len(mine), 100, np.uint64),
+            [""] * len(mine),
+            b"",
+        )
+        coordinator.rebuild_shards(uuid, b"", page)
+        coordinator.rebuild_records(uuid, [records[at] for at in mine.tolist()])
+    found = coordinator.rebuild_end(0)
+    seconds = time.perf_counter() - start
+    assert (found.objects, found.orphans, found.lost, found.damage, found.garbage) == (count, (), (), 0, 0)
+    [entry] = coordinator.lookup(["o7"])
+    assert entry.layout == tuple(f"t{(7 + index) % 20}" for index in range(n))
+    assert seconds < 15, "about one on a quiet machine"

@@ -132,6 +132,8 @@ def _size(size: object) -> int:
 
 
 def _buffer(what: str, data: object) -> Bytes:
+    if isinstance(data, np.ndarray) and data.dtype.hasobject:
+        raise InputError(f"{what} is an array of Python objects; expected bytes or a contiguous buffer")
     try:
         return np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError, BufferError):

@@ -13,7 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import combinations
-from math import comb
+from math import comb, isnan
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from faultset_ray.errors import InputError, NotEnoughShards, UnsupportedOperation
 from faultset_ray.kernels.gf_tables import Bytes
 
+from . import check
 from .plan import Plan, Rows
 from .spec import Spec, parse
 
@@ -55,7 +57,7 @@ class Code(ABC):
 
     def bears(self, lost: Iterable[int]) -> bool:
         """Whether the data can be made of all shards but these."""
-        gone = set(lost)
+        gone = {check.shard_index(index, self.n) for index in check.several(lost)}
         try:
             self.plan(sorted(index for index in gone if index < self.k), set(range(self.n)) - gone)
         except NotEnoughShards:
@@ -232,10 +234,17 @@ def by_cost(have: Iterable[int], cost: Mapping[int, float] | None) -> list[int]:
     """Return shard indices, cheapest first; ties and no cost at all by index."""
     if cost is None:
         return sorted(have)
+    if not isinstance(cost, Mapping):
+        raise InputError(f"cost is a {type(cost).__name__}; expected a mapping of index to number")
     for index, price in cost.items():
-        if isinstance(price, bool) or not price == price:  # noqa: PLR0124 - NaN
+        check.integer("a key of cost", index)
+        if not _is_number(price):
             raise InputError(f"cost of shard {index} is {price!r}; expected a number")
     return sorted(have, key=lambda index: (cost.get(index, np.inf), index))
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool | np.bool_) and isinstance(value, Real) and not isnan(value)
 
 
 def total_cost(reads: Iterable[int], cost: Mapping[int, float] | None) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from faultset_ray.errors import InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
 from faultset_ray.kernels.gf_tables import Bytes
+
+THREADS_MAX: Final = 64
 
 
 def shard_index(index: object, n: int) -> int:
@@ -25,9 +27,16 @@ def shard_index(index: object, n: int) -> int:
     return number
 
 
+def several(indices: Iterable[object]) -> Iterable[object]:
+    """Return what can be gone through, other than text and bytes."""
+    if isinstance(indices, str | bytes | bytearray) or not isinstance(indices, Iterable):
+        raise InputError(f"shard indices are {repr(indices)[:100]}; expected several integers")
+    return indices
+
+
 def shard_indices(indices: Iterable[object], n: int) -> tuple[int, ...]:
     """Return distinct shard indices, in the order given."""
-    checked = tuple(shard_index(index, n) for index in indices)
+    checked = tuple(shard_index(index, n) for index in several(indices))
     if len(set(checked)) != len(checked):
         repeated = next(index for position, index in enumerate(checked) if index in checked[:position])
         raise InvalidShardIndex(repeated, n, "given twice")
@@ -36,9 +45,20 @@ def shard_indices(indices: Iterable[object], n: int) -> tuple[int, ...]:
 
 def integer(what: str, value: object) -> int:
     """Return ``value`` as an int; a bool is an :class:`InputError`, as is all that isn't an integer."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise InputError(f"{what} is {value!r}; expected an integer")
-    return operator.index(value)
+    try:
+        if not isinstance(value, bool | np.bool_):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise InputError(f"{what} is {repr(value)[:100]}; expected an integer")
+
+
+def thread_count(threads: object) -> int:
+    """Return ``threads`` if it is 1 to 64."""
+    count = integer("threads", threads)
+    if not 1 <= count <= THREADS_MAX:
+        raise InputError(f"threads is {count}; expected 1 to {THREADS_MAX}")
+    return count
 
 
 def array(what: str, value: Any, ndim: int) -> Bytes:
@@ -54,6 +74,12 @@ def _contiguous(rows: Bytes) -> Bytes:
     return rows if rows.shape[-1] <= 1 or rows.strides[-1] == 1 else np.ascontiguousarray(rows)
 
 
+def mapping(rows: object) -> None:
+    """Refuse what is no mapping of index to row."""
+    if not isinstance(rows, Mapping):
+        raise InputError(f"shards are a {type(rows).__name__}; expected a mapping of index to row")
+
+
 def blocks(what: str, value: Any, count: int) -> Bytes:
     """Return uint8[count, L] with contiguous rows."""
     checked = array(what, value, 2)
@@ -64,8 +90,7 @@ def blocks(what: str, value: Any, count: int) -> Bytes:
 
 def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int]:
     """Return rows by checked index and their common length (0 for no rows)."""
-    if not isinstance(rows, Mapping):
-        raise InputError(f"shards are a {type(rows).__name__}; expected a mapping of index to row")
+    mapping(rows)
     checked: dict[int, Bytes] = {}
     for key, row in rows.items():
         index = shard_index(key, n)
@@ -78,6 +103,18 @@ def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int
     return checked, next(iter(sizes.values()), 0)
 
 
+def stripe_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int, int]:
+    """Return rows of several stripes by checked index, uint8[b, L] each, and their common b and L."""
+    mapping(rows)
+    checked = {shard_index(key, n): array(f"shard {key}", row, 2) for key, row in rows.items()}
+    for what, axis, expected in (("number of stripes", 0, "number"), ("size of shards in bytes", 1, "size")):
+        sizes = {index: row.shape[axis] for index, row in checked.items()}
+        if len(set(sizes.values())) > 1:
+            raise ShardSizeError(what, sizes, f"one {expected} for all")
+    count, length = next((row.shape for row in checked.values()), (0, 0))
+    return checked, count, length
+
+
 def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes]) -> Bytes:
     """Return ``out`` if it can take the result, or a new array if it is None."""
     if out is None:
@@ -87,9 +124,21 @@ def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes]) -> Bytes:
         raise InputError(f"out has shape {checked.shape}; expected {shape}")
     if not checked.flags.writeable or (shape[-1] > 1 and checked.size and checked.strides[-1] != 1):
         raise InputError("out must be writable and its rows contiguous")
+    if checked.size and not _are_rows_apart(checked):
+        raise InputError("rows of out overlap, or lie between one another; expected rows with memory of their own")
     if checked.size and any(np.shares_memory(checked, source) for source in sources):
         raise InputError("out overlaps the rows it is made from")
     return checked
+
+
+def _are_rows_apart(array: Bytes) -> bool:
+    """Whether no two rows share memory, as long as the steps of one dimension enclose those of the other."""
+    extent = array.shape[-1]
+    for step, count in sorted(zip(map(abs, array.strides[:-1]), array.shape[:-1], strict=True)):
+        if count > 1 and step < extent:
+            return False
+        extent += (count - 1) * step
+    return True
 
 
 def not_enough(have: Iterable[int], need: int, n: int, wanted: Iterable[int] = ()) -> NotEnoughShards:

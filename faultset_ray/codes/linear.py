@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards
 from faultset_ray.kernels.gf_tables import Bytes, matmul
 from faultset_ray.kernels.solve import eliminate, express
 
@@ -129,6 +129,7 @@ class LinearCode(Code):
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan([index for index in range(self.k) if index not in checked], checked)
         target = check.output(out, (self.k, length), checked.values())
+        check.thread_count(threads)
         for index in range(self.k):
             if index in checked:
                 target[index] = checked[index]
@@ -151,21 +152,19 @@ class LinearCode(Code):
     def reconstruct_batch(  # noqa: D102
         self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1
     ) -> Bytes:
-        wanted = wanted if type(wanted) in _SEQUENCES else tuple(wanted)
         quick = self._quick(rows, wanted)
         if quick is not None and out is not None:
             pick, folder = quick
             if folder.try_fold(pick(rows), out, threads, batched=True):
                 return out
-        stripes = {index: check.array(f"shard {index!r}", row, 2) for index, row in rows.items()}
-        counts = {index: row.shape[0] for index, row in stripes.items()}
-        if len(set(counts.values())) > 1:
-            raise ShardSizeError("number of stripes", counts, "one number for all")
+        stripes, count, length = check.stripe_rows(rows, self.n)
         plan = self.plan(wanted, stripes)
-        count, length = next((row.shape for row in stripes.values()), (0, 0))
         target = check.output(out, (count, len(plan.wanted), length), stripes.values())
-        for stripe in range(count):
-            self.reconstruct({index: row[stripe] for index, row in stripes.items()}, wanted, target[stripe])
+        check.thread_count(threads)
+        folder = plan.folder()
+        if not folder.try_fold(tuple(stripes[index] for index in plan.reads), target, threads, batched=True):
+            for stripe in range(count):
+                plan.fold({index: stripes[index][stripe] for index in plan.reads}, target[stripe], threads=threads)
         return target
 
     def verify(self, rows: Rows) -> bool:  # noqa: D102

@@ -76,11 +76,12 @@ class Plan:
             If rows differ in length, or an array has the wrong type or shape.
         """
         n = 1 + max((*self.reads, *self.wanted), default=0)
+        check.mapping(rows)
         for index in rows:
             if index not in self.reads:
                 raise InvalidShardIndex(index, n, "not one of the plan's reads")
         checked, length = check.shard_rows(rows, n)
-        if not checked and isinstance(out, np.ndarray):
+        if not checked and isinstance(out, np.ndarray) and out.ndim:
             length = out.shape[-1]
         target = check.output(out, (len(self.wanted), length), checked.values())
         fresh = not accumulate or out is None

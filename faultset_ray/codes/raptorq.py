@@ -21,6 +21,8 @@ from . import check
 MTU_MAX: Final = 65_535
 SYMBOLS_MAX: Final = 256 * 56_403
 """Source blocks times symbols of one, RFC 6330 section 5.1.2."""
+REPAIR_MAX: Final = (1 << 24) - 56_403
+"""Repair packets of a source block: symbols have numbers of 24 bits, and those of the data come first."""
 _ID_BYTES: Final = 4
 _REPAIR_FIRST: Final = 16
 
@@ -34,9 +36,13 @@ def _package() -> Any:
     return raptorq
 
 
-@cache
 def symbol_bytes(mtu: int) -> int:
     """Return the bytes of a symbol for packets made with ``mtu``, which counts without the 4 bytes before it."""
+    return _symbol_bytes(_mtu(mtu))
+
+
+@cache
+def _symbol_bytes(mtu: int) -> int:
     return len(_package().Encoder.with_defaults(b"\0", mtu).get_encoded_packets(0)[0]) - _ID_BYTES
 
 
@@ -63,15 +69,14 @@ class Encoder:
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or another contiguous buffer
         1 byte or more; kept by the package.
     mtu : int
         Bytes of a symbol at the most; larger ones are rounded down to a multiple of 8.
     """
 
     def __init__(self, data: bytes, mtu: int) -> None:
-        if not isinstance(data, bytes):
-            raise InputError(f"data is a {type(data).__name__}; expected bytes")
+        data = _bytes("data", data)
         checked = _mtu(mtu)
         _symbols(len(data), checked)
         self._encoder = _package().Encoder.with_defaults(data, checked)
@@ -81,6 +86,8 @@ class Encoder:
         count = check.integer("repair", repair)
         if count < 0:
             raise InputError(f"repair is {count}; expected 0 or more")
+        if count > REPAIR_MAX:
+            raise LimitExceeded("repair packets", count, REPAIR_MAX)
         made: list[bytes] = self._encoder.get_encoded_packets(count)
         return made
 
@@ -122,16 +129,18 @@ class Decoder:
         return len(self._seen)
 
     def add(self, packet: bytes) -> bytes | None:
-        """Take a packet; return the data as soon as the packets taken suffice, and from then on.
+        """Take a packet, bytes or another buffer; return the data once the packets taken suffice, and from then on.
 
         Raises
         ------
         CorruptShard
             If the packet can't be one of this data's: its length or its source block is wrong.
+        InputError
+            If it is no bytes.
         """
-        if not isinstance(packet, bytes) or len(packet) != self._length:
-            found = f"{len(packet)} bytes" if isinstance(packet, bytes) else type(packet).__name__
-            raise CorruptShard("packet", f"it is {found}; packets of this data are {self._length} bytes")
+        packet = _bytes("packet", packet)
+        if len(packet) != self._length:
+            raise CorruptShard("packet", f"it is {len(packet)} bytes; packets of this data are {self._length} bytes")
         if self._data is None and packet[:_ID_BYTES] not in self._seen:
             self._data = self._take(packet)
             self._seen.add(packet[:_ID_BYTES])
@@ -145,6 +154,18 @@ class Decoder:
                 raise
             raise CorruptShard("packet", f"source block {packet[0]} is none of this data's", 0) from None
         return data
+
+
+def _bytes(what: str, buffer: object) -> bytes:
+    if isinstance(buffer, bytes):
+        return buffer
+    try:
+        view = memoryview(buffer)  # type: ignore[arg-type] # what it is shows here
+        if view.format != "O":
+            return bytes(view)
+    except (TypeError, ValueError, BufferError):
+        pass
+    raise InputError(f"{what} is a {type(buffer).__name__}; expected bytes")
 
 
 def encode_packets(data: bytes, mtu: int, repair: int) -> list[bytes]:
@@ -176,6 +197,8 @@ def decode_packets(packets: Iterable[bytes], size: int, mtu: int) -> bytes:
         As :func:`encode_packets`.
     """
     decoder = Decoder(size, mtu)
+    if isinstance(packets, str | bytes | bytearray | memoryview) or not isinstance(packets, Iterable):
+        raise InputError(f"packets is a {type(packets).__name__}; expected an iterable of packets")
     for packet in packets:
         data = decoder.add(packet)
         if data is not None:

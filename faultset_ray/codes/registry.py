@@ -17,7 +17,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
-from faultset_ray.errors import InvalidCodeSpec
+from faultset_ray.errors import FaultsetError, InvalidCodeSpec
+from faultset_ray.limits import FORMAT_SHARDS_MAX
 
 from .base import Code
 from .spec import Spec, parse
@@ -61,24 +62,50 @@ def from_config(config: Mapping[str, Any]) -> Code:
     InvalidCodeSpec
         If it is none.
     """
-    try:
-        shape = tuple(config["shape"])
-        spec = Spec(config["name"], shape, {str(key): str(value) for key, value in config["options"].items()})
-    except (KeyError, TypeError, AttributeError):
-        raise InvalidCodeSpec(repr(config)[:100], "expected the keys name, shape and options") from None
-    return get(str(spec))
+    text = repr(config)[:100]
+    if not isinstance(config, Mapping) or set(config) != {"name", "shape", "options"}:
+        raise InvalidCodeSpec(text, "expected a mapping with the keys name, shape and options")
+    name, shape, options = config["name"], config["shape"], config["options"]
+    if not isinstance(name, str):
+        raise InvalidCodeSpec(text, "name is no text")
+    if not isinstance(shape, list | tuple) or not all(type(number) is int for number in shape):
+        raise InvalidCodeSpec(text, "shape is no list of integers")
+    if not isinstance(options, Mapping) or not all(isinstance(item, str) for pair in options.items() for item in pair):
+        raise InvalidCodeSpec(text, "options are no mapping of text to text")
+    return get(str(Spec(name, tuple(shape), options)))
 
 
 @lru_cache(_INSTANCES_MAX)
 def _cached(text: str) -> Code:
     spec = parse(text)
     kind = _type(spec)
-    code = kind.from_spec(spec)
+    code = _built(kind, spec)
     if code.spec == text:
         return code
-    if kind.from_spec(parse(code.spec)).spec != code.spec:
+    if _built(kind, parse(code.spec)).spec != code.spec:
         raise spec.fail(f"its canonical form {code.spec!r} is not stable: the code's from_spec is at fault")
     return _cached(code.spec)
+
+
+def _built(kind: type[Code], spec: Spec) -> Code:
+    """What ``from_spec`` makes, once it is known to be a code that the rest can work with."""
+    try:
+        code = kind.from_spec(spec)
+        k, n, made = code.k, code.n, code.spec
+    except FaultsetError:
+        raise
+    except Exception as error:
+        raise spec.fail(f"{_home(kind)} raised {type(error).__name__}: {error}") from error
+    if not isinstance(made, str) or type(k) is not int or type(n) is not int or not 1 <= k <= n <= FORMAT_SHARDS_MAX:
+        raise spec.fail(
+            f"{_home(kind)} made a code of k = {k!r}, n = {n!r} and spec {made!r}; "
+            f"expected integers, 1 or more, k up to n and n up to {FORMAT_SHARDS_MAX}, and a text"
+        )
+    return code
+
+
+def _home(kind: type[Code]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _type(spec: Spec) -> type[Code]:
@@ -90,7 +117,13 @@ def _type(spec: Spec) -> type[Code]:
     point = _plugins().get(spec.name)
     if point is None:
         raise spec.fail(f"unknown code; there are: {', '.join(available())}")
-    found = point.load()
+    try:
+        found = point.load()
+    except Exception as error:
+        place = f" of {point.dist.name}" if point.dist else ""
+        raise spec.fail(
+            f"entry point {point.value!r}{place} can't be loaded: {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Code)):
         raise spec.fail(f"entry point {point.value!r} is no subclass of faultset_ray.codes.Code")
     return found

@@ -5,19 +5,16 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from typing import Final
 
 import numpy as np
 
-from faultset_ray.errors import InputError
 from faultset_ray.kernels.jit import HAVE_NUMBA
 
 from . import check
+from .check import THREADS_MAX
 
 if HAVE_NUMBA:
     from faultset_ray.kernels import team
-
-THREADS_MAX: Final = 64
 
 
 class _Team:
@@ -73,7 +70,5 @@ def recruit(threads: object) -> tuple[int, int]:
     InputError
         If ``threads`` is not 1 to 64.
     """
-    count = check.integer("threads", threads)
-    if not 1 <= count <= THREADS_MAX:
-        raise InputError(f"threads is {count}; expected 1 to {THREADS_MAX}")
+    count = check.thread_count(threads)
     return (_team.board, _team.helpers(count - 1)) if HAVE_NUMBA and count > 1 else (0, 0)

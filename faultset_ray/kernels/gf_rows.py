@@ -179,6 +179,33 @@ def _apart(source: int, source_step: int, target: int, target_step: int, stripes
 
 
 @kernel()
+def _nested(step: int, count: int, outer_step: int, outer_count: int, length: int) -> bool:
+    """Whether rows at such steps don't touch, the steps of one dimension enclosing those of the other."""
+    if count > 1 and outer_count > 1 and outer_step < step:
+        step, count, outer_step, outer_count = outer_step, outer_count, step, count
+    inner = length if count <= 1 else (count - 1) * step + length
+    return (count <= 1 or step >= length) and (outer_count <= 1 or outer_step >= inner)
+
+
+@kernel()
+def _spread(kinds: int, holder: int, batched: int, targets: int, outputs: int, stripes: int, length: int) -> bool:
+    """Whether no target touches another one, nor itself from stripe to stripe; no also where that isn't plain."""
+    if load64(holder + _TYPE) == load64(kinds):
+        strides = load64(holder + _STRIDES)
+        step, stripe_step = abs(load64(strides + 8 * batched)), abs(load64(strides)) if batched else 0
+        return _nested(step, outputs, stripe_step, stripes, length)
+    for index in range(outputs):
+        first, step = load64(targets + 8 * index), load64(targets + 8 * (ROWS_MAX + index))
+        if stripes > 1 and abs(step) < length:
+            return False
+        for other in range(index):
+            second, other_step = load64(targets + 8 * other), load64(targets + 8 * (ROWS_MAX + other))
+            if not _apart(first, step, second, other_step, stripes, length):
+                return False
+    return True
+
+
+@kernel()
 def _disjoint(sources: int, inputs: int, targets: int, outputs: int, stripes: int, length: int) -> bool:
     """Whether no source touches a target: all targets' span first, then pair by pair."""
     low, high = 1 << 62, 0
@@ -214,8 +241,11 @@ def locate(
         return -1, -1
     if not _writable(kinds, target) or not _locate(kinds, source, inputs, batched, stripes, length, sources):
         return -1, -1
-    if stripes > 0 and length > 0 and not _disjoint(sources, inputs, targets, outputs, stripes, length):
-        return -1, -1
+    if stripes > 0 and length > 0:
+        if not _spread(kinds, target, batched, targets, outputs, stripes, length):
+            return -1, -1
+        if not _disjoint(sources, inputs, targets, outputs, stripes, length):
+            return -1, -1
     return stripes, length
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class ByteReader:
     """
 
     def __init__(self, net: Net, source: Any) -> None:
+        refuse_unusable("reader", source)
         self._net = net
         self._hash = hashlib.sha256()
         self._rest = np.empty(0, np.uint8)
@@ -67,7 +69,7 @@ class ByteReader:
         at = 0
         while at < buffer.size:
             if not self._rest.size and self._pull is not None:
-                self._rest = as_bytes("what the reader gave", await self._pull(buffer.size - at), "bytes")
+                self._rest = _chunk(await self._pull(buffer.size - at))
             if not self._rest.size:
                 self._pull = None
                 break
@@ -92,15 +94,19 @@ def _puller(net: Net, source: Any) -> Pull:
 
         async def pull(_: int) -> Any:
             async for chunk in chunks:
-                if len(chunk):
+                if _chunk(chunk).size:
                     return chunk
             return b""
 
         return pull
     if isinstance(source, Iterable) and not isinstance(source, str):
         items = iter(source)
-        return lambda _: net.compute(next, (chunk for chunk in items if len(chunk)), b"")
+        return lambda _: net.compute(next, (chunk for chunk in items if _chunk(chunk).size), b"")
     raise InputError(f"reader is {type(source).__name__}; expected bytes, something to read from, or chunks of bytes")
+
+
+def _chunk(data: Any) -> Bytes:
+    return as_bytes("what the reader gave", data, "bytes")
 
 
 def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:
@@ -108,8 +114,25 @@ def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:
     while at < buffer.size and (count := readinto(buffer.data[at:])) != 0:
         if count is None:
             raise InputError("reader has nothing yet; pass one that waits")
-        at += count
+        at += _count("reader", "read", count, buffer.size - at)
     return at
+
+
+def _count(what: str, did: str, answer: object, most: int) -> int:
+    """How many bytes a stream says that it read or wrote; more than it was given are not believed."""
+    if type(answer) is not int or not 0 < answer <= most:
+        raise InputError(f"{what} said that it {did} {answer!r} bytes, of {most} at most")
+    return answer
+
+
+def refuse_unusable(what: str, stream: object) -> None:
+    """Raise ``InputError`` for what looks like a stream of bytes and is none: of text, closed, or only a class."""
+    if isinstance(stream, io.TextIOBase):
+        raise InputError(f"{what} is a file of text; open it in binary mode")
+    if isinstance(stream, type):
+        raise InputError(f"{what} is the class {stream.__name__}; expected an object of it")
+    if getattr(stream, "closed", False) is True:
+        raise InputError(f"{what} is closed")
 
 
 class ByteWriter:
@@ -130,6 +153,7 @@ class ByteWriter:
     """
 
     def __init__(self, net: Net, target: Any) -> None:
+        refuse_unusable("writer", target)
         self._net = net
         self._target = target
         if not callable(getattr(target, "write", None)):
@@ -140,7 +164,9 @@ class ByteWriter:
         views = [memoryview(piece) if isinstance(piece, bytes) else piece.data for piece in pieces if len(piece)]
         if inspect.iscoroutinefunction(self._target.write):
             for view in views:
-                await self._target.write(view)
+                rest = view
+                while rest:
+                    rest = rest[self._taken(await self._target.write(rest), rest) :]
         elif inspect.iscoroutinefunction(getattr(self._target, "drain", None)):
             for view in views:
                 self._target.write(bytes(view))  # some transports go on using what they were given
@@ -160,7 +186,12 @@ class ByteWriter:
         for view in views:
             rest = view
             while rest:
-                written = self._target.write(rest)
-                if not isinstance(written, int):
-                    break  # as of objects that always take all
-                rest = rest[written:]
+                rest = rest[self._taken(self._target.write(rest), rest) :]
+
+    def _taken(self, answer: object, view: memoryview) -> int:
+        """How much of what it was given a target took: all, if it has nothing to say, as streams have it."""
+        if answer is None and not isinstance(self._target, io.RawIOBase):
+            return len(view)
+        if answer is None:
+            raise InputError("writer takes nothing now; pass one that waits")
+        return _count("writer", "wrote", answer, len(view))

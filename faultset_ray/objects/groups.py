@@ -7,6 +7,7 @@ whichever end they are damaged; only where the object ends, and its digest, must
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -154,12 +155,13 @@ def families_of(pile: Sequence[Found], wanted: str | None = None) -> list[list[G
     Parameters
     ----------
     wanted
-        As :func:`is_named`: only such writes.
+        As for :func:`ids_of`: only such writes.
     """
+    ids = ids_of(wanted)
     members: dict[Header, dict[int, list[int]]] = {}
     endings: dict[Header, Counter[Trailer]] = {}
     for position, shard in enumerate(pile):
-        if shard.header is None or not is_named(shard.header, wanted):
+        if shard.header is None or not _is_one(shard.header, ids):
             continue
         write = replace(shard.header, index=0)
         members.setdefault(write, {}).setdefault(shard.header.index, []).append(position)
@@ -172,20 +174,29 @@ def families_of(pile: Sequence[Found], wanted: str | None = None) -> list[list[G
     return sorted(families, key=lambda family: -len(family[0].members) / family[0].header.k)
 
 
-def is_named(header: Header, wanted: str | None) -> bool:
-    """Whether a shard is of the object that is wanted; all are of None.
+def ids_of(wanted: str | None) -> frozenset[bytes] | None:
+    """What the header of an object that is wanted may say of it; None for any.
 
     Parameters
     ----------
     wanted
         Write id or object id in hex, or the name that the object was given.
+
+    Raises
+    ------
+    InputError
+        If it is no text.
     """
     if wanted is None:
-        return True
-    text = wanted.lower()
-    if text == header.write_id.hex():
-        return True
-    return any(header.object_id) and (header.object_id.hex() == text or header.object_id == object_id_of(wanted))
+        return None
+    if not isinstance(wanted, str):
+        raise InputError(f"object is {type(wanted).__name__}; expected a name, or an id in hex, as a str")
+    hexadecimal = re.fullmatch("[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", wanted)
+    return frozenset({object_id_of(wanted), *([bytes.fromhex(wanted)] if hexadecimal else [])}) - {bytes(32)}
+
+
+def _is_one(header: Header | None, ids: frozenset[bytes] | None) -> bool:
+    return header is not None and (ids is None or header.write_id in ids or header.object_id in ids)
 
 
 def object_id_of(name: str | None) -> bytes:
@@ -200,7 +211,10 @@ def object_id_of(name: str | None) -> bytes:
         return bytes(32)
     if not isinstance(name, str):
         raise InputError(f"name is {type(name).__name__}; expected a str")
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    try:
+        return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()  # as a path has undecodable bytes
+    except UnicodeEncodeError:
+        raise InputError(f"name {name!r} can't be written in UTF-8") from None
 
 
 def candidates(pile: Sequence[Found], what: str = "", wanted: str | None = None) -> list[list[Group]]:
@@ -213,7 +227,7 @@ def candidates(pile: Sequence[Found], what: str = "", wanted: str | None = None)
     what
         How errors name the pile.
     wanted
-        As :func:`is_named`.
+        As for :func:`ids_of`.
 
     Returns
     -------
@@ -227,10 +241,9 @@ def candidates(pile: Sequence[Found], what: str = "", wanted: str | None = None)
     InputError
         If nothing here is of the object that is wanted.
     """
-    if wanted is not None and not isinstance(wanted, str):
-        raise InputError(f"object is {type(wanted).__name__}; expected a name, or an id in hex, as a str")
-    if wanted is not None and not any(shard.header is not None and is_named(shard.header, wanted) for shard in pile):
-        there = listed(_described(family[0]) for family in families_of(pile)) if pile else "none"
+    ids = ids_of(wanted)
+    if ids is not None and not any(_is_one(shard.header, ids) for shard in pile):
+        there = listed(_described(family[0]) for family in families_of(pile))
         raise InputError(f"no shard of object {wanted!r} is here; writes of which there are shards: {there}")
     found = [family for family in families_of(pile, wanted) if len(family[0].members) >= family[0].header.k]
     if not found:
@@ -258,7 +271,8 @@ def not_enough(pile: Sequence[Found], what: str = "", wanted: str | None = None)
     families = families_of(pile, wanted)
     if families:
         return families[0][0].not_enough(what)
-    header = next((shard.header for shard in pile if shard.header is not None and is_named(shard.header, wanted)), None)
+    ids = ids_of(wanted)
+    header = next((shard.header for shard in pile if _is_one(shard.header, ids)), None)
     if header is not None:
         missing = dict.fromkeys(range(min(header.n, _TOLD_MAX)), "missing")
         missing |= {shard.index: shard.reason for shard in pile if shard.index is not None and shard.index < header.n}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from tempfile import TemporaryFile
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.codes.base import Code
+from faultset_ray.codes.check import integer
 from faultset_ray.errors import CodingError, InputError
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects import coding
 from faultset_ray.objects.buffers import as_bytes
-from faultset_ray.objects.byteio import ByteReader, ByteWriter
+from faultset_ray.objects.byteio import ByteReader, ByteWriter, refuse_unusable
 from faultset_ray.objects.groups import Group, candidates, object_id_of
 from faultset_ray.objects.manifest import Manifest
 from faultset_ray.objects.output import Take
@@ -79,6 +80,7 @@ async def encode_stream_async(
         What a reader or writer raises. What was written then has no trailer, and is no shard.
     """
     found = codes.get(code)
+    writers = _several("writers", writers)
     if len(writers) != found.n:
         raise InputError(f"{len(writers)} writers; {found.spec} has {found.n} shards")
     layout, object_id = layout_for(None, found.k, stripe_bytes), object_id_of(name)
@@ -137,7 +139,7 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any, *, object: st
     Exception
         What the writer raises. A reader that raises ``OSError`` is a lost shard.
     """
-    readers = _several(readers)
+    readers = _several("readers", readers)
     async with _backend(len(readers)) as backend:
         target = ByteWriter(backend, writer)
 
@@ -194,7 +196,8 @@ async def read_range_async(readers: Sequence[Any], start: int, stop: int, *, obj
     InputError
         The object has no such bytes, or a reader can't be sought in.
     """
-    readers = _several(readers)
+    readers = _several("readers", readers)
+    start, stop = integer("start", start), integer("stop", stop)
     for position, reader in enumerate(readers):
         if not _sought(reader):
             raise InputError(f"reader {position} can't be sought in; ranges need bytes, paths or open files")
@@ -237,10 +240,13 @@ async def _backend(streams: int) -> AsyncIterator[LocalBackend]:
         await backend.close()
 
 
-def _several(readers: Any) -> list[Any]:
-    if isinstance(readers, (*_BUFFERS, str)) or not hasattr(readers, "__iter__"):
-        raise InputError(f"readers is {type(readers).__name__}; expected a sequence, one reader for each shard")
-    return list(readers)
+def _several(what: str, streams: Any) -> list[Any]:
+    if isinstance(streams, (*_BUFFERS, str)) or not isinstance(streams, Iterable):
+        raise InputError(f"{what} is {type(streams).__name__}; expected a sequence, one for each shard")
+    found = list(streams)
+    for position, stream in enumerate(found):
+        refuse_unusable(f"{what.removesuffix('s')} {position}", stream)
+    return found
 
 
 def _sought(reader: Any) -> bool:

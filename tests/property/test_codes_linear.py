@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultset_ray import codes
+from faultset_ray.codes import engine
+from faultset_ray.codes.linear import LinearCode
+from faultset_ray.codes.plan import Plan
 from faultset_ray.errors import InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
 
 CODE = codes.get("rs:5+3")
@@ -48,6 +51,50 @@ def test_batches_refuse_what_stripes_refuse():
         CODE.reconstruct_batch({True: block[:, 1], **{index: block[:, index] for index in (0, 2, 3, 4)}}, [5])
     with pytest.raises(NotEnoughShards):
         CODE.reconstruct_batch({1: block[:, 1]}, [0])
+
+
+@pytest.mark.parametrize("wanted", [[0], [7, 1]])
+def test_a_batch_with_more_rows_than_needed_is_one_fold(wanted, monkeypatch):
+    block = np.array([coded(256, seed) for seed in range(50)])
+    rows = {index: block[:, index] for index in range(8) if index not in wanted}
+    folds = []
+    monkeypatch.setattr(LinearCode, "reconstruct", None)
+    monkeypatch.setattr(Plan, "fold", lambda *_, **__: folds.append(1))
+    assert np.array_equal(CODE.reconstruct_batch(rows, wanted, threads=2), block[:, wanted])
+    assert not folds or engine.active() == "naive"
+
+
+@pytest.mark.parametrize("rows", [5, 6, 7])
+@pytest.mark.parametrize("threads", [0, 65, "2", True])
+def test_threads_are_checked_whatever_there_is_to_do(rows, threads):
+    block = np.array([coded(64)])
+    left = {index: block[:, index] for index in range(1, 1 + rows)}
+    for wanted in ([0], []):
+        with pytest.raises(InputError, match="threads"):
+            CODE.reconstruct_batch(left, wanted, threads=threads)
+        with pytest.raises(InputError, match="threads"):
+            CODE.reconstruct({index: row[0] for index, row in left.items()}, wanted, threads=threads)
+    with pytest.raises(InputError, match="threads"):
+        CODE.decode(dict(enumerate(block[0])), threads=threads)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_outputs_that_touch_one_another_are_refused(batched):
+    """Where they don't, any steps are fine."""
+    length, count = 64, 4
+    data = np.ones((count, 5, length) if batched else (5, length), np.uint8)
+    call = CODE.encode_batch if batched else CODE.encode
+    memory = np.zeros(1 << 16, np.uint8)
+    expected = call(data)
+    for row, stripe, fits in [(64, 192, True), (63, 300, False), (0, 300, False), (100, 264, True), (256, 64, True),
+                              (256, 63, False), (100, 200, False), (-64, 192, True)]:  # fmt: skip
+        shape, steps = ((count, 3, length), (stripe, row, 1)) if batched else ((3, length), (row, 1))
+        out = np.lib.stride_tricks.as_strided(memory[1000:], shape, steps)
+        if fits or (not batched and abs(row) >= length):
+            assert np.array_equal(call(data, out), expected)
+        else:
+            with pytest.raises(InputError, match="overlap"):
+                call(data, out)
 
 
 @settings(max_examples=60, deadline=None)

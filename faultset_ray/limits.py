@@ -201,6 +201,8 @@ REPAIR_CONCURRENT: Final = 4
 """Objects that are mended at once."""
 REPAIR_QUEUE_MAX: Final = 10_000
 """Objects that are looked for before they are mended, those least safe first; then others are looked for."""
+MOVE_SECONDS: Final = 900.0
+"""A move of a shard by a driver that is not the caretaker is given up after so long: the driver may be gone."""
 REPAIR_AGAIN_SECONDS: Final = 10.0
 """How long an object that could not be mended waits for the next attempt; twice as long each time,"""
 REPAIR_AGAIN_SECONDS_MAX: Final = 600.0

@@ -24,6 +24,7 @@ from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.limits import (
     CARETAKER_SECONDS,
     LEASE_SECONDS,
+    MOVE_SECONDS,
     REPAIR_BYTES_PER_SECOND,
     SCRUB_BYTES_PER_SECOND,
     SCRUB_DEEP_SECONDS,
@@ -32,6 +33,7 @@ from faultset_ray.limits import (
 from faultset_ray.objects.bucket import Bucket
 
 _LOG = logging.getLogger(__name__)
+_EVER_MS = (1 << 63) - 1
 
 
 class Caretaker:
@@ -40,6 +42,7 @@ class Caretaker:
     def __init__(self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover) -> None:
         self._backend = backend
         self._authority = authority
+        self._mover = mover
         self._lookout = Lookout(backend, authority, stores)
         self._collector = Collector(backend, authority)
         self._repairs = Repairs(backend, authority, mover)
@@ -95,13 +98,19 @@ class Caretaker:
         if not await self._authority.ask(Coordinator.stores):
             return  # no object was ever written: the system need have no stores
         inventory = self._inventory = await self._lookout.look()
-        if not self._inherited:
-            moves = await self._authority.ask(Coordinator.shard_moves)
-            if moves:
-                await self._authority.ask(Coordinator.abort_shard_moves, moves)
-            self._inherited = True
+        await self._give_up_moves()
         await self._collector.resolve(inventory)
         await self._collector.collect(inventory)
+
+    async def _give_up_moves(self) -> None:
+        """End moves that nobody carries on: all of the caretaker before, and those of other drivers that take long."""
+        before_ms = self._backend.now_ms() - round(1000 * MOVE_SECONDS) if self._inherited else _EVER_MS
+        left = await self._authority.ask(Coordinator.shard_moves, before_ms)
+        left = [move for move in left if move not in self._mover.under_way]
+        if left:
+            _LOG.warning("%d moves of shards that nobody carries on are given up", len(left))
+            await self._authority.ask(Coordinator.abort_shard_moves, left)
+        self._inherited = True
 
     async def _do_work(self) -> None:
         """What moves bytes: the objects least safe first, then balance, then a look at what nobody reads."""

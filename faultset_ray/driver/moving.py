@@ -7,6 +7,7 @@ other, and a shard that no layout names is collected.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.errors import ClusterError, FaultsetError, NotEnoughShards, StoresLost
+from faultset_ray.errors import ClusterError, FaultsetError, NotEnoughShards, StoresLost, WriteInProgress
 from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.bucket import Bucket
@@ -39,6 +40,7 @@ class Mover:
         self._authority = authority
         self._stores = stores
         self._places = places
+        self.under_way: set[ShardMove] = set()
 
     async def move(
         self,
@@ -82,8 +84,11 @@ class Mover:
 
     async def _move(self, entry: Entry, index: int, target: str, bad: Collection[int], bucket: Bucket | None) -> Entry:
         move = ShardMove(entry.record.write_id, index, entry.layout[index], target)
+        if move in self.under_way:
+            raise WriteInProgress(entry.record.name)
         [opened] = await self._authority.ask(Coordinator.open_shard_moves, [move], self._backend.now_ms())
         entry = _value(opened)
+        self.under_way.add(move)
         try:
             reach("move.opened")
             fence = await self._authority.ask(Coordinator.fence)
@@ -99,9 +104,11 @@ class Mover:
             [moved] = await self._authority.ask(Coordinator.commit_shard_moves, [move])
             reach("move.committed")
             return _value(moved)
-        except FaultsetError:
-            await self._give_up(move)
+        except (FaultsetError, asyncio.CancelledError):
+            await asyncio.shield(self._give_up(move))
             raise
+        finally:
+            self.under_way.discard(move)
 
     async def _clear(self, ref: StoreRef, move: ShardMove, fence: Fence) -> None:
         """Put a damaged shard out of the way of the one that takes its place."""

@@ -44,6 +44,8 @@ class SystemStatus:
     """What the catalog counts."""
     margins: Mapping[int, int]
     """Of the objects that lack shards now, how many bear how many further losses; -1 where data may be lost."""
+    leaving: int
+    """Objects with shards on stores that are being emptied."""
     stores: tuple[StoreStatus, ...]
     light: Cursor | None
     """The background's light scrub; None before the first."""
@@ -94,7 +96,8 @@ class Upkeep:
         ]
         margins = Counter(need.margin for need in needs if need.lost)
         orphans = 0 if light is None else light.found
-        return SystemStatus(tally, dict(sorted(margins.items())), tuple(stores), light, deep, orphans)
+        leaving = sum(bool(need.leaving) for need in needs)
+        return SystemStatus(tally, dict(sorted(margins.items())), leaving, tuple(stores), light, deep, orphans)
 
     async def repair(self, bytes_per_s: float | None = None) -> Repaired:
         """Mend every object that has lost shards, without waiting for stores that are away to come back."""

@@ -24,7 +24,7 @@ from faultset_ray.coordinator.objects import Commit, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.stores import ref_of, servant_of
-from faultset_ray.errors import FaultsetError
+from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.failpoints import reach
 from faultset_ray.objects.encode import write_object
 from faultset_ray.objects.gather import gather_rows
@@ -41,10 +41,39 @@ SYSTEM = "objects"
 
 
 def places(count, regions=None):
-    return [
+    """A head that outlives everything, and places with stores."""
+    return [Place("head")] + [
         Place(f"p{index:02}", {"faultset.io/region": f"r{index % (regions or count)}", "faultset.io/store": "true"})
         for index in range(count)
     ]
+
+
+class Client(SimBackend):
+    """What one driver has of the simulation, until its process ends."""
+
+    def __init__(self, sim: SimBackend, life: dict | None = None) -> None:
+        self.__dict__.update(sim.__dict__)
+        self.life = {"over": False} if life is None else life
+
+    def kill(self) -> None:
+        """End the driver's process, its tasks too."""
+        self.life["over"] = True
+
+    def within(self, seconds):
+        return Client(super().within(seconds), self.life)
+
+    async def sleep(self, seconds):
+        self._check_open()
+        await super().sleep(seconds)
+
+    async def close(self):
+        """The simulation goes on."""
+        self.kill()
+
+    def _check_open(self):
+        if self.life["over"]:
+            raise BackendClosed
+        super()._check_open()
 
 
 class World:
@@ -58,7 +87,8 @@ class World:
 
     async def start(self) -> AsyncDriver:
         """A driver of the system; the first one makes it."""
-        self.driver = await AsyncDriver.start(self.sim, SYSTEM, durable=True, state_dir=self.root / "state")
+        self.client = Client(self.sim)
+        self.driver = await AsyncDriver.start(self.client, SYSTEM, durable=True, state_dir=self.root / "state")
         self.driver._steward.start()
         return self.driver
 
@@ -167,7 +197,7 @@ class World:
         garbage = await self.driver._authority.ask(Coordinator.garbage, self.sim.now_ms(), 1000)
         here = {store.row.uuid for store in status.stores if store.here}
         waits = tally.damage or tally.moves or tally.open_writes or any(item.store in here for item in garbage)
-        return not (status.margins or waits)
+        return not (status.margins or status.leaving or waits)
 
     # -- Faults
 
@@ -184,10 +214,18 @@ class World:
         """A crashed place starts again, with its disk."""
         self.sim.revive(place)
 
+    def kill_driver(self) -> None:
+        """The driver's process ends; :meth:`start` makes another."""
+        self.client.kill()
+
     def kill_coordinator(self) -> None:
         """The coordinator's process ends; a driver that misses it starts it again."""
         ledger = self.sim._world.hosted.pop("coordinator").servant._ledger
         ledger.catalog.close()
+
+    def place_of(self, uuid: str) -> str:
+        """Where a store was last seen."""
+        return self.driver._stores.info(uuid).place
 
     def store(self, place: str):
         """The servant itself."""

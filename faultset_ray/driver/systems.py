@@ -12,7 +12,7 @@ from faultset_ray.errors import InputError
 
 _PRIVATE = "private-"
 _NAMESPACE = "faultset:"
-_SYSTEM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SYSTEM = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")  # it becomes the name of a directory
 
 
 def system_name(system: str | None) -> str:

@@ -1,3 +1,4 @@
+import gc
 import json
 import logging
 import os
@@ -8,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from stores import shard_files, store_at
+from stores import FENCE, shard_files, store_at
 
-from faultset_ray.errors import StoreFailure
+from faultset_ray.errors import InputError, StoreFailure
 from faultset_ray.objects.store_home import claim
 from faultset_ray.shards.format import Header
 
@@ -290,3 +291,119 @@ def test_a_private_store_is_gone_when_its_process_ends_without_a_word(tmp_path):
     process.communicate()
     assert process.returncode == 0
     wait_until(lambda: not path.exists())
+
+
+def test_each_system_has_directories_of_its_own(tmp_path):
+    one, two = store_at(tmp_path, system="one"), store_at(tmp_path, system="two")
+    assert Path(one.info().path) == tmp_path / "one" / one.uuid
+    seal_empty(one)
+    one.close()
+    heir = store_at(tmp_path, system="two")
+    assert heir.uuid not in {one.uuid, two.uuid}
+    assert heir.info().shards == 0
+    again = store_at(tmp_path, system="one")
+    assert (again.uuid, again.info().shards) == (one.uuid, 1)
+    for store in (two, heir, again):
+        store.close()
+
+
+@pytest.mark.parametrize("system", ["", ".", "..", "a/b", "../a", "a" * 65, "ü"])
+def test_a_system_names_no_other_directory(tmp_path, system):
+    with pytest.raises(InputError, match="system"):
+        store_at(tmp_path / "root", system=system)
+    assert sorted(path.name for path in tmp_path.rglob("*")) in ([], ["root"])
+
+
+def test_a_linked_system_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "system").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreFailure, match="EEXIST"):
+        store_at(tmp_path / "root")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_free_one_of_the_same_region_comes_first(tmp_path):
+    stores = {region: store_at(tmp_path, region=region) for region in ("north", "south", "west")}
+    for store in stores.values():
+        store.close()
+    for region in ("west", "south"):
+        heir = store_at(tmp_path, region=region)
+        assert heir.uuid == stores[region].uuid
+    moved = store_at(tmp_path, region="east")
+    assert moved.uuid == stores["north"].uuid
+    assert json.loads(Path(moved.info().path, "store.json").read_text())["region"] == "east"
+
+
+def test_the_identity_names_a_new_one_and_never_two(tmp_path):
+    identity = bytes(range(16))
+    one = claim(tmp_path, "system", identity)
+    two = claim(tmp_path, "system", identity)
+    assert one.uuid == "00010203-0405-4607-8809-0a0b0c0d0e0f"
+    assert two.uuid != one.uuid
+    one.close()
+    assert claim(tmp_path, "system", bytes(16)).uuid == one.uuid
+    two.close()
+    for wrong in (b"short", "x" * 16, None):
+        with pytest.raises(InputError, match="identity"):
+            claim(tmp_path / "new", "system", wrong)
+
+
+def test_a_lock_ends_with_its_owner_also_unclosed(tmp_path):
+    """So it is in a simulator, where a place that crashed leaves its servants to the garbage collector."""
+    store = store_at(tmp_path)
+    seal_empty(store)
+    uuid = store.uuid
+    del store
+    gc.collect()
+    again = store_at(tmp_path)
+    assert (again.uuid, again.info().shards) == (uuid, 1)
+    again.close()
+
+
+def test_a_private_store_below_a_root(tmp_path):
+    store = store_at(tmp_path, system="private-1", private=True)
+    other = store_at(tmp_path, system="private-1", private=True)
+    path = Path(store.info().path)
+    assert path == tmp_path / "private-1" / store.uuid
+    assert store.info().durability == "none"
+    seal_empty(store)
+    store.close()
+    assert not path.exists()
+    assert Path(other.info().path).exists()
+    other.close()
+    wait_until(lambda: not (tmp_path / "private-1").exists())
+
+
+def test_leftovers_of_private_stores_are_removed(tmp_path, caplog):
+    """Those that nobody serves: of a host that went down with the processes that would have removed them."""
+    alive = store_at(tmp_path, system="private-alive", private=True)
+    left = tmp_path / "private-left" / "0f0e8d54-7f7a-4a34-9c8b-2f4f3f1f7c10"
+    (left / "shards" / "00").mkdir(parents=True)
+    (left / "shards" / "00" / "file").write_bytes(b"x")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (tmp_path / "private-linked").symlink_to(precious)
+    (precious / "file").touch()
+    named = store_at(tmp_path, system="named")
+    assert not left.parent.exists()
+    assert Path(alive.info().path).exists()
+    assert (precious / "file").exists()
+    assert "left over from a private system" in caplog.text
+    alive.close()
+    named.close()
+
+
+@pytest.mark.parametrize("name", ["lock", "store.json", "fence.json", "records-0.db"])
+def test_links_in_a_store_are_not_followed(tmp_path, name):
+    store = store_at(tmp_path)
+    store.admit(FENCE)
+    home = Path(store.info().path)
+    store.close()
+    elsewhere = tmp_path / "elsewhere"
+    (home / name).rename(elsewhere)
+    (home / name).symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    with pytest.raises(StoreFailure, match="ELOOP"):
+        store_at(tmp_path)
+    assert elsewhere.read_bytes() == before

@@ -221,6 +221,13 @@ class RayBackend(RayNet):
         """Put the value into the object store; the reference stands for it as an argument."""
         return cast("R", ray.put(value))
 
+    async def fetch(self, value: Any) -> Any:
+        """What an ``ObjectRef`` stands for, without a copy where it is an array; anything else as it is."""
+        if not isinstance(value, ray.ObjectRef):
+            return value
+        with ray_faults("an object reference"):
+            return await fetch(value, "an object reference", "get", TASK_SECONDS)
+
     async def want(self, demand: Sequence[At]) -> None:
         """Ask Ray's autoscaler for room for ``demand``, until asked otherwise."""
         bundles = [{"CPU": at.cpus} for at in demand]

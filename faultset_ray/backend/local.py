@@ -175,6 +175,10 @@ class LocalBackend(RealWorld):
         """The value itself: there is one memory."""
         return value
 
+    async def fetch(self, value: Any) -> Any:
+        """The value itself."""
+        return value
+
     async def want(self, demand: Sequence[At]) -> None:
         """Nothing to scale in one process."""
 

@@ -240,6 +240,10 @@ class Backend(Net, Protocol):
         """Put a big value up once; what comes back may be passed as a direct argument to calls and tasks."""
         ...
 
+    async def fetch(self, value: Any) -> Any:
+        """What a handle of this substrate's big values stands for; anything else as it is."""
+        ...
+
     async def want(self, demand: Sequence[At]) -> None:
         """Tell an autoscaler what will be needed; an empty demand withdraws it."""
         ...

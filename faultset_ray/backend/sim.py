@@ -306,6 +306,10 @@ class SimBackend:
         """The value itself: there is one memory."""
         return value
 
+    async def fetch(self, value: Any) -> Any:
+        """The value itself."""
+        return value
+
     async def want(self, demand: Sequence[At]) -> None:
         """Noted in the trace; the simulated fleet of places does not scale."""
         self._world.log(f"want {len(demand)}")

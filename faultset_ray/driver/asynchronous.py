@@ -21,6 +21,8 @@ from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.keeper import Keeper
 from faultset_ray.driver.moving import Mover
+from faultset_ray.driver.object_verbs import AsyncObjectVerbs
+from faultset_ray.driver.objects import Objects
 from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.planning import Plan
@@ -93,7 +95,7 @@ async def connect_async(
     return driver
 
 
-class AsyncDriver(AsyncShardVerbs, AsyncUpkeepVerbs):
+class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
     """A connection to one system; made by :func:`connect_async`, an async context manager.
 
     Methods may run at the same time on one event loop.
@@ -114,6 +116,7 @@ class AsyncDriver(AsyncShardVerbs, AsyncUpkeepVerbs):
         mover = Mover(backend, self._authority, self._stores, self._places)
         self._upkeep = Upkeep(backend, self._authority, self._stores, mover)
         self._steward = Steward(self._keeper, Caretaker(backend, self._authority, self._stores, mover))
+        self._objects = Objects(backend, system, self._authority, self._places, self._stores, self._steward.start)
         self._probings: list[Probing] = []
 
     @classmethod
@@ -428,6 +431,7 @@ class AsyncDriver(AsyncShardVerbs, AsyncUpkeepVerbs):
         await self._stop_probing()
         await self._steward.close(save=not is_private(self.system))
         await self._keeper.close()
+        await self._objects.close()
         await self._stores.close()
         await self._authority.close()
         await self._backend.close()

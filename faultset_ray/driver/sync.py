@@ -16,6 +16,7 @@ from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.loop import Loop
+from faultset_ray.driver.object_verbs import ObjectVerbs
 from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shard_verbs import ShardVerbs
@@ -90,7 +91,7 @@ class SyncWatch:
         return change
 
 
-class Driver(ShardVerbs, UpkeepVerbs):
+class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
     """A connection to one system; made by :func:`connect`, a context manager. Usable from any thread.
 
     Each method does what the method of that name of

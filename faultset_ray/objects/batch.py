@@ -42,12 +42,15 @@ class Batcher(Generic[T, R]):
         self._weight = weight
         self._waiting: deque[tuple[T, int, asyncio.Future[R]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._active = 0
+        """Of these, how many still take items."""
 
     def add(self, item: T, weight: int = 1) -> asyncio.Future[R]:
         """The item's result, in time; cancelled, it is only not waited for."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, weight, future))
-        if len(self._running) < self._at_once:
+        if self._active < self._at_once:
+            self._active += 1
             task = asyncio.ensure_future(self._run())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -64,6 +67,12 @@ class Batcher(Generic[T, R]):
         self._waiting.clear()
 
     async def _run(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            self._active -= 1
+
+    async def _drain(self) -> None:
         while self._waiting:
             batch = self._take()
             futures = [future for _, future in batch]

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from faultset_ray.codes.plan import Plan, Rows
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
+from faultset_ray.objects.store_values import Block
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
-Block = tuple[Bytes, Bytes]
-"""A block, or whole granules of one, and its digests."""
 Fetch = Callable[[int], Awaitable[Block]]
 """Reads this stripe's block of one shard, with its digests."""
 
@@ -150,7 +149,7 @@ class Gathering:
         self._damaged: dict[int, tuple[Bytes, set[int]]] = {}
         self._asked: set[int] = set()
         """Shards that have yet to answer."""
-        self._late: set[int] = set()
+        self._hedged = False
 
     def ask(self) -> list[int]:
         """The shards to read next, beside those that were asked and have yet to answer."""
@@ -159,9 +158,17 @@ class Gathering:
         self._asked.update(fresh)
         return fresh
 
-    def late(self, indices: Iterable[int]) -> None:
-        """Do without shards that were asked, if others suffice; their answers still count."""
-        self._late.update(indices)
+    def instead(self) -> list[int]:
+        """Shards that would do in place of all that have yet to answer; none where nothing would."""
+        cost = {**(self._cost or dict.fromkeys(range(self._code.n), 1.0)), **dict.fromkeys(self._rows, 0.0)}
+        there = [index for index in range(self._code.n) if index not in self._unusable and index not in self._asked]
+        needed = _needed(self._code, self._goal, there, cost)
+        return [] if needed is None else sorted(needed - self._rows.keys())
+
+    def hedge(self, indices: Iterable[int]) -> None:
+        """Note that these are read too; what suffices first is what counts."""
+        self._hedged = True
+        self._asked.update(indices)
 
     def waits(self) -> bool:
         """Whether rows are still missing."""
@@ -206,10 +213,9 @@ class Gathering:
     def _choose(self) -> tuple[set[int] | None, set[int]]:
         """The shards to make the rows of, None if they don't suffice; and those of them that are not here."""
         have = [index for index in range(self._code.n) if index not in self._unusable]
+        if self._hedged and (needed := _needed(self._code, self._goal, sorted(self._rows))) is not None:
+            return needed, set()
         cost = self._cost
-        if self._late:
-            known = dict.fromkeys(have, 1.0) if cost is None else cost
-            cost = {**known, **dict.fromkeys(self._late, inf), **dict.fromkeys(self._rows, 0.0)}
         near = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
         needed = _needed(self._code, self._goal, near, cost)
         if needed is None and len(near) < len(have):

@@ -24,7 +24,8 @@ from faultset_ray.limits import (
     SLOW_FACTOR,
     SLOW_SECONDS,
 )
-from faultset_ray.objects.gather import Block, Gathering
+from faultset_ray.objects.gather import Gathering
+from faultset_ray.objects.store_values import Block
 
 Bytes = NDArray[np.uint8]
 
@@ -57,18 +58,18 @@ class Pace:
         self.hedges = 0
         """Blocks that were asked for in place of late ones."""
 
-    def asked(self, count: int, *, hedges: bool = False) -> None:
-        """So many blocks are read: they have to be, or others are late."""
-        if hedges:
-            self.hedges += count
-            self._budget -= count
-        else:
-            self.reads += count
-            self._budget = min(self._budget + HEDGE_SHARE * count, _SAVED)
+    def asked(self, count: int) -> None:
+        """So many blocks are read that have to be."""
+        self.reads += count
+        self._budget = min(self._budget + HEDGE_SHARE * count, _SAVED)
 
     def may_hedge(self, count: int) -> bool:
-        """Whether the budget has so many more."""
-        return count <= self._budget
+        """Whether so many more may be read; they are taken from the budget."""
+        if count > self._budget:
+            return False
+        self._budget -= count
+        self.hedges += count
+        return True
 
     def note(self, store: str, nbytes: int, seconds: float, now_s: float, *, answered: bool = True) -> None:
         """A block of a store took so long; or had not come after so long."""
@@ -138,12 +139,10 @@ async def race_rows(
     flying: dict[int, asyncio.Future[Block]] = {}
     patience_s = pace.late_after(nbytes)
     due_s = net.uptime_s() + patience_s
-    hedged = False
     try:
         while True:
             fresh = asking.ask()
-            pace.asked(len(fresh), hedges=hedged)
-            hedged = False
+            pace.asked(len(fresh))
             flying |= {index: fetch(index) for index in fresh}
             if not asking.waits():
                 return asking.rows(), set(flying)
@@ -155,9 +154,10 @@ async def race_rows(
             if not ready:
                 patience_s *= 2
                 due_s = net.uptime_s() + patience_s
-                if pace.may_hedge(len(flying)):
-                    asking.late(flying)
-                    hedged = True
+                extra = asking.instead()
+                if extra and pace.may_hedge(len(extra)):
+                    asking.hedge(extra)
+                    flying |= {index: fetch(index) for index in extra}
     finally:
         for future in flying.values():
             future.cancel()

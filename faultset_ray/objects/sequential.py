@@ -21,9 +21,10 @@ from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader
 from faultset_ray.objects.coding import data_of
-from faultset_ray.objects.gather import Block, Decoder, gather_rows
+from faultset_ray.objects.gather import Decoder, gather_rows
 from faultset_ray.objects.groups import ENDINGS_MAX, Group
 from faultset_ray.objects.output import Output, Take
+from faultset_ray.objects.store_values import Block
 from faultset_ray.objects.stripes import trimmed
 from faultset_ray.objects.views import merged
 from faultset_ray.shards.format import Header, Trailer, unpack_sealed

@@ -13,7 +13,7 @@ from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_base import StoreBase
 from faultset_ray.objects.store_records import RecordKey
 from faultset_ray.objects.store_shards import check_key
-from faultset_ray.objects.store_values import Check, Held, Key, ScanPage, SealReceipt, Whole
+from faultset_ray.objects.store_values import Block, Check, Held, Key, Read, ScanPage, SealReceipt, Whole
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
@@ -283,6 +283,16 @@ class Store(StoreBase):
         key = check_key(write_id, index)
         with self._operation("read a block"):
             return self._sealed.reader(key).read(stripe, first_granule, granules)
+
+    def read_batch(self, reads: Sequence[Read]) -> list[Block | FaultsetError]:
+        """:meth:`read` for many in one call, with an error in the place of what can't be read."""
+        return [self._read(read) for read in reads]
+
+    def _read(self, read: Read) -> Block | FaultsetError:
+        try:
+            return self.read(*read)
+        except FaultsetError as error:
+            return error
 
     def stat(self, write_id: bytes, index: int) -> ShardFile | None:
         """Look at a sealed shard's file: header, trailer, or why it is unusable. None if there is none."""

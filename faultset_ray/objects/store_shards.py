@@ -266,6 +266,11 @@ def check_key(write_id: bytes, index: int) -> Key:
     return write_id, index
 
 
+def shard_file(store: str, write_id: bytes, index: int) -> str:
+    """The path of a sealed shard's file, below a store's directory."""
+    return str(Path(store) / "shards" / write_id[:1].hex() / _name((write_id, index)))
+
+
 def _name(key: Key) -> str:
     return f"{key[0].hex()}.{key[1]:03d}.shard"
 

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 WRITE_ID_BYTES = 16
 Key = tuple[bytes, int]
 """Write id and index: what a shard is found by."""
+Read = tuple[bytes, int, int, int, int | None]
+"""What to read: write id, index, stripe, first granule, granules (None for all that follow)."""
+Block = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""A block, or whole granules of one, and its digests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,250 @@
+"""The driver's verbs for objects, asynchronous and not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, Final
+
+from faultset_ray.driver.loop import Loop
+from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
+from faultset_ray.driver.objects import Objects
+from faultset_ray.limits import DELETE_GRACE_SECONDS, STRIPE_BYTES_DEFAULT
+from faultset_ray.objects.gather import Bytes
+from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
+
+PUT_CODE: Final = "rs:4+2"
+"""What :meth:`AsyncObjectVerbs.put` codes with by default: six stores, any two of which may be lost, for half as many
+bytes more."""
+
+
+class AsyncObjectVerbs:
+    """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that keeps objects by name."""
+
+    _objects: Objects
+
+    async def put(
+        self,
+        name: str,
+        data: Any,
+        *,
+        code: str = PUT_CODE,
+        tolerate: int | None = None,
+        if_absent: bool = False,
+        if_generation: int | None = None,
+        stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    ) -> Receipt:
+        """Store an object under a name, in place of the one that has it.
+
+        When this returns, the object is durable: losing any ``tolerate`` stores loses nothing of it. When it raises,
+        the object is wholly there or wholly absent: absent, unless the error is of the cluster and came in the last
+        moment, after the stores had it and before the coordinator could say so.
+
+        Parameters
+        ----------
+        name : str
+            Any text of 1 to 1,024 bytes in UTF-8.
+        data
+            Bytes, an array, the path of a file (str or PathLike); a Ray ``ObjectRef`` of one of these; something with
+            ``read`` or ``readinto``, which may be a coroutine function; or an iterable of bytes, asynchronous or not.
+            What is read is never rewound, and of large data no more than some stripes are in memory.
+        code : str
+            Such as ``"rs:10+4"``.
+        tolerate : int, optional
+            How many losses of stores, whichever they are, it is to bear; by default as many as the code does.
+        if_absent : bool
+            Only if there is no object of that name.
+        if_generation : int, optional
+            Only in place of this generation.
+        stripe_bytes : int
+            Data bytes of one task, at most 64 MiB.
+
+        Returns
+        -------
+        Receipt
+
+        Raises
+        ------
+        NotEnoughPlaces
+            The stores can't keep the promise; ask for less with ``tolerate``.
+        PreconditionFailed
+            The condition does not hold; nothing was changed.
+        WriteInProgress
+            Writes of the name that this one, or they, must not meet went on for too long.
+        StoresLost
+            Too many stores failed meanwhile.
+        CatalogLost
+            The stores hold objects of a catalog that is gone.
+        CoordinatorUnavailable
+        InvalidObjectName, InvalidCodeSpec, InputError, LimitExceeded
+        """
+        return await self._objects.put(
+            name, data, code, tolerate, stripe_bytes, if_absent=if_absent, if_generation=if_generation
+        )
+
+    async def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
+        """An object's bytes: of the newest generation, and of that one alone, whatever is written meanwhile.
+
+        What this driver has put is seen by it at once. While the coordinator is away, the stores tell: with no more
+        of them silent than the object tolerates to lose, what they tell of is the newest generation that was
+        acknowledged, or a newer one that was on its way.
+
+        Parameters
+        ----------
+        range : (int, int), optional
+            ``(start, stop)``: only these bytes, of which no more granules are read than hold them.
+
+        Raises
+        ------
+        ObjectNotFound
+        NotEnoughShards
+            With the reason for every shard that can't be used.
+        DigestMismatch
+            The bytes are not those that were put; none are returned.
+        InputError
+            The object has no such bytes.
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._objects.get(name, range)
+
+    def get_stream(self, name: str, range: tuple[int, int] | None = None) -> AsyncGenerator[Bytes, None]:  # noqa: A002
+        """As :meth:`get`, in pieces: uint8[n], in order, not to be changed.
+
+        Of a whole object the last ones come only if all are right. Memory is bounded by some stripes.
+        """
+        return self._objects.stream(name, range)
+
+    async def open(self, name: str) -> AsyncObjectFile:
+        """An object to read and seek in; it stays the generation that it is now.
+
+        Raises
+        ------
+        ObjectNotFound, CatalogLost, CoordinatorUnavailable
+        """
+        return AsyncObjectFile(await self._objects.open(name))
+
+    async def stat(self, name: str) -> ObjectStat:
+        """How an object is: size, generation, code, where its shards are, and what it bears now.
+
+        Its stores are asked what they hold; a shard's bytes are not read.
+
+        Raises
+        ------
+        ObjectNotFound, CatalogLost, CoordinatorUnavailable
+        """
+        return await self._objects.stat(name)
+
+    async def list(self, prefix: str = "", *, deleted: bool = False) -> Sequence[ObjectInfo]:
+        """The objects whose names begin so, in the order of their names' UTF-8 bytes.
+
+        Parameters
+        ----------
+        deleted : bool
+            Those in place that :meth:`undelete` would bring back.
+        """
+        return await self._objects.listed(prefix, deleted=deleted)
+
+    async def delete(
+        self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS
+    ) -> Deletion:
+        """Delete an object: it is out of sight at once, and gone for good when the period of grace is over.
+
+        Parameters
+        ----------
+        if_generation : int, optional
+            Only if it is of this generation.
+        grace_s : float
+            For how long :meth:`undelete` can bring it back.
+
+        Raises
+        ------
+        ObjectNotFound, PreconditionFailed, WriteInProgress
+        StoresLost
+            Too few stores confirmed. It may be deleted all the same, in some minutes.
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._objects.delete(name, if_generation, grace_s)
+
+    async def undelete(self, name: str) -> Receipt:
+        """Bring a deleted object back, as a new generation.
+
+        Raises
+        ------
+        ObjectNotFound
+            Nothing of that name can be brought back.
+        PreconditionFailed
+            There is an object of that name.
+        WriteInProgress, StoresLost, CatalogLost, CoordinatorUnavailable
+        """
+        return await self._objects.undelete(name)
+
+
+class ObjectVerbs:
+    """The same of a :class:`~faultset_ray.driver.sync.Driver`."""
+
+    _core: AsyncObjectVerbs
+    _loop: Loop
+
+    def put(
+        self,
+        name: str,
+        data: Any,
+        *,
+        code: str = PUT_CODE,
+        tolerate: int | None = None,
+        if_absent: bool = False,
+        if_generation: int | None = None,
+        stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    ) -> Receipt:
+        """Store an object under a name, in place of the one that has it."""
+        return self._loop.run(
+            self._core.put(
+                name,
+                data,
+                code=code,
+                tolerate=tolerate,
+                if_absent=if_absent,
+                if_generation=if_generation,
+                stripe_bytes=stripe_bytes,
+            )
+        )
+
+    def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
+        """An object's bytes, or some of them."""
+        return self._loop.run(self._core.get(name, range))
+
+    def get_stream(self, name: str, range: tuple[int, int] | None = None) -> Iterator[Bytes]:  # noqa: A002
+        """An object's bytes in pieces, in order."""
+        pieces = self._core.get_stream(name, range)
+        try:
+            while (piece := self._loop.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            self._loop.run(_closed(pieces))
+
+    def open(self, name: str) -> ObjectFile:
+        """An object as a file, opened for reading; it stays the generation that it is now."""
+        return ObjectFile(self._loop.run(self._core.open(name)), self._loop.run)
+
+    def stat(self, name: str) -> ObjectStat:
+        """How an object is: size, generation, code, where its shards are, and what it bears now."""
+        return self._loop.run(self._core.stat(name))
+
+    def list(self, prefix: str = "", *, deleted: bool = False) -> Sequence[ObjectInfo]:
+        """The objects whose names begin so, in order."""
+        return self._loop.run(self._core.list(prefix, deleted=deleted))
+
+    def delete(self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS) -> Deletion:
+        """Delete an object; until its period of grace is over, :meth:`undelete` brings it back."""
+        return self._loop.run(self._core.delete(name, if_generation=if_generation, grace_s=grace_s))
+
+    def undelete(self, name: str) -> Receipt:
+        """Bring a deleted object back, as a new generation."""
+        return self._loop.run(self._core.undelete(name))
+
+
+async def _next(pieces: AsyncGenerator[Bytes, None]) -> Bytes | None:
+    return await anext(pieces, None)
+
+
+async def _closed(pieces: AsyncGenerator[Bytes, None]) -> None:
+    await pieces.aclose()

@@ -1,0 +1,372 @@
+"""Objects of a system, as one driver writes and reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from faultset_ray import codes
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import Commit, Damage, Intent
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
+from faultset_ray.driver.places import Places
+from faultset_ray.driver.put import Put, spread
+from faultset_ray.driver.records import newest_record
+from faultset_ray.driver.room import Room, Wish
+from faultset_ray.driver.stores import StoreDirectory
+from faultset_ray.driver.writes import Writes
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, NotEnoughShards, ObjectNotFound
+from faultset_ray.failpoints import reach
+from faultset_ray.limits import AWAY_SECONDS, LIST_PAGE, SMALL_OBJECT_BYTES, STORE_BATCH_BYTES, STORE_INFO_SECONDS
+from faultset_ray.objects.batch import Batcher
+from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.gather import AWAY, Bytes
+from faultset_ray.objects.get import Reading
+from faultset_ray.objects.intake import Intake
+from faultset_ray.objects.lines import Lines
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.small import Small, encode_wholes
+from faultset_ray.objects.store_shards import shard_file
+from faultset_ray.objects.store_values import Held, Whole
+from faultset_ray.objects.survival import survivable
+from faultset_ray.shards.layout import layout_for
+
+_LOG = logging.getLogger(__name__)
+_TRIES = 3
+
+
+class Objects:
+    """See the verbs of :class:`~faultset_ray.driver.object_verbs.AsyncObjectVerbs`."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        system: str,
+        authority: Authority,
+        places: Places,
+        stores: StoreDirectory,
+        in_use: Callable[[], None],
+    ) -> None:
+        self._backend = backend
+        self._system = system
+        self._authority = authority
+        self._writes = Writes(backend, authority)
+        self._lines = Lines(backend, self._writes.fence)
+        self._room = Room(backend, authority, places, stores, self._lines)
+        self._stores = stores
+        self._in_use = in_use
+        """Called by what writes: somebody is to look after the objects."""
+        self._encodes: Batcher[Small, list[Whole]] = Batcher(
+            partial(encode_wholes, backend), at_once=2, weight=STORE_BATCH_BYTES
+        )
+        self._lookups: Batcher[str, Entry | None] = Batcher(self._look_up)
+        self._reports: Batcher[Damage, None] = Batcher(self._report_all)
+        self._reported: set[tuple[bytes, int, str]] = set()
+        self._away_until_ms = 0
+        """Until when the coordinator is not asked, since it did not answer."""
+
+    @property
+    def lines(self) -> Lines:
+        """This driver's calls to stores."""
+        return self._lines
+
+    # -- Writing
+
+    async def put(
+        self,
+        name: str,
+        data: Any,
+        code: str,
+        tolerate: int | None,
+        stripe_bytes: int,
+        *,
+        if_absent: bool,
+        if_generation: int | None,
+    ) -> Receipt:
+        """See :meth:`AsyncObjectVerbs.put <faultset_ray.driver.object_verbs.AsyncObjectVerbs.put>`."""
+        self._in_use()
+        found = codes.get(code)
+        key = object_id(name)
+        promised = found.tolerance if tolerate is None else tolerate
+        _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
+        with Intake(self._backend, await self._backend.fetch(data)) as intake:
+            size, first = intake.size, None
+            layout = layout_for(size, found.k, stripe_bytes)
+            if size is None:
+                first = await intake.read(layout.stripe_bytes)
+                if first.size < layout.stripe_bytes:  # it has ended already
+                    size = first.size
+                    layout = layout_for(size, found.k, stripe_bytes)
+            wish = Wish(name, key, found, promised, layout, if_absent, if_generation)
+            put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
+            if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):
+                whole = await intake.read(size) if first is None else first
+                receipt, entry = await put.small(whole, intake.sha256())
+            else:
+                receipt, entry = await put.large(intake, size, first)
+        absent = [index for index, store in enumerate(entry.layout) if not store]
+        self._report([Damage(entry.record.write_id, index, "", "not written") for index in absent])
+        return receipt
+
+    async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
+        """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
+        _check(0, 0, if_absent=False, if_generation=if_generation)
+        if isinstance(grace_s, bool) or not isinstance(grace_s, (int, float)) or not 0 <= grace_s < 1e10:
+            raise InputError(f"grace_s is {grace_s!r}; expected seconds, 0 or more")
+        self._in_use()
+        entry = await self._catalogued(name)
+        before, write_id = entry.record, self._backend.token(16)
+        intent = Intent(
+            write_id=write_id,
+            kind="delete",
+            name=name,
+            spec=before.spec,
+            k=before.k,
+            n=before.n,
+            block_bytes=before.block_bytes,
+            tolerate=before.tolerate,
+            layout=entry.layout,
+            driver=self._writes.driver,
+            if_generation=if_generation,
+            durability=before.durability,
+            grace_ms=round(1000 * grace_s),
+        )
+        await self._room.ready()
+        ticket = await self._writes.open(intent)
+        reach("delete.opened")
+        now_ms = self._backend.now_ms()
+        record = replace(
+            before,
+            kind="delete",
+            generation=ticket.generation,
+            write_id=write_id,
+            size=0,
+            sha256=bytes(32),
+            created_ms=now_ms,
+        )
+        await self._recorded(record, entry, write_id, "delete")
+        gone = await self._writes.commit(Commit(write_id, 0, bytes(32), entry.layout, now_ms))
+        reach("delete.committed")
+        until_ms = gone.purge_ms if gone.purge_ms is not None else now_ms + intent.grace_ms
+        return Deletion(name, ticket.generation, until_ms)
+
+    async def undelete(self, name: str) -> Receipt:
+        """See :meth:`AsyncObjectVerbs.undelete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.undelete>`."""
+        object_id(name)
+        await self._room.ready()
+        write_id = self._backend.token(16)
+        found = await self._writes.undelete(name, write_id)
+        reach("undelete.opened")
+        record, layout = found.entry.record, found.entry.layout
+        await self._recorded(record, found.entry, write_id, "undelete")
+        await self._writes.commit(Commit(write_id, record.size, record.sha256, layout, record.created_ms))
+        reach("undelete.committed")
+        held = {index: store for index, store in enumerate(layout) if store}
+        bears = survivable(codes.get(record.spec), held)
+        return Receipt(name, record.generation, record.size, record.spec, len(held), bears, record.durability)
+
+    async def _recorded(self, record: Record, entry: Entry, write_id: bytes, operation: str) -> None:
+        """Have a record on the stores of an object; a write that fails there is carried on by the steward."""
+        refs = await self._stores.refs(entry.layout)
+        try:
+            await spread(self._lines, record, refs, operation)
+        except BaseException:
+            self._writes.leave(write_id)
+            raise
+        reach(f"{operation}.recorded")
+
+    # -- Reading
+
+    async def get(self, name: str, span: tuple[int, int] | None) -> bytes:
+        """See :meth:`AsyncObjectVerbs.get <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get>`."""
+        _check_span(span)
+        entry = await self._entry(name)
+        for _ in range(_TRIES):
+            reading = await self.reading(entry)
+            try:
+                return await reading.read(*(span or (0, entry.record.size)))
+            except NotEnoughShards:
+                newer = await self._entry(name)
+                if newer.record.write_id == entry.record.write_id:
+                    raise
+                entry = newer  # it was overwritten, and what it was is gone
+        raise AssertionError("unreachable: an object that is overwritten that fast keeps its last generations")
+
+    async def stream(self, name: str, span: tuple[int, int] | None) -> AsyncGenerator[Bytes, None]:
+        """See :meth:`AsyncObjectVerbs.get_stream <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get_stream>`."""
+        _check_span(span)
+        entry = await self._entry(name)
+        reading = await self.reading(entry)
+        async for pieces in reading.stream(*(span or (0, entry.record.size))):
+            for piece in pieces:
+                if piece.size:
+                    yield piece
+
+    async def open(self, name: str) -> Reading:
+        """The newest generation of an object, to be read as often as one likes."""
+        return await self.reading(await self._entry(name))
+
+    async def reading(self, entry: Entry) -> Reading:
+        """Reads of one generation."""
+        stores, order = await self._room.find(entry)
+        return Reading(self._backend, self._lines, entry, stores, order, self._again, self._account)
+
+    async def stat(self, name: str) -> ObjectStat:
+        """See :meth:`AsyncObjectVerbs.stat <faultset_ray.driver.object_verbs.AsyncObjectVerbs.stat>`."""
+        entry = await self._entry(name)
+        record = entry.record
+        stores, _ = await self._room.find(entry)
+        found = await self._held(record.write_id, {ref.uuid: ref for ref in stores.values()})
+        missing, locations = {}, {}
+        for index, uuid in enumerate(entry.layout):
+            held = found.get(uuid, "unreachable" if uuid else "not written")
+            if isinstance(held, Held) and index in held.indices:
+                path = shard_file(self._room.path(uuid), record.write_id, index)
+                locations[index] = uuid, self._room.place_of(uuid), path
+            else:
+                missing[index] = "missing" if isinstance(held, Held) else held
+        bears = survivable(codes.get(record.spec), {index: uuid for index, (uuid, _, _) in locations.items()})
+        info = ObjectInfo.of(entry)
+        return ObjectStat(
+            **{name: getattr(info, name) for name in ObjectInfo.__slots__},
+            tolerate=record.tolerate,
+            health="lost" if bears < 0 else "degraded" if missing else "healthy",
+            survivable=bears,
+            locations=locations,
+            missing=missing,
+        )
+
+    async def listed(self, prefix: str, *, deleted: bool) -> list[ObjectInfo]:
+        """See :meth:`AsyncObjectVerbs.list <faultset_ray.driver.object_verbs.AsyncObjectVerbs.list>`."""
+        if not isinstance(prefix, str):
+            raise InputError(f"prefix is {prefix!r}; expected a text")
+        await self._room.ready()
+        found: list[ObjectInfo] = []
+        after = ""
+        while True:
+            page = await self._authority.ask(Coordinator.list_objects, prefix, after, LIST_PAGE, deleted=deleted)
+            found += map(ObjectInfo.of, page)
+            if len(page) < LIST_PAGE:
+                return found
+            after = page[-1].record.name
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._room.close()
+        await self._lines.close()
+        await self._writes.close()
+        await asyncio.gather(self._encodes.close(), self._lookups.close(), self._reports.close())
+
+    # -- Inside
+
+    async def _entry(self, name: str) -> Entry:
+        """The newest committed generation; while the coordinator is away, what the stores have of it."""
+        object_id(name)
+        if self._backend.now_ms() >= self._away_until_ms:
+            try:
+                return await self._catalogued(name)
+            except CoordinatorUnavailable as error:
+                _LOG.warning("%s; asking the stores", error)
+                self._away_until_ms = self._backend.now_ms() + round(1000 * AWAY_SECONDS)
+        entry = await newest_record(self._backend, self._system, await self._room.everywhere(), name)
+        if entry is None:
+            raise ObjectNotFound(name)
+        return entry
+
+    async def _catalogued(self, name: str) -> Entry:
+        """What the catalog has of a name."""
+        object_id(name)
+        entry = await self._lookups.add(name)
+        if entry is None:
+            await self._room.ready()  # a catalog that was lost knows of nothing
+            raise ObjectNotFound(name)
+        return entry
+
+    async def _look_up(self, names: list[str]) -> list[Entry | None]:
+        return await self._authority.ask(Coordinator.lookup, names)
+
+    async def _again(self, reading: Reading, error: NotEnoughShards) -> bool:
+        """Look for the shards of a reading anew; whether some may be read now that could not be before."""
+        before = dict(reading.stores)
+        entry = reading.entry
+        answering = {info.uuid for info in await self._stores.look()}
+        try:
+            [found] = await self._authority.ask(Coordinator.entries, [entry.record.write_id])
+        except ClusterError:
+            found = None
+        entry = entry if found is None else found
+        stores, order = await self._room.find(entry)
+        reading.found(entry, stores, order)
+        return any(
+            ref != before.get(index) or (ref.uuid in answering and error.missing.get(index) in AWAY)
+            for index, ref in stores.items()
+        )
+
+    async def _held(self, write_id: bytes, stores: Mapping[str, StoreRef]) -> dict[str, Held | str]:
+        """What each store has of a write, or why that is not known."""
+        net = self._backend.within(STORE_INFO_SECONDS)
+
+        async def ask(ref: StoreRef) -> Held | str:
+            try:
+                [held] = await net.call(ref.addr, PlaceStore.held, [write_id])
+            except ClusterError as error:
+                return str(error)
+            return held
+
+        return dict(zip(stores, await asyncio.gather(*map(ask, stores.values())), strict=True))
+
+    def _account(self, reading: Reading) -> None:
+        """Tell the coordinator of the shards that were found damaged."""
+        entry = reading.entry
+        damaged = {index: why for index, why in reading.unusable.items() if why not in AWAY and entry.layout[index]}
+        write_id = entry.record.write_id
+        self._report([Damage(write_id, index, entry.layout[index], why) for index, why in damaged.items()])
+
+    def _report(self, reports: list[Damage]) -> None:
+        """In the background: nobody waits for it, and what gets lost is found by a scrub."""
+        for damage in reports:
+            key = damage.write_id, damage.index, damage.store
+            if key not in self._reported:
+                self._reported.add(key)
+                _LOG.warning("shard %d of write %s: %s", damage.index, damage.write_id.hex(), damage.reason)
+                self._reports.add(damage).add_done_callback(_told)
+
+    async def _report_all(self, reports: list[Damage]) -> list[None]:
+        await self._authority.ask(Coordinator.report_damage, reports, self._backend.now_ms())
+        return [None] * len(reports)
+
+
+def _told(future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        _LOG.warning("damage could not be reported: %s", error)
+
+
+def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> None:
+    """Refuse what can't be asked for."""
+    if isinstance(tolerate, bool) or not isinstance(tolerate, int) or not 0 <= tolerate <= most:
+        raise InputError(f"tolerate is {tolerate!r}; expected 0 to {most}, which the code bears")
+    if not isinstance(if_absent, bool):
+        raise InputError(f"if_absent is {if_absent!r}; expected True or False")
+    if if_generation is not None and (isinstance(if_generation, bool) or not isinstance(if_generation, int)):
+        raise InputError(f"if_generation is {if_generation!r}; expected a generation")
+    if if_absent and if_generation is not None:
+        raise InputError("if_absent and if_generation exclude each other")
+
+
+def _check_span(span: Any) -> None:
+    if span is None:
+        return
+    if (
+        not isinstance(span, tuple)
+        or len(span) != 2
+        or any(isinstance(at, bool) or not isinstance(at, int) for at in span)
+    ):
+        raise InputError(f"range is {span!r}; expected (start, stop) in bytes")

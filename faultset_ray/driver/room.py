@@ -1,0 +1,163 @@
+"""Where objects can go and where they are: the stores of a system, as this driver and its coordinator know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.codes.base import Code
+from faultset_ray.coordinator.objects import StoreRow
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.places import Places
+from faultset_ray.driver.recent import Recent
+from faultset_ray.driver.stores import StoreDirectory
+from faultset_ray.errors import ClusterError
+from faultset_ray.limits import PLACES_SECONDS
+from faultset_ray.objects.encode import StoreRef
+from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.lines import Lines
+from faultset_ray.objects.placement import Layout, Trusted, place_object, read_order
+from faultset_ray.objects.sites import Site
+from faultset_ray.shards.layout import StripeLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants stored, but for the bytes."""
+
+    name: str
+    object_id: bytes
+    code: Code
+    tolerate: int
+    layout: StripeLayout
+    if_absent: bool
+    if_generation: int | None
+
+
+class Room:
+    """Stores to write to and to read from."""
+
+    def __init__(
+        self, backend: Backend, authority: Authority, places: Places, stores: StoreDirectory, lines: Lines
+    ) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._places = places
+        self._stores = stores
+        self._lines = lines
+        self._survivors: Recent[Trusted | None] = Recent(backend, places.survivors, PLACES_SECONDS)
+        self._rows: dict[str, StoreRow] = {}
+        """What the coordinator knows of each store."""
+        self._looks = 0
+        """Of the directory of stores, when the coordinator was last told."""
+
+    async def survivors(self) -> Trusted | None:
+        """The answer about the places, as it was a second ago at most."""
+        return await self._survivors.get()
+
+    async def avoid(self) -> frozenset[str]:
+        """Places where no task is to run."""
+        return await self._places.lost(await self._places.survivors())
+
+    async def ready(self) -> list[Site]:
+        """The stores of this catalog that answer; each has seen the fence, and the coordinator has been told of it.
+
+        Raises
+        ------
+        CatalogLost
+            They belong to another one.
+        """
+        fence = self._lines.fence or await self._lines.renewed(None)
+        if self._stores.stale:
+            fence = await self._lines.renewed(fence)
+        if self._stores.stale or self._stores.fence != fence:
+            self._stores.stale = False
+            self._stores.fence = fence
+            self._stores.doubt()
+        infos = await self._stores.recent()
+        if self._looks != self._stores.looks:
+            seen = [*infos, *self._stores.foreign]
+            self._rows = await self._authority.ask(Coordinator.stores_seen, seen, self._backend.now_ms())
+            self._looks = self._stores.looks
+        return [Site.of(info, draining=self._state(info.uuid) != "active") for info in infos]
+
+    async def place(
+        self, wish: Wish, shard_bytes: int, held: Mapping[int, str], without: Mapping[str, str]
+    ) -> tuple[Layout, dict[int, StoreRef]]:
+        """Stores for all shards of an object.
+
+        Parameters
+        ----------
+        shard_bytes
+            Of a shard's file.
+        held
+            Stores of shards that are there, and stay.
+        without
+            Stores not to choose.
+
+        Raises
+        ------
+        NotEnoughPlaces
+            The promise can't be kept.
+        """
+        if without:
+            self._stores.doubt()
+        sites = {site.store: site for site in await self.ready() if site.store not in without}
+        for store in set(held.values()) - sites.keys():
+            sites[store] = Site(store, self.place_of(store), self.region(store), 1, 0, draining=True)
+        survivors = await self.survivors()
+        layout = place_object(
+            wish.object_id,
+            wish.code,
+            list(sites.values()),
+            survivors,
+            tolerate=wish.tolerate,
+            shard_bytes=shard_bytes,
+            taken=held,
+        )
+        refs = await self._stores.refs(layout.stores.values())
+        return layout, {index: refs[store] for index, store in sorted(layout.stores.items())}
+
+    async def find(self, entry: Entry) -> tuple[dict[int, StoreRef], dict[int, float]]:
+        """The stores of an object's shards that are known, by index; and the order in which to read them."""
+        refs = await self._stores.refs(entry.layout)
+        found = {index: refs[store] for index, store in enumerate(entry.layout) if store in refs}
+        order = read_order({index: ref.place for index, ref in found.items()}, await self.survivors(), None)
+        return found, order
+
+    def place_of(self, store: str) -> str:
+        """The place where a store was last seen; empty if it never was."""
+        info = self._stores.info(store)
+        row = self._rows.get(store)
+        return info.place if info is not None else "" if row is None else row.place
+
+    def region(self, store: str) -> str:
+        """The region where a store was last seen; its own if it never was."""
+        info = self._stores.info(store)
+        row = self._rows.get(store)
+        return info.region if info is not None else store if row is None else row.region
+
+    def path(self, store: str) -> str:
+        """The directory of a store; empty if it was never seen."""
+        info = self._stores.info(store)
+        row = self._rows.get(store)
+        return info.path if info is not None else "" if row is None else row.path
+
+    async def everywhere(self) -> dict[str, StoreRef]:
+        """Every store that may hold something of this catalog, by UUID, as far as it is known where it is."""
+        with suppress(ClusterError):
+            await self._stores.look()
+        known = self._stores.known()
+        active = {uuid for uuid, row in self._rows.items() if row.state != "retired"}
+        return {uuid: ref for uuid, ref in known.items() if uuid in active or uuid not in self._rows}
+
+    async def close(self) -> None:
+        """Give up what is asked for."""
+        await self._survivors.close()
+
+    def _state(self, uuid: str) -> str:
+        row = self._rows.get(uuid)
+        return "active" if row is None else row.state

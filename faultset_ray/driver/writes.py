@@ -1,0 +1,139 @@
+"""The writes that a driver has under way, as the coordinator is told of them: many in one call, and renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from faultset_ray.backend.protocol import Backend
+from faultset_ray.coordinator.objects import Commit, Intent, Ticket, Undeletion
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import Authority
+from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, WriteInProgress
+from faultset_ray.limits import BUSY_SECONDS, INTENT_SECONDS
+from faultset_ray.objects.batch import Batcher
+from faultset_ray.objects.entry import Entry, Fence
+
+R = TypeVar("R")
+
+_LOG = logging.getLogger(__name__)
+_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS_MAX = 1.0
+_BATCH = 1024
+
+
+class Writes:
+    """Writes of one driver at its system's coordinator."""
+
+    def __init__(self, backend: Backend, authority: Authority) -> None:
+        self._backend = backend
+        self._authority = authority
+        self._name = backend.token(8).hex()
+        self._opens: Batcher[Intent, Ticket] = Batcher(self._open_all, items=_BATCH)
+        self._commits: Batcher[Commit, Entry] = Batcher(self._commit_all, items=_BATCH)
+        self._open: set[bytes] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def driver(self) -> str:
+        """Who renews these writes."""
+        return self._name
+
+    async def fence(self, _stale: Fence | None = None) -> Fence:
+        """Ask for the fence of now."""
+        return await self._authority.ask(Coordinator.fence)
+
+    async def open(self, intent: Intent) -> Ticket:
+        """Begin a write; where others of the name are under way and one has a condition, wait for them a while.
+
+        Raises
+        ------
+        PreconditionFailed, ObjectNotFound
+        WriteInProgress
+            It went on for longer than ``BUSY_SECONDS``.
+        """
+        ticket = await self._patiently(lambda: self._opens.add(intent))
+        self._keep(ticket.write_id)
+        return ticket
+
+    async def undelete(self, name: str, write_id: bytes) -> Undeletion:
+        """Begin to bring an object back."""
+
+        async def ask() -> Undeletion:
+            now_ms = self._backend.now_ms()
+            return await self._authority.ask(Coordinator.undelete, name, write_id, self._name, now_ms)
+
+        found = await self._patiently(ask)
+        self._keep(write_id)
+        return found
+
+    async def commit(self, commit: Commit) -> Entry:
+        """Make a write visible; it is renewed no more."""
+        try:
+            return await self._commits.add(commit)
+        finally:
+            self._open.discard(commit.write_id)
+
+    async def abort(self, write_id: bytes) -> bool:
+        """Give a write up; False where that is not sure: it was committed, or the coordinator could not be told.
+
+        In the second case it finds out by itself in time.
+        """
+        self._open.discard(write_id)
+        try:
+            [given_up] = await self._authority.ask(Coordinator.abort_writes, [write_id])
+        except ClusterError as error:
+            _LOG.warning("write %s is given up, and the coordinator was not told: %s", write_id.hex(), error)
+            return False
+        return given_up
+
+    def leave(self, write_id: bytes) -> None:
+        """Renew a write no more: whoever looks after the system carries it on or gives it up."""
+        self._open.discard(write_id)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        await asyncio.gather(self._opens.close(), self._commits.close())
+
+    # -- Inside
+
+    async def _open_all(self, intents: list[Intent]) -> Sequence[Ticket | FaultsetError]:
+        return await self._authority.ask(Coordinator.open_writes, intents, self._backend.now_ms())
+
+    async def _commit_all(self, commits: list[Commit]) -> Sequence[Entry | FaultsetError]:
+        return await self._authority.ask(Coordinator.commit_writes, commits, self._backend.now_ms())
+
+    async def _patiently(self, ask: Callable[[], Awaitable[R]]) -> R:
+        ends_ms = self._backend.now_ms() + 1000 * BUSY_SECONDS
+        pause_s = _PAUSE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except WriteInProgress:
+                if self._backend.now_ms() >= ends_ms:
+                    raise
+            await self._backend.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_SECONDS_MAX)
+
+    def _keep(self, write_id: bytes) -> None:
+        """Renew a write until it is committed or given up."""
+        self._open.add(write_id)
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.ensure_future(self._renew())
+
+    async def _renew(self) -> None:
+        while True:
+            await self._backend.sleep(INTENT_SECONDS / 4)
+            if not self._open:
+                return
+            try:
+                await self._authority.ask(Coordinator.renew_writes, self._name, self._backend.now_ms())
+            except BackendClosed:
+                return
+            except ClusterError as error:
+                _LOG.warning("%d open writes could not be renewed: %s", len(self._open), error)

@@ -103,6 +103,14 @@ class Entries:
         hidden = (self._hidden(utf8(entry.record.name), entry) for entry in found)
         return [entry for entry in hidden if entry is not None]
 
+    def stored(self, store: int) -> str | None:
+        """The name of an object with a shard on a store; None where there is none."""
+        found = self._catalog.one("SELECT generation FROM shards WHERE store = ? LIMIT 1", store)
+        if not found:
+            return None
+        [name] = self._catalog.one("SELECT name FROM generations WHERE generation = ?", *found)
+        return str(name.decode())
+
     def by_store(self, uuid: str, after: int, limit: int) -> tuple[list[Entry], int]:
         """Objects with a shard on a store, a page at a time: where the next one begins, 0 at the end."""
         query = "SELECT DISTINCT generation FROM shards WHERE store = ? AND generation > ? ORDER BY generation LIMIT ?"

@@ -11,6 +11,7 @@ from faultset_ray.coordinator.stores import Stores, keys_of
 from faultset_ray.coordinator.upkeep import Upkeep
 from faultset_ray.coordinator.waste import Waste
 from faultset_ray.coordinator.writes import Writes
+from faultset_ray.errors import StoreInUse
 
 
 class ObjectLedger:
@@ -26,10 +27,15 @@ class ObjectLedger:
 
     def set_store_state(self, uuid: str, state: StoreState) -> None:
         """Say what a store is for from now on; nothing is waited for of one that is retired."""
+        key = self.stores.key(uuid)
         with self._catalog.transaction():
+            if state == "retired":
+                needed = self.entries.stored(key) or self.writes.using(key) or self.upkeep.moving(key)
+                if needed is not None:
+                    raise StoreInUse(uuid, needed)
             self.stores.set_state(uuid, state)
             if state == "retired":
-                self.waste.retire(self.stores.key(uuid))
+                self.waste.retire(key)
         self.stores.refresh()
 
     def whose(self, store: str, shards: Sequence[tuple[bytes, int]]) -> list[Whose]:

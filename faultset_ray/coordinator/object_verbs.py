@@ -193,6 +193,8 @@ class ObjectVerbs:
         ------
         InputError
             No such store, or state.
+        StoreInUse
+            It can't be retired: it has a shard of an object, or a write or a move that is open names it.
         """
         self._objects().set_store_state(uuid, state)
 

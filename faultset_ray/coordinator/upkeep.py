@@ -75,14 +75,19 @@ class Upkeep:
             return each(self._committed, moves)
 
     def abort(self, moves: Sequence[ShardMove]) -> None:
-        """Give moves up, unless they are committed; the targets are to drop what they have."""
+        """Give moves up, unless they are committed; the targets are to drop what they have.
+
+        Also of one that was given up before: its mover was overtaken, and has gone on for a while.
+        """
         with self._catalog.transaction():
             for move in moves:
                 owner = self._entries.committed(move.write_id)
-                if owner is not None and self._is_open(owner, move):
+                if owner is None:
+                    continue
+                if self._is_open(owner, move):
                     self._ended(owner, move.index)
-                    if move.target != move.source:
-                        self._waste.add(self._stores.key(move.target), owner, move.index)
+                if not self._meant(owner, move):
+                    self._waste.add(self._stores.key(move.target), owner, move.index)
 
     def moves(self, before_ms: int) -> list[ShardMove]:
         """The moves that are not ended and were opened before a time, oldest first."""
@@ -95,6 +100,14 @@ class Upkeep:
             ShardMove(write_id, index, self._stores.uuid(source), self._stores.uuid(target))
             for write_id, index, source, target in rows
         ]
+
+    def moving(self, store: int) -> str | None:
+        """The name of an object with a shard that is on its way to or from a store; None where there is none."""
+        found = self._catalog.one(
+            "SELECT g.name FROM shard_moves m JOIN generations g USING (generation) WHERE m.source = ? OR m.target = ?",
+            *(store, store),
+        )
+        return found[0].decode() if found else None
 
     # -- Inside
 
@@ -154,6 +167,14 @@ class Upkeep:
             *(owner, move.index, source, target),
         )
         return target != NOWHERE and bool(found)
+
+    def _meant(self, owner: int, move: ShardMove) -> bool:
+        """Whether the shard is where the move was to bring it, or somebody else is about to bring it there."""
+        shard = self._stores.key(move.target), owner, move.index
+        return bool(
+            self._catalog.one("SELECT 1 FROM shards WHERE store = ? AND generation = ? AND idx = ?", *shard)
+            or self._catalog.one("SELECT 1 FROM shard_moves WHERE target = ? AND generation = ? AND idx = ?", *shard)
+        )
 
     def _ended(self, owner: int, index: int) -> None:
         self._catalog.do("DELETE FROM shard_moves WHERE generation = ? AND idx = ?", owner, index)

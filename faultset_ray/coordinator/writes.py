@@ -158,6 +158,11 @@ class Writes:
         query = f"{_SELECT} state = 'open' AND until_ms <= ? ORDER BY generation"
         return [self._open_write(_Row(*row)) for row in self._catalog.all(query, now_ms)]
 
+    def using(self, store: int) -> str | None:
+        """The name of an object of which an open write names a store; None where there is none."""
+        rows = (_Row(*row) for row in self._catalog.all(f"{_SELECT} state = 'open'"))
+        return next((row.name.decode() for row in rows if any(key == store for _, key in row.planned())), None)
+
     # -- Opening
 
     def _opened(self, intent: Intent, now_ms: int) -> int:

@@ -17,7 +17,7 @@ from faultset_ray.driver.rebuilding import rebuild_catalog
 from faultset_ray.driver.repairs import Repaired, Repairs
 from faultset_ray.driver.scrubbing import Cursor, Scrubbed, Scrubber
 from faultset_ray.driver.stores import StoreDirectory, store_addr
-from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, WriteInProgress
+from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, StoreInUse
 from faultset_ray.limits import DECOMMISSION_PAUSE_SECONDS, STORE_INFO_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.needs import Need, mending, need_of
@@ -196,7 +196,7 @@ class Upkeep:
         for uuid in uuids:
             try:
                 await self._authority.ask(Coordinator.set_store_state, uuid, "retired")
-            except WriteInProgress:
+            except StoreInUse:
                 await self._backend.sleep(DECOMMISSION_PAUSE_SECONDS)
                 return False
             await self._backend.stop(store_addr(inventory.rows[uuid].place))

@@ -48,6 +48,7 @@
         ├── UnsupportedState
         ├── StateFailure
         ├── WriteInProgress
+        ├── StoreInUse
         ├── WriteAborted
         ├── CatalogLost
         ├── CatalogMismatch
@@ -117,6 +118,7 @@ from faultset_ray.errors.objects import (
     InvalidObjectName,
     ObjectNotFound,
     PreconditionFailed,
+    StoreInUse,
     WriteAborted,
     WriteInProgress,
 )
@@ -164,6 +166,7 @@ __all__ = [
     "StateFailure",
     "StateInUse",
     "StoreFailure",
+    "StoreInUse",
     "StoresLost",
     "UnknownFleet",
     "UnknownNode",

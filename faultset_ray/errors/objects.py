@@ -70,6 +70,21 @@ class WriteInProgress(ClusterError):
         return f"object {self.name!r} is being written, and one of the writes has a condition; try again"
 
 
+class StoreInUse(ClusterError):
+    """Raised when a store is to be let go of that objects still need; it stays what it was."""
+
+    code = "store_in_use"
+
+    def __init__(self, store: str, name: str) -> None:
+        super().__init__(store, name)
+        self.store = store
+        self.name = name
+        """Of one of the objects."""
+
+    def __str__(self) -> str:
+        return f"store {self.store} can't be let go of: object {self.name!r}, at least, needs it; decommission it"
+
+
 class WriteAborted(ClusterError):
     """Raised when a write was given up before it was committed; nothing of it is or becomes visible."""
 

@@ -9,7 +9,7 @@ from naive.object_stores import NaiveStore, rebuilt
 
 from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.errors import CatalogLost, InputError, ObjectNotFound, StaleEpoch, WriteInProgress
+from faultset_ray.errors import CatalogLost, InputError, ObjectNotFound, StaleEpoch, StoreInUse, WriteInProgress
 from faultset_ray.objects.record import Record, object_id
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
 
@@ -90,11 +90,27 @@ def test_nothing_is_waited_for_of_a_retired_store(coordinator):
     assert {(item.write_id, item.index, item.records) for item in items} == {(b"\1" * 16, None, (called,))}
     coordinator.collected([item for item in items if item.store != "s3"])
     assert [item.store for item in coordinator.garbage(late, 10)] == ["s3"]
+    with pytest.raises(StoreInUse):
+        coordinator.set_store_state("s3", "retired")
+    move = ShardMove(b"\2" * 16, 3, "s3", "s4")
+    coordinator.open_shard_moves([move], 0)
+    with pytest.raises(StoreInUse):
+        coordinator.set_store_state("s4", "retired")
+    coordinator.commit_shard_moves([move])
     coordinator.set_store_state("s3", "retired")
     assert coordinator.garbage(late, 10) == []
     assert coordinator._ledger.catalog.all("SELECT generation FROM generations") == [(1 << 32 | 2,)]
     put(coordinator, 3)
-    assert {item.store for item in coordinator.garbage(late, 10)} == set(LAYOUT[:3])
+    assert {item.store for item in coordinator.garbage(late, 10)} == {*LAYOUT[:3], "s4"}
+
+
+def test_a_store_that_an_open_write_names_is_not_let_go(coordinator):
+    coordinator.open_writes([intent(1)], 0)
+    with pytest.raises(StoreInUse) as caught:
+        coordinator.set_store_state("s0", "retired")
+    assert (caught.value.store, caught.value.name) == ("s0", "name")
+    coordinator.abort_writes([b"\1" * 16])
+    coordinator.set_store_state("s0", "retired")
 
 
 def test_a_store_that_was_to_have_a_shard_drops_it(coordinator):

@@ -46,7 +46,7 @@ class Seen:
 
 
 def replayed(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1) -> Seen:
-    """Run a scenario through a policy's decisions: no system, no observer, no fallback, and faster."""
+    """Run a scenario through a policy's decisions: no system, and faster."""
     world = World.of(nodes, seed)
     run = Replay(policy, encode_many(world.lat, world.lon, PRECISION))
     everyone = np.arange(nodes, dtype=np.uint32)

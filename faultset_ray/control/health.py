@@ -40,6 +40,11 @@ class Changes(NamedTuple):
     cells: NDArray[np.uint64]
     """The regions that they are in."""
 
+    @classmethod
+    def joined(cls, parts: Sequence[Changes]) -> Self:
+        """Those of all parts, one after the other."""
+        return cls(*(np.concatenate([part[column] for part in parts]) for column in range(len(cls._fields))))
+
     def __len__(self) -> int:
         return len(self.handles)
 

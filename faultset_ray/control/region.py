@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
+from faultset_ray.control.census import condition
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart, Rest
 from faultset_ray.control.decisions import decide, live_survivors, plain_survivors, warm_up
@@ -19,7 +20,7 @@ from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.messages import Census, Members, Orders, Tail
 from faultset_ray.control.policy import Policy
-from faultset_ray.control.states import Mark, State
+from faultset_ray.control.states import Mark
 from faultset_ray.errors import StaleEpoch, UnknownNode
 from faultset_ray.limits import DECIDE_MS
 
@@ -221,11 +222,7 @@ class Region(Servant):
         self._begin(epoch, orders, now_ms)
         self._decide()
         health = self._health
-        unmarked, suspect = health.mark == Mark.NONE, health.state == State.SUSPECT
-        measured = int(np.count_nonzero(unmarked & (health.state != State.UNKNOWN)))
-        bad = (health.state > State.SUSPECT) | (suspect & (health.window & 1 == 1))
-        turned_ms = health.since_ms[unmarked & bad]
-        half = measured // 2
+        bad, measured, degraded_ms = condition(health, slice(None))
         return Census(
             roster=self._roster,
             nodes=len(health),
@@ -234,9 +231,9 @@ class Region(Servant):
             dirty_ms=self._dirty_ms,
             samples=self._samples,
             sealed=self._sealed,
-            bad=len(turned_ms),
+            bad=bad,
             measured=measured,
-            degraded_ms=int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None,
+            degraded_ms=degraded_ms,
         )
 
     def freeze(self, epoch: int, orders: Orders, now_ms: int, since_ms: int, until_ms: int) -> None:

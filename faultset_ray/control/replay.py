@@ -1,27 +1,31 @@
 """Recorded traces against any policy: what it would have done, and how well.
 
-A replay is ``absorb`` and ``decide`` in a loop, with the trace's own time. Where the trace says which nodes were
-truly bad, the report also says how soon that was noticed and how often a good node was ejected.
+A replay is ``absorb`` and ``decide`` in a loop, with the trace's own time. With ``freeze_at`` the nodes are cut into
+ranges as a system would cut them, and a census after each decision says whether the observer is doubted. With
+``survivors_min`` the report says for how long regions were short, and how the ladder served them. Where the trace
+says which nodes were truly bad, it also says how soon that was noticed and how often a good node was ejected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import columns
+from faultset_ray.control.census import Freeze, RangeCensus, advise, condition
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.policy import Policy
-from faultset_ray.control.tally import Report, Tally
+from faultset_ray.control.ranges import plan_bounds, range_of
+from faultset_ray.control.tally import Needs, Report, Tally
 from faultset_ray.control.trace import Trace
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
-from faultset_ray.limits import DECIDE_MS
+from faultset_ray.limits import DECIDE_MS, RANGES_SPARED
 
 Flags = NDArray[np.bool_]
 
@@ -83,6 +87,7 @@ class Replay:
     def __init__(self, policy: Policy, cells: NDArray[np.uint64]) -> None:
         """Begin with nodes of which nothing is known; node i is in the region ``cells[i]``."""
         n = len(cells)
+        self._policy = policy
         self._rules = policy.rules
         self._health = Health.empty(np.arange(n, dtype=np.uint32), cells, sketch=needs_sketch(self._rules))
         self._now_ms: int | None = None
@@ -90,6 +95,9 @@ class Replay:
         self._out_groups = np.zeros(len(self._health.groups.cells), np.int64)
         self._peak_groups = self._out_groups.copy()
         self._tally = Tally(n)
+        self._needs = Needs(policy, self._health.groups.cells, np.diff(self._health.groups.starts))
+        self._freeze: Freeze | None = None
+        self._ranges = _cut(cells) if policy.freeze_at is not None and n else []
 
     @property
     def health(self) -> Health:
@@ -108,9 +116,8 @@ class Replay:
         latency_ms: NDArray[np.float64],
         ok: Flags | None = None,
         bad: Flags | None = None,
-        freeze: tuple[int, int] | None = None,
     ) -> Changes:
-        """Take samples in, and decide once, at the time of the last.
+        """Take samples in, and decide at the time of the last: once, and again where the census then asks for it.
 
         Parameters
         ----------
@@ -118,24 +125,49 @@ class Replay:
             Ascending by time, and not before those of an earlier call; at least one.
         bad : bool[m], optional
             Whether the node was truly bad; of several samples of a node the last counts.
-        freeze
-            As in :func:`~faultset_ray.control.decisions.decide`.
         """
         now_ms = int(at_ms[-1])
         if self._now_ms is not None:
             self._tally.elapse(now_ms - self._now_ms)
+            self._needs.elapse(now_ms - self._now_ms)
         self._now_ms = now_ms
         self._samples += absorb(self._health, nodes.astype(np.int64), latency_ms, ok, at_ms, self._rules)
         begun = self._tally.learn(at_ms, nodes, bad)
-        changes = decide(self._health, self._rules, now_ms, freeze)
-        moved = self._tally.move(changes.handles, changes.before, changes.after)
-        np.add.at(self._out_groups, self._health.group_of[changes.handles], moved)
+        made = [self._decide(now_ms, begun)]
+        before, self._freeze = self._freeze, self._advised(now_ms)
+        if self._freeze is not None and self._freeze != before:
+            made.append(self._decide(now_ms, begun))
         np.maximum(self._peak_groups, self._out_groups, out=self._peak_groups)
+        return made[0] if len(made) == 1 else Changes.joined(made)
+
+    def _decide(self, now_ms: int, begun: NDArray[np.uint32]) -> Changes:
+        freeze = None if self._freeze is None else (self._freeze.since_ms, self._freeze.until_ms)
+        changes = decide(self._health, self._rules, now_ms, freeze)
+        groups = self._health.group_of[changes.handles]
+        np.add.at(self._out_groups, groups, self._tally.move(changes.handles, changes.before, changes.after))
         self._tally.detect(np.concatenate([changes.handles, begun]), now_ms)
+        self._needs.move(groups, changes.survived, changes.survives)
         return changes
+
+    def _advised(self, now_ms: int) -> Freeze | None:
+        """What a coordinator would advise after a census of the ranges."""
+        counted = []
+        for number, slots in enumerate(self._ranges):
+            bad, measured, degraded_ms = condition(self._health, slots)
+            counted.append(RangeCensus(number, measured, bad, degraded_ms or 0))
+        return advise(counted, self._policy.freeze_at, self._freeze, now_ms)
 
     def report(self) -> Report:
         """Return what happened so far."""
         sizes = np.diff(self._health.groups.starts)
         peak = float((self._peak_groups / sizes).max(initial=0.0))
-        return self._tally.report(self._samples, peak)
+        short_s, unserved_s, panic_s = self._needs.report()
+        found = self._tally.report(self._samples, peak)
+        return replace(found, short_s=short_s, unserved_s=unserved_s, panic_s=panic_s)
+
+
+def _cut(cells: NDArray[np.uint64]) -> list[NDArray[np.intp]]:
+    """The nodes of each range that a small system cuts these cells into."""
+    bounds = plan_bounds(cells, RANGES_SPARED)
+    number = range_of(bounds, cells)
+    return [np.flatnonzero(number == each) for each in range(len(bounds))]

@@ -1,4 +1,7 @@
-"""What came of a policy's decisions: counts of ejections and flaps and, beside the truth, of errors and delays."""
+"""What came of a policy's decisions: counts of ejections and flaps and, beside the truth, of errors and delays.
+
+And what its regions had: for how long they were short, unserved, in panic.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.ladder import Ladder, flag_regions, lacking
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import State
 
 Flags = NDArray[np.bool_]
@@ -41,6 +46,12 @@ class Report:
     detection_ms_max: float | None = None
     detection_samples_max: int | None = None
     """The episode's samples until the decision, its first included."""
+    short_s: float | None = None
+    """Seconds that regions were below their need, or not yet well above it; None where the policy has none."""
+    unserved_s: float | None = None
+    """Seconds in which such a region had fewer survivors than it needs, the borrowed ones counted."""
+    panic_s: float | None = None
+    """Seconds that regions were in panic."""
 
 
 class Tally:
@@ -141,6 +152,51 @@ class Tally:
             int(np.count_nonzero(self._out & ~self._bad)),
             int(np.count_nonzero(self._survives & self._bad)),
         )
+
+
+class Needs:
+    """How long regions were short of survivors, summed over regions; for a policy without a need, nothing.
+
+    For each moment: :meth:`elapse`, then :meth:`move`.
+    """
+
+    def __init__(self, policy: Policy, cells: NDArray[np.uint64], sizes: NDArray[np.int64]) -> None:
+        self._policy = policy
+        self._cells = cells
+        self._sizes = sizes
+        self._own = np.zeros(len(cells), np.int64)
+        self._flagged = np.zeros(len(cells), np.bool_)
+        self._counts = (0, 0, 0)
+        """Regions that are short, short and not served, in panic."""
+        self._ms = [0, 0, 0]
+
+    def elapse(self, ms: int) -> None:
+        """Let time pass in which nothing changes."""
+        self._ms = [total + ms * count for total, count in zip(self._ms, self._counts, strict=True)]
+
+    def move(self, groups: NDArray[np.uint32], survived: Flags, survives: Flags) -> None:
+        """Take in which nodes, of these regions, began or ceased to survive."""
+        need = self._policy.survivors_min
+        if need == 0:
+            return
+        np.add.at(self._own, groups, survives.astype(np.int64) - survived)
+        self._flagged = flag_regions(self._flagged, self._own, self._sizes, need)
+        short = np.flatnonzero(self._flagged)
+        own = self._own[short]
+        found = Ladder(self._cells, self._own, self._policy).found(self._cells[short], own)
+        others = (self._sizes[short] > own) & (self._policy.panic == "all")
+        self._counts = (
+            len(short),
+            int(np.count_nonzero(own + found < need)),
+            int(np.count_nonzero(others & (found < lacking(own, need)))),
+        )
+
+    def report(self) -> tuple[float | None, float | None, float | None]:
+        """Return for how many seconds regions were short, not served, and in panic; None without a need."""
+        if self._policy.survivors_min == 0:
+            return None, None, None
+        short, unserved, panic = (ms / 1000 for ms in self._ms)
+        return short, unserved, panic
 
 
 def _is_out(states: NDArray[np.uint8]) -> Flags:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.census import Freeze
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.coordinator.catalog import Catalog
-from faultset_ray.coordinator.census import Freeze
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.home import StateHome
 from faultset_ray.coordinator.keeping import Keeping

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
+from faultset_ray.control.census import Freeze, RangeCensus, advise
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
-from faultset_ray.coordinator.census import Freeze, RangeCensus, advise
 from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
 from faultset_ray.coordinator.home import StateHome, state_root
 from faultset_ray.coordinator.ledger import Known, Ledger, touched_by

@@ -9,9 +9,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from faultset_ray.control.census import RangeCensus
 from faultset_ray.control.messages import Census
 from faultset_ray.control.region import Region
-from faultset_ray.coordinator.census import RangeCensus
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.caretaker import Caretaker

@@ -85,6 +85,18 @@ def test_an_observer_that_is_believed_ejects_everyone():
     assert report.false_out_s >= 200 * 60
 
 
+def test_a_replay_doubts_the_observer_and_lends_as_a_system_does():
+    """The figures of a replay are those of a whole system in simulated time, but for its steward's second."""
+    freezes = replayed("observer cut off", GUARDED, nodes=200, hours=0.12).report
+    assert freezes.false_out_s <= 200 * EVERY_S
+    outage = {"nodes": 300, "hours": 0.2}
+    whole = simulate("regional outage", STEADY, ranges=2, **outage)
+    alone = replayed("regional outage", STEADY, **outage).report
+    assert alone.out_s == whole.report.out_s
+    assert alone.short_s == sum(whole.short[:-1]) * EVERY_S
+    assert (alone.unserved_s, alone.panic_s) == (0.0, sum(whole.panic) * EVERY_S)
+
+
 def test_a_rolling_restart_leaves_the_others_alone():
     seen = simulate("rolling restart", STEADY, nodes=200, hours=0.2, ranges=2)
     assert seen.report.detected == seen.report.episodes == 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from faultset_ray.coordinator.census import Freeze, RangeCensus, advise
+from faultset_ray.control.census import Freeze, RangeCensus, advise
 from faultset_ray.limits import FREEZE_SECONDS, FREEZE_WINDOW_SECONDS
 
 NOW = 10_000_000

@@ -1,5 +1,7 @@
 """What a policy does with a trace: counted by hand on small traces, and one event at a time on random ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,3 +158,42 @@ def test_counts_equal_those_of_single_events(seed, nodes, samples, policy):
     assert report.detection_ms_max == (max(delay for delay, _ in found) if found else None)
     assert report.detection_samples_max == (max(count for _, count in found) if found else None)
     assert report.peak_out == max(peak.values())
+
+
+def test_a_freeze_takes_back_what_an_observer_that_was_cut_off_would_have_ejected():
+    """Nobody answers from 60 s to 120 s; without `freeze_at` all are out, with it none that had a spare sample."""
+    regions = [region for region in ("u0", "u1", "u2", "u3", "u4", "u5") for _ in range(3)]
+    times = np.repeat(np.arange(0, 200_000, 10_000), len(regions))
+    cut_off = (times >= 60_000) & (times < 120_000)
+    trace = Trace.of(
+        [f"n{index}" for index in range(len(regions))],
+        times,
+        np.tile(np.arange(len(regions)), len(times) // len(regions)),
+        np.where(cut_off, np.nan, 20.0),
+        bad=np.zeros(len(times), bool),
+        regions=regions,
+    )
+    steady = Policy(samples=(2, 3, 1))
+    loose, guarded = compare(trace, {"": steady, "guarded": replace(steady, freeze_at=0.5)}).values()
+    assert (loose.false_ejections, loose.peak_out) == (len(regions), 1.0)
+    assert (guarded.false_ejections, guarded.out_s) == (0, 0.0)
+    quick = replay(trace, Policy(freeze_at=0.5))
+    assert (quick.false_ejections, quick.out_s, quick.flaps) == (len(regions), 0.0, 0), "taken back at once"
+    assert quick.peak_out == 0.0
+
+
+def test_regions_that_are_short_are_counted():
+    """Of u0's two nodes one is out from 10 s to 30 s, then both until 40 s; u1 always has two."""
+    rows = [(second * 1000, node, 20.0) for second in range(60) for node in range(4)]
+    times, nodes, latencies = (np.array(column) for column in zip(*rows, strict=True))
+    latencies[(nodes == 0) & (times >= 10_000) & (times < 40_000)] = 500.0
+    latencies[(nodes == 1) & (times >= 30_000) & (times < 40_000)] = 500.0
+    trace = Trace.of(["a", "b", "c", "d"], times, nodes, latencies, regions=["u0", "u0", "u1", "u1"])
+    alone = replay(trace, Policy(survivors_min=1, panic="all"))
+    assert (alone.short_s, alone.unserved_s, alone.panic_s) == (10.0, 10.0, 10.0)
+    lent = replay(trace, Policy(survivors_min=2, fallback="neighbours", panic="all"))
+    assert (lent.short_s, lent.unserved_s, lent.panic_s) == (30.0, 0.0, 0.0)
+    many = replay(trace, Policy(survivors_min=3, fallback="neighbours"))
+    assert (many.short_s, many.unserved_s, many.panic_s) == (118.0, 20.0, 0.0)
+    assert replay(trace, Policy()).short_s is None
+    assert "short_s" in table({"lent": lent})

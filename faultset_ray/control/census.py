@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.control.states import Mark, State
 from faultset_ray.limits import FREEZE_SECONDS, FREEZE_WINDOW_SECONDS
+
+if TYPE_CHECKING:
+    from faultset_ray.control.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,25 @@ class RangeCensus:
     def degraded(self) -> bool:
         """Whether more than half of the nodes are bad."""
         return 2 * self.bad > self.nodes
+
+
+def condition(health: Health, slots: slice | NDArray[np.intp]) -> tuple[int, int, int | None]:
+    """How some nodes are.
+
+    Returns
+    -------
+    bad, measured : int
+        Nodes without a mark that are out, or suspects whose last sample was bad; and those that are not unknown.
+    degraded_ms : int or None
+        When the last of the healthy half turned bad; None while at most half of the measured are.
+    """
+    state, unmarked = health.state[slots], health.mark[slots] == Mark.NONE
+    measured = int(np.count_nonzero(unmarked & (state != State.UNKNOWN)))
+    bad = (state > State.SUSPECT) | ((state == State.SUSPECT) & (health.window[slots] & 1 == 1))
+    turned_ms = health.since_ms[slots][unmarked & bad]
+    half = measured // 2
+    degraded_ms = int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None
+    return len(turned_ms), measured, degraded_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class StoreDirectory:
         if fleeting:
             self._say_once(
                 f'{len(fleeting)} of {len(found)} stores have durability "none": their shards are gone with their '
-                "processes; set FAULTSET_STORE_DIR at the places to keep them"
+                "processes; to keep them, name a system, and set FAULTSET_STORE_DIR at the places"
             )
         moved = {info.place for info in found}
         self._infos = {uuid: info for uuid, info in self._infos.items() if info.place not in moved}

@@ -34,10 +34,11 @@ class _Arrived:
     header: Header
     whole: Whole
     trailer: Trailer
-
-    @property
-    def key(self) -> Key:
-        return self.header.write_id, self.header.index
+    key: Key
+    path: Path
+    """Where it is to stand."""
+    fresh: Path
+    """Where it stands until its bytes are on the disk."""
 
 
 class UnsealedShards:
@@ -132,11 +133,11 @@ class UnsealedShards:
         arrived: dict[Key, _Arrived] = {}
         for at, whole in enumerate(shards):
             try:
-                shard = _verified(at, whole)
+                shard = self._arrived(at, whole)
                 if shard.key in arrived:
                     raise InputError(f"{shard.header.label} stands twice in one batch")
                 arrived[shard.key] = shard
-            except FaultsetError as error:
+            except (FaultsetError, OSError) as error:
                 results[at] = error
         with self._claimed(set(arrived)):
             waiting = list(arrived.values())
@@ -178,24 +179,23 @@ class UnsealedShards:
                     raise refusal
                 with self._lock:
                     self._refuse_aborted(shard.header)
-                    self._fresh(shard.key).rename(self._sealed.path(shard.key))
+                    shard.fresh.rename(shard.path)
                 results[shard.at] = shard.header.layout.file_bytes(shard.whole.size)
                 self._sealed.added(shard.header.layout.file_bytes(shard.whole.size))
                 standing.append((shard, True))
             except (FaultsetError, OSError) as error:
                 results[shard.at] = error
                 with suppress(OSError):
-                    self._fresh(shard.key).unlink()
+                    shard.fresh.unlink()
         return standing
 
     def _settle(self, sealed: Sequence[tuple[_Arrived, bool]], results: list[int | FaultsetError | OSError]) -> None:
         """Make the names of sealed shards durable; new ones that may not be are taken away again."""
         if not self._home.durable:
             return
-        bucket_of = {shard.key: self._sealed.path(shard.key).parent for shard, _ in sealed}
-        failed = fsync_directories(set(bucket_of.values()))
+        failed = fsync_directories({shard.path.parent for shard, _ in sealed})
         for shard, is_new in sealed:
-            if (error := failed.get(bucket_of[shard.key])) is not None:
+            if (error := failed.get(shard.path.parent)) is not None:
                 results[shard.at] = error
                 with suppress(OSError):
                     if is_new:  # others were acknowledged before
@@ -203,7 +203,7 @@ class UnsealedShards:
 
     def _is_sealed(self, shard: _Arrived) -> bool:
         """Whether it stands in its place; what was begun of it block by block is dropped otherwise."""
-        if not self._sealed.path(shard.key).exists():
+        if not shard.path.exists():
             self.drop(shard.key)
             return False
         reader = self._sealed.open(shard.key)
@@ -215,7 +215,7 @@ class UnsealedShards:
     def _write(self, shard: _Arrived) -> int:
         with self._lock:
             self._refuse_aborted(shard.header)
-        whole, fresh = shard.whole, self._fresh(shard.key)
+        whole, fresh = shard.whole, shard.fresh
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(fresh, flags, 0o600)
         try:
@@ -228,8 +228,11 @@ class UnsealedShards:
             raise
         return fd
 
-    def _fresh(self, key: Key) -> Path:
-        return self._home.tmp / f"{key[0].hex()}.{key[1]:03d}.whole"
+    def _arrived(self, at: int, whole: Whole) -> _Arrived:
+        header, trailer = _verified(whole)
+        key = header.write_id, header.index
+        path = self._sealed.path(key)
+        return _Arrived(at, header, whole, trailer, key, path, self._home.tmp / f"{path.name}.whole")
 
     @contextmanager
     def _claimed(self, keys: set[Key]) -> Iterator[None]:
@@ -254,8 +257,8 @@ class UnsealedShards:
         return 0 if writer is None else writer.discard()
 
 
-def _verified(at: int, whole: Whole) -> _Arrived:
-    """A whole shard that fits together, and is as the encoder made it."""
+def _verified(whole: Whole) -> tuple[Header, Trailer]:
+    """Of a shard that fits together, and is as the encoder made it."""
     header = Header.unpack(whole.header, "header")
     layout = header.layout
     if len(whole.header) != HEADER_BYTES:
@@ -277,7 +280,7 @@ def _verified(at: int, whole: Whole) -> _Arrived:
         if corrupt:
             raise CorruptShard(header.label, f"stripe 0 arrived with corrupt granules {list(corrupt)}")
         table.update(whole.digests.data)
-    return _Arrived(at, header, whole, Trailer(whole.size, stripes, whole.sha256, table.digest()))
+    return header, Trailer(whole.size, stripes, whole.sha256, table.digest())
 
 
 def _release(writer: ShardWriter) -> None:

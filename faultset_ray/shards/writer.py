@@ -42,6 +42,7 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, header: Header, *, unsealed: Path | None = None, mode: int = 0o666) -> None:
+        self._fd: int | None = None
         self.path = path
         self.header = header
         self.packed = header.pack()
@@ -55,7 +56,7 @@ class ShardWriter:
         self._trailer: Trailer | None = None
         self._discarded = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd: int | None = os.open(self._at, flags, mode)
+        self._fd = os.open(self._at, flags, mode)
         try:
             write_all(self._fd, [self.packed], 0)
         except OSError:
@@ -162,6 +163,9 @@ class ShardWriter:
                 return 0
             return freed
 
+    def __del__(self) -> None:
+        self._close()
+
     def _open(self) -> int:
         if self._discarded:
             raise IncompleteShard(self.header.label, 0, 1, 0)
@@ -170,9 +174,9 @@ class ShardWriter:
         return self._fd
 
     def _close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
     def _has(self, stripe: int) -> bool:
         return stripe < self._next or stripe in self._ahead

@@ -85,5 +85,6 @@ $(STAMP)-plots: $(STAMP)
 	$(PY) -m pip install --quiet --constraint constraints.txt --group plots
 	@touch $@
 
-docs-plots: $(STAMP)-plots ## run the simulations anew: plots and table of docs/guides/policies.md (options: ARGS='--nodes 1000')
+docs-plots: $(STAMP)-plots ## run the simulations anew: plots and tables of policies.md and placement.md in docs/guides
+	PYTHONPATH=. $(PY) -m benchmarks.simulations.placement_plots
 	PYTHONPATH=. $(PY) -m benchmarks.simulations.plots $(ARGS)

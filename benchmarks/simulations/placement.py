@@ -108,6 +108,12 @@ class Cluster:
     def sites(self) -> list[Site]:
         return list(self._sites)
 
+    def fill(self) -> NDArray[np.float64]:
+        """float64[s]: the share of each disk that is used, over the mean share of all."""
+        columns = self._columns
+        fill: NDArray[np.float64] = columns.fill() * (columns.capacity.sum() / (columns.capacity - columns.free).sum())
+        return fill
+
     def _load(self, some: slice) -> NDArray[np.int64]:
         """int64[s]: bytes of these objects on each site."""
         held, shards = self._held[some], np.repeat(self._bytes[some], self._code.n)
@@ -124,9 +130,7 @@ class Cluster:
         return int(max(lost + over, under))
 
     def _step(self, what: str, moved: int, least: int, moves: int) -> Step:
-        fill = self._columns.fill() / (
-            (self._columns.capacity - self._columns.free).sum() / self._columns.capacity.sum()
-        )
+        fill = self.fill()
         whole = int((self._bytes * self._code.n).sum())
         store, region = (_most(rows) for rows in (self._held, self._columns.region[self._held]))
         return Step(what, float(fill.max()), float(fill.min()), moved / whole, least / whole, moves, store, region)

@@ -6,25 +6,20 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks.simulations import page
 from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS
 from benchmarks.simulations.simulate import Seen, simulate
 from faultset_ray.control.policy import Policy
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "guides" / "policies.md"
-IMAGES = ROOT / "docs" / "images"
 NODES, HOURS, SEED = 10_000, 0.5, 1
 
-STEADY = Policy.load(ROOT / "examples" / "steady.toml")
+STEADY = Policy.load(page.ROOT / "examples" / "steady.toml")
 POLICIES = {
     "plain": Policy(threshold_ms=STEADY.threshold_ms),
     "steady": STEADY,
@@ -60,9 +55,7 @@ def main() -> None:
             runs[scenario][name] = simulate(
                 scenario, policy, nodes=arguments.nodes, hours=arguments.hours, seed=SEED, ranges=2
             )
-    mpl.rcParams.update(
-        {"svg.hashsalt": "faultset-ray", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
-    )
+    page.style()
     _draw_scenarios(runs)
     _draw_outage(runs["regional outage"]["steady"])
     _write_table(runs, arguments.nodes, arguments.hours)
@@ -82,7 +75,7 @@ def _draw_scenarios(runs: Runs) -> None:
         panel.set_ylabel("% of nodes")
         panel.set_xlabel("minutes")
     figure.legend(*panels.flat[1].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=5)
-    _save(figure, "policies.svg")
+    page.save(figure, "policies.svg")
 
 
 def _draw_outage(seen: Seen) -> None:
@@ -95,7 +88,7 @@ def _draw_outage(seen: Seen) -> None:
     panel.set_ylabel("regions")
     panel.set_xlabel("minutes")
     _served(panel, minutes, seen)
-    _save(figure, "outage.svg")
+    page.save(figure, "outage.svg")
 
 
 def _served(panel: Axes, minutes: list[float], seen: Seen) -> None:
@@ -117,11 +110,6 @@ def _percent(shares: list[float]) -> list[float]:
     return [100 * share for share in shares]
 
 
-def _save(figure: plt.Figure, name: str) -> None:
-    figure.savefig(IMAGES / name, metadata={"Date": None})
-    plt.close(figure)
-
-
 def _write_table(runs: Runs, nodes: int, hours: float) -> None:
     lines = [f"{nodes:,} nodes, {hours:g} h, measured every {EVERY_S} s, seed {SEED}:", ""]
     for scenario, by_policy in runs.items():
@@ -131,9 +119,7 @@ def _write_table(runs: Runs, nodes: int, hours: float) -> None:
             if any(cells):
                 lines.append(f"| {title} | {' | '.join(cells)} |")
         lines.append("")
-    text = PAGE.read_text()
-    block = "<!-- figures: made by make docs-plots -->\n" + "\n".join(lines) + "<!-- end of figures -->"
-    PAGE.write_text(re.sub(r"<!-- figures:.*<!-- end of figures -->", lambda _: block, text, flags=re.DOTALL))
+    page.write("policies.md", lines[:-1])
 
 
 def _cell(field: str, seen: Seen) -> str:

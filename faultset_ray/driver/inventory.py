@@ -41,7 +41,7 @@ class Inventory:
         found = [Site.of(info, draining=uuid in self.leaving) for uuid, info in self.here.items() if uuid in self.rows]
         for uuid, row in self.rows.items():
             if uuid not in self.here and uuid not in self.gone:
-                found.append(Site(uuid, row.place, row.region, row.capacity_bytes, 0))
+                found.append(Site(uuid, row.place, row.region, row.capacity_bytes, 0, away=True))
         return found
 
 

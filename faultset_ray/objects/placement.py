@@ -130,7 +130,7 @@ def replace_lost(
     """
     columns = _columns(sites, survivors)
     staying = {index: columns.at[store] for index, store in held.items() if store in columns.at}
-    staying = {index: site for index, site in staying.items() if columns.open[site]}
+    staying = {index: site for index, site in staying.items() if columns.keeps[site]}
     unused = set(np.flatnonzero(columns.with_room(shard_bytes)).tolist()) - set(staying.values())
     for _ in range(len(unused) - (code.n - len(staying))):
         crowded = [site for site, shards in Counter(staying.values()).most_common(1) if shards > 1]
@@ -168,6 +168,7 @@ def _not_chosen(columns: Columns, dealer: Dealer) -> str:
     numbers = {
         "draining": int(columns.draining.sum()),
         "at places that do not survive": int((~columns.surviving & ~columns.draining).sum()),
+        "away": int(columns.away.sum()),
         "full": int(columns.open.sum()) - dealer.roomy,
     }
     told = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)

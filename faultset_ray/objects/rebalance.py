@@ -53,7 +53,7 @@ class Moves:
 def rebalance(held: Held, columns: Columns, code: Code, *, slack: float = 0.05) -> Moves:
     """Plan moves after sites came or went.
 
-    First what must move: shards that are lost or at sites that aren't open, and where there are stores enough for all
+    First what must move: shards that are lost or at sites that keep none, and where there are stores enough for all
     shards of an object, those that share one with another. Then, if an open site is fuller or emptier than the mean by
     more than ``slack``, shards go from the fullest to the emptiest until none is but by less than a shard, and no more
     bytes than that takes: what the fuller ones have too much, or the emptier ones too little.
@@ -97,7 +97,7 @@ class _Plan:
 
     def displace(self) -> None:
         """Give a new site to each shard that can't stay."""
-        displaced = (self._sites == _NOWHERE) | ~self._columns.open[self._sites]
+        displaced = (self._sites == _NOWHERE) | ~self._columns.keeps[self._sites]
         if np.count_nonzero(self._columns.open) >= self._code.n:
             order = np.argsort(self._sites, axis=1, kind="stable")
             ordered = np.take_along_axis(self._sites, order, axis=1)

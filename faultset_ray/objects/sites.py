@@ -34,6 +34,8 @@ class Site:
     free_bytes: int
     draining: bool = False
     """Whether it is to become empty."""
+    away: bool = False
+    """Whether it does not answer, and is not given up: it keeps its shards and gets none."""
 
     @classmethod
     def of(cls, info: StoreInfo, *, draining: bool = False) -> Self:
@@ -57,8 +59,10 @@ class Columns:
         Sorted.
     capacity, free : int64[s]
         Bytes; ``free`` is this object's own and may be changed as shards are placed.
+    keeps : bool[s]
+        Neither draining nor at a place that is not among the ``surviving``, if these are told: shards stay.
     open : bool[s]
-        Neither draining nor at a place that is not among the ``surviving``, if these are told.
+        Also not away: it may get shards.
 
     Raises
     ------
@@ -89,7 +93,9 @@ class Columns:
         self.draining = np.array([site.draining for site in ordered], np.bool_)
         alive = None if surviving is None else set(surviving)
         self.surviving = np.array([alive is None or site.place in alive for site in ordered], np.bool_)
-        self.open = ~self.draining & self.surviving
+        self.keeps = ~self.draining & self.surviving
+        self.away = np.array([site.away for site in ordered], np.bool_) & self.keeps
+        self.open = self.keeps & ~self.away
 
     def __len__(self) -> int:
         return len(self.stores)

@@ -89,6 +89,24 @@ def test_a_repair_stays_in_the_region_of_its_group():
     assert after.survivable_regions == before.survivable_regions == 1
 
 
+def test_a_store_that_is_away_keeps_its_shards_gets_none_and_does_not_count_as_full():
+    sites = sites_of(2, 2, 2, 2, 2, 2, 2, free=60 * GB)
+    before = place_object(b"a", RS, sites)
+    lost, away = before.stores[0], before.stores[1]
+    now = [
+        Site(site.store, site.place, site.region, 100 * GB, 0, away=True) if site.store == away else site
+        for site in sites
+        if site.store != lost
+    ]
+    after = replace_lost(b"a", RS, before.stores, now)
+    assert [index for index in range(6) if after.stores[index] != before.stores[index]] == [0]
+    columns = Columns(now)
+    assert set(columns.weights()[columns.open]) == {100 * GB}
+    alone = [Site(site.store, site.place, site.region, GB, GB, away=True) for site in sites_of(6)]
+    with pytest.raises(NotEnoughPlaces, match=r"of 6 stores 6 away"):
+        place_object(b"a", RS, alone, flag=True)
+
+
 def test_shards_that_stay_need_no_room_and_need_not_survive():
     sites = sites_of(1, 1, 1, 1, 1, 1, free=0, draining=True) + sites_of(*[0] * 6, 2)
     taken = {index: f"u{index}-0" for index in range(5)}

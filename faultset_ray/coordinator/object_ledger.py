@@ -43,6 +43,14 @@ class ObjectLedger:
         key = self.stores.key(store)
         return [self._whose(key, write_id, index) for write_id, index in shards]
 
+    def knows(self, generations: Sequence[int]) -> list[bool]:
+        """Of each generation, whether it is or was to be one of an object, and is not wholly gone."""
+        tables = ("generations", "intents")
+        return [
+            any(self._catalog.one(f"SELECT 1 FROM {table} WHERE generation = ?", each) for table in tables)
+            for each in generations
+        ]
+
     def note(self, name: str) -> bytes:
         """A small value that somebody keeps here; empty where none is."""
         [body] = self._catalog.one("SELECT body FROM notes WHERE name = ?", name) or (b"",)

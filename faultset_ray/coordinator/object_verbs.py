@@ -141,6 +141,13 @@ class ObjectVerbs:
         """What is known of shards (write id, index) that were found on a store."""
         return self._objects().whose(store, shards)
 
+    def knows(self, generations: Sequence[int]) -> list[bool]:
+        """Of records that were found on a store, whether they are of the catalog, or may be forgotten.
+
+        Where a store comes back that was retired, nobody has told it what to drop meanwhile.
+        """
+        return self._objects().knows(generations)
+
     def tally(self) -> Tally:
         """How much there is of everything."""
         return self._objects().tally()

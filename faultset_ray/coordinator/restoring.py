@@ -152,6 +152,8 @@ class _Rows:
                 self._add(told, write, "superseded", None if lost else self._soon_ms)
             return
         hidden = next((write for _, write in older if write is not None), None)
+        if hidden is not None and hidden.have < hidden.told[0].record.k:
+            hidden = None  # its shards are being dropped
         purge_ms = max(record.created_ms + round(DELETE_GRACE_SECONDS * 1000), self._soon_ms)
         if hidden is not None:
             self.deleted += 1
@@ -168,9 +170,10 @@ class _Rows:
             elif index in write.unsound:
                 self.damage.append((write.owner, index, store, "it is damaged at an end", self._now_ms))
         newest = write.told[-1].record
-        if write.have < newest.k:
+        lost = write.have < newest.k
+        if lost:
             self.lost.append(Lost(name, newest.generation, write.have, newest.k))
-        return write.have < newest.k
+        return lost
 
     def _add(self, told: Told, write: Write | None, state: str, purge_ms: int | None) -> None:
         record = told.record

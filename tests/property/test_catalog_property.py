@@ -334,6 +334,7 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule()
     def lose_the_catalog(self):
         """The stores alone are enough."""
+        before, settled = self.there(), not self.coordinator.tally().garbage
         self.coordinator.close()
         shutil.rmtree(self.root, ignore_errors=True)
         self.coordinator = Coordinator("s", self.durable, self.root, bytes(16))
@@ -344,6 +345,15 @@ class CatalogMachine(RuleBasedStateMachine):
         assert self.coordinator.fence().catalog == b"catalog-of-tests"
         assert (found.orphans, found.lost, found.unreadable, found.foreign) == ((), (), 0, ())
         assert found.objects == sum(self.visible(name) is not None for name in NAMES)
+        after = {entry.record.generation: entry for entry in self.there()}
+        for entry in before:
+            anew = after[entry.record.generation]
+            assert (anew.record, anew.deleted_ms) == (entry.record, entry.deleted_ms)
+            assert anew.layout == entry.layout or not settled, "only a copy still to be dropped may be taken for it"
+
+    def there(self):
+        """Every object, and every one that may come back."""
+        return [*self.coordinator.list_objects(), *self.coordinator.list_objects(deleted=True)]
 
     # -- What holds
 

@@ -80,6 +80,12 @@ def test_states_of_stores(coordinator):
             coordinator.set_store_state(uuid, state)
 
 
+def test_generations_that_are_known(coordinator):
+    entry = put(coordinator, 1)
+    [slow] = coordinator.open_writes([intent(2, "slow")], 0)
+    assert coordinator.knows([entry.record.generation, slow.generation, 77]) == [True, True, False]
+
+
 def test_nothing_is_waited_for_of_a_retired_store(coordinator):
     old = put(coordinator, 1)
     put(coordinator, 2)
@@ -273,6 +279,21 @@ def test_what_a_rebuild_tells(coordinator):
     assert [(item.store, item.index, item.records) for item in coordinator.garbage(0, 10)] == [("s0", 1, ())]
     [ticket] = coordinator.open_writes([intent(9)], 0)
     assert ticket.generation == 8 << 32 | 1
+
+
+def test_what_is_being_dropped_under_a_tombstone_is_not_lost(coordinator):
+    stores = stored(("name", 1, 5, [1], True))
+    stores["s0"].record(Record("delete", "name", 6, b"\2" * 16, 0, bytes(32), "", 0, 0, 0, 1, 5, "fsync"))
+    found = rebuilt(coordinator, list(stores.values()), 100)
+    assert (found.objects, found.deleted, found.lost, found.damage) == (0, 0, (), 0)
+    late = 10**12
+    [item] = coordinator.garbage(late, 10)
+    assert (item.store, item.write_id, item.index) == ("s1", b"\1" * 16, None)
+    coordinator.collected([item])
+    [item] = coordinator.garbage(late, 10)
+    assert (item.store, item.write_id, item.records) == ("s0", b"", ((object_id("name"), 6),))
+    coordinator.collected([item])
+    assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
 
 
 def test_older_generations_of_a_lost_object_stay(coordinator):

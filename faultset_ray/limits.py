@@ -10,8 +10,8 @@ MIB: Final = 1 << 20
 
 # Geohash and fleets
 GEOHASH_PRECISION_MAX: Final = 12
-FLEET_NODES_MAX: Final = 1 << 32
-"""Handles are dense uint32."""
+FLEET_NODES_MAX: Final = (1 << 32) - 1
+"""Nodes that a fleet ever had: handles are dense uint32, and not given twice; the highest stands for no node."""
 
 # Decisions
 SAMPLES_WINDOW_MAX: Final = 32

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from faultset_ray.control.states import Mark
-from faultset_ray.driver.watch import Change
+from faultset_ray.driver.watch import Change, RegionChange
 from faultset_ray.errors import InputError
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, plain, run
@@ -29,6 +29,9 @@ def watch(
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Tell each change of a node's state: who, from what, to what, and why; with --json one line each.
+
+    Nodes that are removed or come to another region are told too, and where regions are short of survivors, in
+    panic, or ejections are frozen.
 
     Ends with Ctrl-C, or as `--count` and `--idle` say. The last line is where to go on.
     """
@@ -52,13 +55,16 @@ def watch(
     finish({"fleet": fleet, "system": system, "changes": told, "versions": versions})
 
 
-def _tell(change: Change) -> None:
+def _tell(change: Change | RegionChange) -> None:
     if console.quiet:
         typer.echo(dumps(plain(change.to_dict()), allow_nan=False))
         return
     at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
     value = "" if change.value is None else f" {change.value:g}"
     against = "" if change.threshold is None else f" against {change.threshold:g}"
+    if isinstance(change, RegionChange):
+        console.print(f"{at} {change.region or 'all regions'}: {change.rule.label}{value}{against}")
+        return
     stays = {True: "survives", False: "out"}
     told = "" if change.survived == change.survives else f", {stays[change.survived]} → {stays[change.survives]}"
     mark = "" if change.mark == Mark.NONE else f", mark {change.mark.label}"

@@ -31,18 +31,19 @@ def checkpoint(epoch: int, version: int, since: int = -1, handles=range(200), va
     own = np.array([*handles], np.uint32)
     health = Health.empty(own, own.astype(np.uint64) << np.uint64(40) | np.uint64(2))
     health.last[:] = version if value is None else value
-    fields = dict.fromkeys(Checkpoint.__dataclass_fields__, 0) | {
-        "epoch": epoch,
-        "version": version,
-        "since": since,
-        "at_ms": version * 10,
-        "health": health.to_columns(),
-        "events": Events.none(),
-        "epochs": np.array([epoch]),
-        "begins": np.array([0]),
-        "flagged": np.empty(0, np.uint64),
-    }
-    return Checkpoint(**fields)
+    return Checkpoint(
+        epoch=epoch,
+        version=version,
+        since=since,
+        at_ms=version * 10,
+        roster=0,
+        floor=0,
+        samples=0,
+        health=health.to_columns(),
+        events=Events.none(),
+        epochs=np.array([epoch]),
+        begins=np.array([0]),
+    )
 
 
 def latencies(kept: Checkpoint) -> dict[int, float]:

@@ -9,14 +9,16 @@ state are not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
+from faultset_ray.control.passage import Passage, below
 from faultset_ray.control.ranges import range_of
 
 Columns = dict[str, NDArray[Any]]
@@ -53,8 +55,10 @@ class Checkpoint:
     """int64[e]: the newest epochs of the range, ascending."""
     begins: NDArray[np.int64]
     """int64[e]: the version with which each of them began."""
-    flagged: NDArray[np.uint64]
-    """uint64[f]: regions that were short of survivors, and not well above their need since."""
+    alarms: Alarms = field(default_factory=Alarms)
+    passage: Passage = field(default_factory=Passage)
+    policy: str = ""
+    """By which the samples were judged, as JSON; empty for not known."""
 
     @property
     def whole(self) -> bool:
@@ -77,7 +81,9 @@ class Checkpoint:
             "checkpoint": np.array(scalars, np.int64),
             "epochs": self.epochs,
             "begins": self.begins,
-            "flagged": self.flagged,
+            **self.alarms.to_columns(),
+            **self.passage.to_columns(),
+            "policy": np.frombuffer(self.policy.encode(), np.uint8),
             **{f"health/{name}": column for name, column in self.health.items()},
             **{f"events/{name}": column for name, column in self.events.to_columns().items()},
         }
@@ -102,16 +108,18 @@ class Checkpoint:
             roster,
             floor,
             samples,
-            _below("health/", columns),
-            Events.from_columns(_below("events/", columns)),
+            below("health/", columns),
+            Events.from_columns(below("events/", columns)),
             np.asarray(columns["epochs"], np.int64),
             np.asarray(columns["begins"], np.int64),
-            np.asarray(columns["flagged"], np.uint64),
+            Alarms.from_columns(columns),
+            Passage.from_columns(columns),
+            bytes(columns.get("policy", b"")).decode(),
         )
 
     def without_health(self) -> Checkpoint:
         """Only the journal: what those who watch read of a range that is no more."""
-        return replace(self, health={})
+        return replace(self, health={}, passage=Passage())
 
     def succeeded(self, epoch: int) -> Checkpoint:
         """This whole checkpoint as a servant of a new epoch goes on from it."""
@@ -124,7 +132,7 @@ def unsaved(epoch: int) -> Checkpoint:
     """What a servant of ``epoch`` goes on from whose predecessors died before anything was saved: nothing."""
     nothing = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64)).to_columns()
     one = np.array([epoch], np.int64)
-    return Checkpoint(epoch, 0, -1, 0, 0, 0, 0, nothing, Events.none(), one, one * 0, np.empty(0, np.uint64))
+    return Checkpoint(epoch, 0, -1, 0, 0, 0, 0, nothing, Events.none(), one, one * 0)
 
 
 def since_of(epochs: NDArray[np.int64], begins: NDArray[np.int64], epoch: int, version: int) -> int:
@@ -154,7 +162,9 @@ def folded(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
         increments[-1],
         since=-1,
         floor=whole.floor,
-        health=newest_rows([whole.health, *(increment.health for increment in increments)]),
+        health=newest_rows(
+            [whole.health, *(increment.health for increment in increments)], increments[-1].passage.gone
+        ),
         events=Events.joined(blocks),
     )
 
@@ -162,11 +172,16 @@ def folded(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 def divided(checkpoints: Sequence[Checkpoint], bounds: NDArray[np.uint64]) -> list[Checkpoint]:
     """The nodes of whole checkpoints as new ranges with these lower bounds, each at version 0 in its first epoch."""
     health = Health.joined([Health.from_columns(checkpoint.health) for checkpoint in checkpoints])
-    flagged = np.concatenate([checkpoint.flagged for checkpoint in checkpoints])
-    inside, short = range_of(bounds, health.cells), range_of(bounds, flagged)
+    alarms = Alarms.joined([checkpoint.alarms for checkpoint in checkpoints])
+    passage = Passage.joined([checkpoint.passage for checkpoint in checkpoints])
     ones = np.ones(1, np.int64)
-    return [
-        Checkpoint(
+
+    def part(number: int) -> Checkpoint:
+        def inside(cells: NDArray[np.uint64]) -> NDArray[np.bool_]:
+            own: NDArray[np.bool_] = range_of(bounds, cells) == number
+            return own
+
+        return Checkpoint(
             epoch=1,
             version=0,
             since=-1,
@@ -174,23 +189,21 @@ def divided(checkpoints: Sequence[Checkpoint], bounds: NDArray[np.uint64]) -> li
             roster=max(checkpoint.roster for checkpoint in checkpoints),
             floor=0,
             samples=0,
-            health=health.take(inside == number).to_columns(),
+            health=health.take(inside(health.cells)).to_columns(),
             events=Events.none(),
             epochs=ones,
             begins=ones * 0,
-            flagged=flagged[short == number],
+            alarms=alarms.of(inside),
+            passage=passage.of(inside),
+            policy=checkpoints[0].policy,
         )
-        for number in range(len(bounds))
-    ]
+
+    return [part(number) for number in range(len(bounds))]
 
 
-def newest_rows(tables: Sequence[Columns]) -> Columns:
-    """One table of the nodes of several; who is in more than one has the row of the last that has them."""
+def newest_rows(tables: Sequence[Columns], gone: NDArray[np.uint32]) -> Columns:
+    """One table of the nodes of several; who is in more than one has the row of the last, who is ``gone`` none."""
     health, *later = map(Health.from_columns, tables)
     for newer in later:
         health = Health.joined([health.take(~np.isin(health.handles, newer.handles)), newer])
-    return health.to_columns()
-
-
-def _below(prefix: str, columns: Mapping[str, NDArray[Any]]) -> Columns:
-    return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}
+    return health.take(~np.isin(health.handles, gone)).to_columns()

@@ -71,3 +71,7 @@ class Census:
     """Nodes without a mark that are not unknown."""
     degraded_ms: int | None
     """When the last of the healthy half turned bad; None while at most half of the measured are."""
+    parked: int
+    """Nodes that left the range and were not followed up yet; see :mod:`~faultset_ray.control.passage`."""
+    short: int
+    """Regions that are short of survivors."""

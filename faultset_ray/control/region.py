@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
+from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.census import condition
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart, Rest
@@ -19,7 +20,8 @@ from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.messages import Census, Members, Orders, Tail
-from faultset_ray.control.policy import Policy
+from faultset_ray.control.passage import Passage, Rows
+from faultset_ray.control.policy import Policy, Rules
 from faultset_ray.control.states import Mark
 from faultset_ray.errors import StaleEpoch, UnknownNode
 from faultset_ray.limits import DECIDE_MS
@@ -56,30 +58,43 @@ class Region(Servant):
         self._journal = Journal()
         self._orders = _PLAIN
         self._rules = _PLAIN.policy.rules
-        self._freeze: tuple[int, int] | None = None
         self._health = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64))
-        self._flagged = np.empty(0, np.uint64)
-        """Cells of regions that are below their need, or not yet well above it again."""
+        self._alarms = Alarms()
+        self._uncounted = True
+        """Whether the survivors of regions may have changed since they were last counted."""
+        self._passage = Passage()
+        self._parting = 0
+        """The roster to come, while nodes that it has elsewhere are on their way: until then, nothing is decided."""
         warm_up()
 
     # -- Nodes
 
-    def load(self, epoch: int, orders: Orders, now_ms: int, members: Members, checkpoint: Checkpoint | None) -> int:
+    def load(
+        self,
+        epoch: int,
+        orders: Orders,
+        now_ms: int,
+        members: Members,
+        checkpoint: Checkpoint | None,
+        arrivals: Rows | None = None,
+    ) -> int:
         """Take the whole roster of the range: these nodes and no others.
 
         Whole, since of increments one may be lost; so rosters may come in any order, and again. One that is
-        not newer than what is loaded changes nothing.
+        not newer than what is loaded changes nothing. The rows of nodes that are no longer in it are parked.
 
         Parameters
         ----------
         members : Members
         checkpoint : Checkpoint, optional
             What was saved of the range, whole: a servant that holds nothing yet goes on from there.
+        arrivals : Rows, optional
+            As for :meth:`adopt`.
 
         Returns
         -------
         int
-            The version now.
+            How many nodes are parked now.
 
         Raises
         ------
@@ -94,14 +109,55 @@ class Region(Servant):
             elif epoch > 1:
                 self._check_loaded()
         if members.roster > self._roster:
-            self._health = self._health.enroll(
-                members.handles, members.cells, members.latency_ms, members.registered_ms, self._rules
-            )
-            self._roster = members.roster
             self._version += 1
+            self._roster = members.roster
+            self._passage, self._health, told = self._passage.enrolled(
+                self._health, members, arrivals or Rows.none(), self._rules, self._version
+            )
+            self._note(told)
+            self._uncounted = True
             self._apply_marks(members.handles, members.marks)
             self._decide()
-        return self._version
+        elif arrivals is not None:
+            self._adopt(arrivals)
+        return len(self._passage.parked)
+
+    def part(self, epoch: int, orders: Orders, now_ms: int, roster: int, handles: Handles) -> Rows:
+        """Hand out the rows of nodes that a roster to come has elsewhere; until it comes, nothing is decided here.
+
+        Where that roster was loaded already, the rows that were parked then.
+        """
+        self._begin(epoch, orders, now_ms)
+        self._check_loaded()
+        self._check_open()
+        if roster > self._roster:
+            self._decide()
+            self._parting = max(roster, self._parting)
+            leaving = self._health.take(np.isin(self._health.handles, handles))
+            return Rows.none().parked(leaving, roster)
+        parked = self._passage.parked
+        return parked.of(np.isin(parked.handles, handles))
+
+    def adopt(self, epoch: int, orders: Orders, now_ms: int, arrivals: Rows) -> None:
+        """Go on with the rows of nodes as another range had parked them. Rows that come again are passed over."""
+        self._begin(epoch, orders, now_ms)
+        self._check_loaded()
+        self._adopt(arrivals)
+
+    def parked(self, epoch: int) -> Rows:
+        """Nodes that left the range and were not followed up yet."""
+        self._check(epoch)
+        self._check_open()
+        return self._passage.parked
+
+    def followed(
+        self, epoch: int, orders: Orders, now_ms: int, roster: int, removed: Handles, adopted: Handles
+    ) -> None:
+        """Let go of rows that were parked up to a roster: of nodes that were removed, and that are safe elsewhere."""
+        self._begin(epoch, orders, now_ms)
+        self._passage, told = self._passage.followed(roster, removed, adopted)
+        self._version += 1
+        self._note(told)
 
     def mark(
         self,
@@ -145,8 +201,7 @@ class Region(Servant):
             How many were taken.
         """
         self._begin(epoch, orders, now_ms)
-        if self._sealed is not None:
-            raise StaleEpoch("sealed region", epoch, epoch + 1)
+        self._check_open()
         taken = absorb(self._health, self._health.find(handles), latency_ms, ok, at_ms, self._rules)
         self._samples += taken
         if taken and self._dirty_ms is None:
@@ -169,7 +224,7 @@ class Region(Servant):
             part = self._part(self._health, self._orders.policy, *plain_survivors(self._health, threshold_ms))
         else:
             self._decide()
-            part = self._live()
+            part = self._by_state(self._health, self._orders.policy)
         return replace(part, cells=part.cells[:0], first=part.first[:0]) if known_roster == self._roster else part
 
     def why(self, epoch: int, orders: Orders, now_ms: int, handle: int, node_id: str, region: str) -> Verdict:
@@ -192,8 +247,9 @@ class Region(Servant):
         """What is, what another policy would make of it, and where they differ; nothing is changed."""
         self._begin(epoch, orders, now_ms)
         self._decide()
-        live = self._live()
-        run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, self._freeze_under(policy))
+        live = self._by_state(self._health, self._orders.policy)
+        freeze = self._alarms.freeze_under(policy, self._now_ms)
+        run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, freeze)
         return live, self._by_state(copy, policy), run
 
     def changes(
@@ -234,14 +290,24 @@ class Region(Servant):
             bad=bad,
             measured=measured,
             degraded_ms=degraded_ms,
+            parked=len(self._passage.parked),
+            short=len(self._alarms.flagged),
         )
 
     def freeze(self, epoch: int, orders: Orders, now_ms: int, since_ms: int, until_ms: int) -> None:
         """Eject nobody until ``until_ms``, and take back who was ejected since: the observer seems to be at fault."""
         self._begin(epoch, orders, now_ms)
-        if self._freeze != (since_ms, until_ms):
-            self._freeze = since_ms, until_ms
+        if self._alarms.freeze != (since_ms, until_ms):
+            self._alarms = replace(self._alarms, freeze=(since_ms, until_ms))
             self._decide()
+
+    def panic(self, epoch: int, orders: Orders, now_ms: int, cells: NDArray[np.uint64]) -> None:
+        """Learn which regions are in panic, for those who watch: it is seen where the answers of all ranges meet."""
+        self._begin(epoch, orders, now_ms)
+        self._decide()
+        if self._orders.policy.panic == "all":
+            self._alarms, told = self._alarms.panicked(cells)
+            self._note(told)
 
     # -- What is saved
 
@@ -263,6 +329,8 @@ class Region(Servant):
         """Learn that everything up to a version was saved; of a whole checkpoint also what was in it, and when."""
         self._check(epoch)
         self._saved = max(self._saved, min(version, self._version))
+        if samples is not None:
+            self._passage = self._passage.saved(version)
         if samples is not None and self._dirty_ms is not None and at_ms >= self._dirty_ms:
             self._dirty_ms = None if samples == self._samples else at_ms
 
@@ -296,24 +364,49 @@ class Region(Servant):
         if self._roster == 0:
             raise StaleEpoch("empty region", self._epoch, self._epoch + 1)
 
+    def _check_open(self) -> None:
+        """Refuse what would go on from decisions that are not saved."""
+        if self._sealed is not None:
+            raise StaleEpoch("sealed region", self._epoch, self._epoch + 1)
+
     def _begin(self, epoch: int, orders: Orders, now_ms: int) -> None:
         self._check(epoch)
         self._now_ms = max(self._now_ms, now_ms)
         if orders.version > self._orders.version:
             if orders.policy != self._orders.policy:
-                before, self._rules = self._rules, orders.policy.rules
-                self._health = self._health.with_sketch(wanted=needs_sketch(self._rules))
-                rejudge(self._health, before, self._rules)
+                self._judge_by(orders.policy, self._rules)
             self._orders = orders
+
+    def _judge_by(self, policy: Policy, before: Rules) -> None:
+        """Go on under a policy with samples that were judged by other rules."""
+        self._rules, self._uncounted = policy.rules, True
+        self._health = self._health.with_sketch(wanted=needs_sketch(self._rules))
+        rejudge(self._health, before, self._rules)
 
     def _decide(self) -> None:
         self._decided_ms = self._now_ms
-        self._note(decide(self._health, self._rules, self._now_ms, self._freeze_under(self._orders.policy)))
+        if self._parting > self._roster:
+            return
+        policy = self._orders.policy
+        self._alarms, told = self._alarms.looked(policy, self._now_ms)
+        self._note(told)
+        self._note(decide(self._health, self._rules, self._now_ms, self._alarms.freeze_under(policy, self._now_ms)))
+        if self._uncounted:
+            self._count()
 
-    def _freeze_under(self, policy: Policy) -> tuple[int, int] | None:
-        """The freeze that was advised, if it is not over and a policy knows freezes."""
-        advised = self._freeze is not None and policy.freeze_at is not None and self._now_ms < self._freeze[1]
-        return self._freeze if advised else None
+    def _count(self) -> None:
+        """See which regions are short of survivors."""
+        policy = self._orders.policy
+        if policy.survivors_min > 0 or len(self._alarms.flagged):
+            self._alarms, told = self._alarms.counted(self._health, policy)
+            self._note(told)
+        self._uncounted = False
+
+    def _adopt(self, arrivals: Rows) -> None:
+        self._passage, self._health, told = self._passage.adopted(self._health, arrivals, self._rules)
+        self._version += 1
+        self._note(told)
+        self._decide()
 
     def _apply_marks(self, handles: Handles, marks: NDArray[np.uint8]) -> None:
         slots = self._health.find(handles)
@@ -323,16 +416,10 @@ class Region(Servant):
     def _note(self, changes: Changes) -> None:
         """Put changes into the journal, each with a version of its own."""
         count = len(changes)
+        self._uncounted |= count > 0
         version = np.arange(self._version + 1, self._version + 1 + count, dtype=np.int64)
         self._version += count
         self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))
-
-    def _live(self) -> RegionPart:
-        """The answer by state; remembers which regions are short."""
-        part = self._by_state(self._health, self._orders.policy)
-        if part.flagged is not None:
-            self._flagged = part.cells[part.flagged]
-        return part
 
     def _by_state(self, health: Health, policy: Policy) -> RegionPart:
         """Who survives under a policy, the regions that are short and, for panic, all that these have."""
@@ -342,7 +429,7 @@ class Region(Servant):
             return part
         groups, able = health.groups, health.mark != Mark.DRAIN
         eligible = np.bincount(health.group_of[able], minlength=len(counts))
-        flagged = flag_regions(np.isin(groups.cells, self._flagged), counts, eligible, policy.survivors_min)
+        flagged = flag_regions(np.isin(groups.cells, self._alarms.flagged), counts, eligible, policy.survivors_min)
         rest = None
         if policy.panic == "all" and flagged.any():
             able[slots] = False
@@ -352,7 +439,7 @@ class Region(Servant):
         return replace(part, flagged=flagged, rest=rest)
 
     def _part(self, health: Health, policy: Policy, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
-        freeze = self._freeze_under(policy)
+        freeze = self._alarms.freeze_under(policy, self._now_ms)
         return RegionPart(
             self._epoch,
             self._version,
@@ -383,7 +470,9 @@ class Region(Servant):
             events,
             self._epochs,
             self._begins,
-            self._flagged,
+            self._alarms,
+            self._passage,
+            self._orders.policy.to_json(),
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -397,5 +486,7 @@ class Region(Servant):
         self._now_ms = max(self._now_ms, checkpoint.at_ms)
         self._journal = Journal(checkpoint.floor)
         self._journal.append(checkpoint.events)
-        self._flagged = checkpoint.flagged
-        self._health = Health.from_columns(checkpoint.health).with_sketch(wanted=needs_sketch(self._rules))
+        self._alarms, self._passage = checkpoint.alarms, checkpoint.passage
+        self._health = Health.from_columns(checkpoint.health)
+        policy = self._orders.policy
+        self._judge_by(policy, Policy.from_json(checkpoint.policy).rules if checkpoint.policy else policy.rules)

@@ -29,6 +29,8 @@ class State(Named):
     """Enough evidence against it; out at least until its hold-down has passed."""
     PROBATION = 4
     """Out still: the hold-down has passed and good samples come, but too few in a row so far."""
+    REMOVED = 5
+    """It is no longer of the fleet; only changes say so."""
 
 
 class Mark(Named):
@@ -70,6 +72,19 @@ class Rule(Named):
     CAPPED = 13
     """Suspect: its ejection was taken back, since the cap allows fewer now: value = how many of its region would be
     out with it, threshold = how many may be."""
+    REMOVED = 14
+    """It was let go of, for good."""
+    MOVED = 15
+    """It was registered in another region, from where on it is as it was; the change names the new one."""
+    SHORT = 16
+    """Of a region: value = its survivors, threshold = how many it needs; until ENOUGH."""
+    ENOUGH = 17
+    PANIC = 18
+    """Of a region: the ladder finds too few, so all its nodes are named; until CALM."""
+    CALM = 19
+    FROZEN = 20
+    """Of a whole range: nobody is ejected, since most of the fleet seems to fail at once; until THAWED."""
+    THAWED = 21
 
 
 class Blocked(Named):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -128,6 +129,8 @@ class Registered:
     touched: tuple[int, ...]
     """Ids of the ranges that these nodes are in, or were in before."""
     directory: Directory
+    leaving: Mapping[int, NDArray[np.uint32]] = field(default_factory=dict)
+    """By range, the nodes that were in it and are in another one now. To a repeated request that is not told again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

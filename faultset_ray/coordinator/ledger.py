@@ -157,6 +157,17 @@ def touched_by(directory: Directory, cells: NDArray[np.uint64]) -> tuple[int, ..
     return tuple(directory.ranges[position].id for position in positions)
 
 
+def leaving_of(
+    directory: Directory, handles: NDArray[np.uint32], before: NDArray[np.uint64], after: NDArray[np.uint64]
+) -> dict[int, NDArray[np.uint32]]:
+    """By range, which nodes leave it for another one as their cells change."""
+    source = range_of(directory.bounds, before)
+    leaves = source != range_of(directory.bounds, after)
+    return {
+        directory.ranges[position].id: handles[leaves & (source == position)] for position in np.unique(source[leaves])
+    }
+
+
 def _directory(
     name: str,
     roster: Roster,

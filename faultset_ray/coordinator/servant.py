@@ -17,7 +17,7 @@ from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
 from faultset_ray.coordinator.home import StateHome, state_root
-from faultset_ray.coordinator.ledger import Known, Ledger, touched_by
+from faultset_ray.coordinator.ledger import Known, Ledger, leaving_of, touched_by
 from faultset_ray.coordinator.moves import Move, Retired, moved, planned
 from faultset_ray.coordinator.object_verbs import ObjectVerbs
 from faultset_ray.coordinator.restoring import RebuildVerbs
@@ -143,10 +143,12 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
         if known is None:
             known = ledger.found(fleet.name, batch, precision, ranges_max, policy, request)
             touched = tuple(info.id for info in known.directory.ranges)
+            leaving = {}
         else:
+            leaving = leaving_of(known.directory, batch["handles"][~new], left, cells[~new])
             touched = touched_by(known.directory, np.concatenate([left, cells]))
             ledger.change(known, Kind.REGISTER, batch, touched, request, policy)
-        return Registered(batch["handles"], touched, known.directory)
+        return Registered(batch["handles"], touched, known.directory, leaving)
 
     def remove(self, fleet: str, ids: Sequence[str], request: bytes | None = None) -> Changed:
         """Let go of nodes; ids that the fleet doesn't have are passed over."""

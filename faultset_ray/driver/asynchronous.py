@@ -356,7 +356,8 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
         Returns
         -------
         Watch
-            An asynchronous iterator of :class:`~faultset_ray.driver.watch.Change`. It fetches when it has
+            An asynchronous iterator of :class:`~faultset_ray.driver.watch.Change`, one of a node, and
+            :class:`~faultset_ray.driver.watch.RegionChange`: of shortage, panic and freezes. It fetches when it has
             nothing left, so that a slow reader holds nothing up. :attr:`Watch.versions
             <faultset_ray.driver.watch.Watch.versions>` is where to go on. What it gives was saved before,
             which takes a second or so, and survives the loss of its region's servant.

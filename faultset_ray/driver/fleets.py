@@ -25,6 +25,7 @@ from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.following import parted
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
 from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_observer, check_times
@@ -80,7 +81,8 @@ class Fleets:
             self._request(),
         )
         self._keeper.learn(registered.directory)
-        if failed := await self._keeper.load_all(registered.directory, registered.touched):
+        arrivals = await parted(self._keeper, registered.directory, registered.leaving)
+        if failed := await self._keeper.load_all(registered.directory, registered.touched, arrivals):
             raise failed[0]
         return given.with_handles(registered.handles)
 

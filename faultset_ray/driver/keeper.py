@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from faultset_ray import columns
 from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.control.checkpoint import Checkpoint, unsaved
 from faultset_ray.control.messages import Members, Orders
+from faultset_ray.control.passage import Rows
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
@@ -23,7 +25,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo, Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
-from faultset_ray.limits import CALL_SECONDS, REGION_CPUS
+from faultset_ray.limits import CALL_SECONDS, REGION_CPUS, SPAWN_SECONDS
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,8 +67,10 @@ class Keeper:
 
     # -- Servants
 
-    async def load_all(self, directory: Directory, range_ids: Sequence[int]) -> list[FaultsetError]:
-        """Tell some ranges their nodes; what went wrong, where that is being mended.
+    async def load_all(
+        self, directory: Directory, range_ids: Sequence[int], arrivals: Mapping[int, Rows] = MappingProxyType({})
+    ) -> list[FaultsetError]:
+        """Tell some ranges their nodes, and the rows of those that come from others; what could not be mended.
 
         Servants are brought up only for a fleet that is new. One that is gone later has a successor in the
         next epoch: two servants of one epoch would count the same versions twice.
@@ -83,7 +87,7 @@ class Keeper:
                 else:
                     while self.is_loading(fleet, info):
                         await self.backend.sleep(_AGAIN_SECONDS)
-                    await self.load(directory, info, members)
+                    await self.load(directory, info, members, arrivals=arrivals.get(info.id))
             except ClusterError as error:
                 self.lost(directory, info, error)
                 return None if await self._mended(fleet, info) else error
@@ -122,9 +126,14 @@ class Keeper:
         await self.backend.spawn(Region, name, info.epoch, at=at or At(cpus=REGION_CPUS))
 
     async def load(
-        self, directory: Directory, info: RangeInfo, members: _Handles, checkpoint: Checkpoint | None = None
+        self,
+        directory: Directory,
+        info: RangeInfo,
+        members: _Handles,
+        checkpoint: Checkpoint | None = None,
+        arrivals: Rows | None = None,
     ) -> None:
-        """Tell a range its nodes, and what was saved of them.
+        """Tell a range its nodes, what was saved of them, and what other ranges knew of some.
 
         Raises
         ------
@@ -141,7 +150,8 @@ class Keeper:
             directory.marks[members],
         )
         region, now_ms = address(fleet.name, info), self.backend.now_ms()
-        await self.backend.call(region, Region.load, info.epoch, orders(directory), now_ms, roster, checkpoint)
+        told = orders(directory)
+        await self.backend.call(region, Region.load, info.epoch, told, now_ms, roster, checkpoint, arrivals)
 
     @contextmanager
     def _bringing_up(self, fleet: str, info: RangeInfo) -> Iterator[None]:
@@ -153,8 +163,12 @@ class Keeper:
             self._loading[fleet, info.id] -= 1
 
     def is_loading(self, fleet: str, info: RangeInfo) -> bool:
-        """Whether this driver is just bringing the range up."""
+        """Whether this driver is just bringing the range up for the first time."""
         return self._loading[fleet, info.id] > 0
+
+    def is_restoring(self, fleet: str, info: RangeInfo) -> bool:
+        """Whether this driver is just replacing the range's servant, or telling it what it lacks."""
+        return (fleet, info.id) in self._restoring
 
     def lost(self, directory: Directory, info: RangeInfo, error: FaultsetError) -> None:
         """Note that a range did not answer; where its servant is gone, begin to replace it."""
@@ -214,8 +228,8 @@ class Keeper:
         task = self._restoring.get((fleet, info.id))
         if task is None:
             return False
-        await asyncio.wait([task])
-        return not task.cancelled() and task.exception() is None
+        await asyncio.wait([task], timeout=SPAWN_SECONDS)  # it may wait for a place for longer
+        return task.done() and not task.cancelled() and task.exception() is None
 
     async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
         fleet = directory.fleet.name

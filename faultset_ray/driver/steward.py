@@ -9,15 +9,16 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from faultset_ray.control.census import RangeCensus
 from faultset_ray.control.messages import Census
 from faultset_ray.control.region import Region
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.caretaker import Caretaker
+from faultset_ray.driver.following import follow
 from faultset_ray.driver.keeper import Keeper, address, orders
 from faultset_ray.driver.moves import give_up
 from faultset_ray.driver.shaping import Shaping
+from faultset_ray.driver.telling import tell_freeze, tell_panic
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import (
     CENSUS_SECONDS,
@@ -110,7 +111,7 @@ class Steward:
             self._caretaker.tick()
             loads = await self._backend.loads() if self._shaping.due else ()
             fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
-            directories = [await self._tend(fleet) for fleet in fleets]
+            directories = await asyncio.gather(*map(self._tend, fleets))
             if loads:
                 await self._shaping.pack(loads, directories)
 
@@ -126,16 +127,20 @@ class Steward:
             self._save(fleet, info, census)
             if census.sealed is not None:
                 await self._unseal(fleet, info, census.sealed)
+            if census.parked > 0 and census.roster == info.roster:
+                await self._follow(directory, info)
         if directory.policy.freeze_at is not None:
-            await self._freeze(directory, counted)
+            await tell_freeze(self._keeper, directory, counted)
+        if directory.policy.panic == "all" and any(census.short > 0 for _, census in counted):
+            await tell_panic(self._keeper, directory)
         self._shaping.shape(directory, counted)
         return directory
 
     async def _count(self, directory: Directory, info: RangeInfo) -> Census | None:
         """How a range is; None where it does not say."""
         fleet, key = directory.fleet.name, (directory.fleet.name, info.id, info.epoch)
-        if self._keeper.is_loading(fleet, info):
-            return None
+        if self._keeper.is_loading(fleet, info) or self._keeper.is_restoring(fleet, info):
+            return None  # it may wait for a place for minutes
         now_ms = self._backend.now_ms()
         region, net = address(fleet, info), self._backend.within(CENSUS_SECONDS)
         try:
@@ -149,6 +154,12 @@ class Steward:
         (self._behind.add if census.roster < info.roster else self._behind.discard)(key)
         self._silent_ms.pop(key, None)
         return census
+
+    async def _follow(self, directory: Directory, info: RangeInfo) -> None:
+        try:
+            await follow(self._keeper, directory, info)
+        except ClusterError as error:
+            _LOG.info("nodes that left range %d of fleet %r wait: %s", info.id, directory.fleet.name, error)
 
     async def _unseal(self, fleet: str, info: RangeInfo, move_id: int) -> None:
         """Let a range go on where whoever gave its move up died before it said so."""
@@ -192,27 +203,18 @@ class Steward:
         if whole:
             self._whole_due_ms[key] = now_ms + _PAUSE_FACTOR * (now_ms - began_ms)
 
-    async def _freeze(self, directory: Directory, counted: list[tuple[RangeInfo, Census]]) -> None:
-        """Tell the coordinator how the ranges are, and them whether ejections are frozen."""
-        fleet, now_ms = directory.fleet.name, self._backend.now_ms()
-        told = [RangeCensus(info.id, census.measured, census.bad, census.degraded_ms or 0) for info, census in counted]
-        freeze = await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.census, fleet, told, now_ms)
-        if freeze is None:
-            return
-        net, told_orders = self._backend.within(CENSUS_SECONDS), orders(directory)
-
-        async def tell(info: RangeInfo) -> None:
-            arguments = info.epoch, told_orders, now_ms, freeze.since_ms, freeze.until_ms
-            try:
-                await net.call(address(fleet, info), Region.freeze, *arguments)
-            except ClusterError as error:
-                self._keeper.lost(directory, info, error)
-
-        await asyncio.gather(*(tell(info) for info in directory.ranges))
-
     async def _save_all(self) -> None:
-        for fleet in await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.fleets):
+        """Save all ranges but those that did not answer lately: nobody is kept from leaving by one that is gone."""
+
+        async def save(fleet: str) -> None:
             directory = await self._keeper.directory(fleet, CENSUS_SECONDS)
-            await asyncio.gather(
-                *(self._keeper.save(fleet, info, whole=True) for info in directory.ranges), return_exceptions=True
-            )
+            chosen = [
+                info
+                for info in directory.ranges
+                if (fleet, info.id, info.epoch) not in self._silent_ms and not self._keeper.is_restoring(fleet, info)
+            ]
+            saving = [self._keeper.save(fleet, info, whole=True) for info in chosen]
+            await asyncio.gather(*saving, return_exceptions=True)
+
+        fleets = await self._keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
+        await asyncio.gather(*map(save, fleets))

@@ -22,7 +22,7 @@ from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shard_verbs import ShardVerbs
 from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
 from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
-from faultset_ray.driver.watch import Change, Watch
+from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
@@ -66,7 +66,7 @@ def connect(
 
 
 class SyncWatch:
-    """An iterator of :class:`~faultset_ray.driver.watch.Change`; see :meth:`AsyncDriver.watch
+    """An iterator of changes of nodes and regions; see :meth:`AsyncDriver.watch
     <faultset_ray.driver.asynchronous.AsyncDriver.watch>`. From now on is when it is made.
     """  # noqa: D205 - one sentence
 
@@ -83,9 +83,9 @@ class SyncWatch:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Change:
+    def __next__(self) -> Change | RegionChange:
         try:
-            change: Change = self._run(self._watch.__anext__())
+            change: Change | RegionChange = self._run(self._watch.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
         return change

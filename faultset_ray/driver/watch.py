@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from faultset_ray.columns import is_integer
+from faultset_ray.control.alarms import NOBODY
+from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.journal import Events
 from faultset_ray.control.messages import Tail
 from faultset_ray.control.region import Region
@@ -53,11 +56,32 @@ class Change:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, enumerations by their labels."""
-        return {name: value.label if isinstance(value, Named) else value for name, value in asdict(self).items()}
+        return _plain(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionChange:
+    """What began or ended in a region: shortage, panic, or a freeze of ejections."""
+
+    region: str | None
+    """None: in all regions of the range, as a freeze is; ranges that take over go on with it."""
+    at_ms: int
+    rule: Rule
+    """``SHORT`` until ``ENOUGH``, ``PANIC`` until ``CALM``, ``FROZEN`` until ``THAWED``."""
+    value: float | None
+    """Of ``SHORT`` and ``ENOUGH``: how many survivors it has, and how many it needs."""
+    threshold: float | None
+    range: int
+    version: int
+    """Of the range: there it holds from this version on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, enumerations by their labels."""
+        return _plain(self)
 
 
 class Watch:
-    """An asynchronous iterator of :class:`Change`, without end unless it is given an idle time.
+    """An asynchronous iterator of changes, of nodes and of regions, without end unless it is given an idle time.
 
     It asks only when everything that it has was taken, so that a slow reader makes it wait. Nothing is
     lost or seen twice, also where a range's servant dies, or ranges are split and merged: only changes that
@@ -69,7 +93,7 @@ class Watch:
         self._fleet = fleet
         self._versions = None if since is None else dict(since)
         self._idle_s = idle_s
-        self._pulled: deque[Change] = deque()
+        self._pulled: deque[Change | RegionChange] = deque()
         self._reached: Versions = {}
         """Where the ranges are once all that was pulled is given out."""
         self._retired: dict[int, tuple[int, ...]] = {}
@@ -98,7 +122,7 @@ class Watch:
             }
         return self
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> Change | RegionChange:
         await self.start()
         waited_ms = self._keeper.backend.now_ms()
         while not self._pulled:
@@ -122,31 +146,51 @@ class Watch:
         assert self._versions is not None
         directory = await self._keeper.directory(self._fleet)
         living = {info.id: info for info in directory.ranges}
-        gone = [range_id for range_id in self._versions if range_id not in living]
-        if gone:  # the oldest first: what a range gave way to has a higher id
-            await self._pull_retired(directory, min(gone))
-        else:
-            tails = await asyncio.gather(
-                *(self._ask(directory, info, self._versions.get(info.id, (0, 0))) for info in directory.ranges)
-            )
-            found = [(info, tail) for info, tail in zip(directory.ranges, tails, strict=True) if tail is not None]
-            self._reached = {info.id: (info.epoch, tail.version) for info, tail in found}
-            await self._put(directory, {info.id: tail.events for info, tail in found})
+        waiting = sorted(range_id for range_id in self._versions if range_id not in living)
+        events: dict[int, Events] = {}
+        reached: Versions = {}
+        retired: dict[int, tuple[int, ...]] = {}
+        while waiting:  # the oldest first: what a range gave way to has a higher id
+            oldest = waiting.pop(0)
+            last, children, since = await self._last_of(oldest)
+            events[oldest], retired[oldest] = last.events.after_version(since), children
+            reached[oldest] = last.epoch, max(since, last.version)
+            waiting += [child for child in children if child not in living and child not in [*events, *waiting]]
+            if not _tells_moves(events):
+                waiting.clear()
+        if not retired or _tells_moves(events):
+            tails = await self._tails(directory)
+            if _tells_moves(events | {info.id: tail.events for info, tail in tails}):
+                # what nodes did before they left another range was saved first; if it does not answer, they wait for it
+                tails = await self._tails(directory)
+                if len(tails) < len(directory.ranges):
+                    tails = [] if retired else [(info, _before_moves(tail)) for info, tail in tails]
+                    events, reached, retired = {}, {}, {}
+            events |= {info.id: tail.events for info, tail in tails}
+            reached |= {info.id: (info.epoch, tail.version) for info, tail in tails}
+        self._reached, self._retired = reached, retired
+        await self._put(directory, events)
         if not self._pulled:
             self._arrive()
 
-    async def _pull_retired(self, directory: Directory, range_id: int) -> None:
+    async def _tails(self, directory: Directory) -> list[tuple[RangeInfo, Tail]]:
+        """What is new of all ranges that answer."""
         assert self._versions is not None
-        epoch, version = self._versions[range_id]
+        since = [self._versions.get(info.id, (0, 0)) for info in directory.ranges]
+        tails = await asyncio.gather(*map(partial(self._ask, directory), directory.ranges, since))
+        return [(info, tail) for info, tail in zip(directory.ranges, tails, strict=True) if tail is not None]
+
+    async def _last_of(self, range_id: int) -> tuple[Checkpoint, tuple[int, ...], int]:
+        """What is left of a range that gave way to others, to which, and from which version on it is news."""
+        assert self._versions is not None
+        epoch, version = self._versions.get(range_id, (0, 0))
         retired = await self._keeper.authority.ask(Coordinator.retired, self._fleet, range_id)
         if retired is None:
             raise HistoryLost(version, -1)
         since = retired.last.since_of(epoch, version)
         if since < retired.last.floor:
             raise HistoryLost(since, retired.last.floor)
-        self._reached = {range_id: (retired.last.epoch, max(since, retired.last.version))}
-        self._retired = {range_id: retired.children}
-        await self._put(directory, {range_id: retired.last.events.after_version(since)})
+        return retired.last, retired.children, since
 
     async def _ask(self, directory: Directory, info: RangeInfo, since: tuple[int, int] | None) -> Tail | None:
         """What a range has behind a version, or with None where it is now; None where it does not answer."""
@@ -169,7 +213,8 @@ class Watch:
         return tail
 
     async def _put(self, directory: Directory, events: Mapping[int, Events]) -> None:
-        if any(int(found.handle.max(initial=0)) >= len(directory.fleet) for found in events.values()):
+        named = [found.handle[found.handle != NOBODY] for found in events.values()]
+        if any(int(handles.max(initial=0)) >= len(directory.fleet) for handles in named):
             directory = await self._keeper.directory(self._fleet)  # nodes were registered just now
         changes = [change for range_id, found in events.items() for change in _changes(directory, range_id, found)]
         changes.sort(key=lambda change: change.at_ms)  # stable: of one range by version
@@ -180,17 +225,43 @@ class Watch:
         assert self._versions is not None
         self._versions.update(self._reached)
         for range_id, children in self._retired.items():
-            del self._versions[range_id]
-            for child in children:
+            self._versions.pop(range_id, None)
+            for child in set(children) - self._retired.keys():
                 self._versions.setdefault(child, (0, 0))
         self._reached, self._retired = {}, {}
 
 
-def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Change]:
-    ids = directory.fleet.ids[events.handle].tolist()
-    regions = cells_to_strings(np.where(events.cell > 0, events.cell, directory.cells[events.handle])).tolist()
+def _tells_moves(events: Mapping[int, Events]) -> bool:
+    """Whether a node came from another range."""
+    return any((found.rule == Rule.MOVED).any() for found in events.values())
+
+
+def _before_moves(tail: Tail) -> Tail:
+    """What a range has until a node came to it from elsewhere."""
+    moves = np.flatnonzero(tail.events.rule == Rule.MOVED)
+    if not len(moves):
+        return tail
+    version = int(tail.events.version[moves[0]]) - 1
+    return replace(tail, events=tail.events.until_version(version), version=version, more=True)
+
+
+def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Change | RegionChange]:
+    nodes = np.where(events.handle == NOBODY, 0, events.handle)
+    ids = directory.fleet.ids[nodes].tolist()
+    regions = cells_to_strings(np.where(events.cell > 0, events.cell, directory.cells[nodes])).tolist()
     of = {name: column.tolist() for name, column in events.to_columns().items()}
     for row, (node_id, region) in enumerate(zip(ids, regions, strict=True)):
+        if of["handle"][row] == NOBODY:
+            yield RegionChange(
+                region=region if of["cell"][row] else None,
+                at_ms=of["at_ms"][row],
+                rule=Rule(of["rule"][row]),
+                value=_known(of["value"][row]),
+                threshold=_known(of["threshold"][row]),
+                range=range_id,
+                version=of["version"][row],
+            )
+            continue
         yield Change(
             id=node_id,
             handle=of["handle"][row],
@@ -207,6 +278,10 @@ def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Ch
             range=range_id,
             version=of["version"][row],
         )
+
+
+def _plain(change: Change | RegionChange) -> dict[str, Any]:
+    return {name: value.label if isinstance(value, Named) else value for name, value in asdict(change).items()}
 
 
 def _known(value: float) -> float | None:

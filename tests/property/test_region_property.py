@@ -15,6 +15,7 @@ from faultset_ray.control.checkpoint import Checkpoint, folded, unsaved
 from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
+from faultset_ray.control.states import State
 from faultset_ray.errors import StaleEpoch
 
 THRESHOLD = 100.0
@@ -98,8 +99,13 @@ class RegionMachine(RuleBasedStateMachine):
             node.cell, node.mark = cell, mark
             if at > node.at and not math.isnan(latency):
                 node.sample(latency, True, at)
-        for handle in before.keys() - roster.keys():
-            self.states.pop(handle, None)
+        parked = self.region.parked(self.epoch)
+        assert set(parked.handles.tolist()) == before.keys() - roster.keys()
+        nobody = np.empty(0, np.uint32)
+        self.region.followed(self.epoch, ORDERS, self.tick(), number - 1, parked.handles, nobody)
+        assert len(self.region.parked(self.epoch)) == len(parked), "of rosters to come"
+        self.region.followed(self.epoch, ORDERS, self.tick(), number, parked.handles, nobody)
+        assert len(self.region.parked(self.epoch)) == 0
 
     @rule(seen=st.lists(st.tuples(handles, latencies, st.booleans(), clock), max_size=6))
     def observe(self, seen):
@@ -206,7 +212,7 @@ class RegionMachine(RuleBasedStateMachine):
             events.handle.tolist(), events.before.tolist(), events.after.tolist(), strict=True
         ):
             assert self.states.get(handle, before) == before
-            self.states[handle] = after
+            self.states[handle] = after if after != State.REMOVED else State.UNKNOWN
         self.since = self.epoch, tail.version
 
     @rule()

@@ -1,7 +1,8 @@
 """One seeded run of a control plane under crashes, lost and late messages, moves and returning dead: what must hold.
 
 * Versions of a range never go back, and nobody obeys a servant of an epoch that is over.
-* Every change is told once, and begins where the one before of its node ended; at the end what was told is what is.
+* Every change is told once, and begins where the one before of its node ended, or at unknown where it just came to
+  another range; at the end what was told is what is. What began in a region ends before it begins again.
 * Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
   its region among the missing.
 * No ejection breaks a region's cap.
@@ -21,10 +22,11 @@ from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control import region as region_module
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.policy import Policy
-from faultset_ray.control.states import Mark, State
+from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.keeper import address
 from faultset_ray.driver.moves import move_ranges
+from faultset_ray.driver.watch import RegionChange
 from faultset_ray.errors import ClusterError, InputError
 from faultset_ray.geohash import encode
 
@@ -34,6 +36,7 @@ PLACES = [Place(f"p{index}") for index in range(5)]
 POLICIES = [
     Policy(threshold_ms=100.0, samples=(2, 3, 2), hold_s=(1.0, 4.0), eject_max=0.5, survivors_min=2),
     Policy(threshold_ms=100.0, samples=(1, 1, 1), eject_max=0.34, ttl_s=20.0),
+    Policy(threshold_ms=100.0, samples=(1, 2, 1), survivors_min=2, fallback="neighbours", panic="all", freeze_at=0.6),
     Policy(),
 ]
 
@@ -73,6 +76,8 @@ class Drill:
         self.versions: dict[int, tuple[int, int]] = {}
         self.told: set[tuple[int, int]] = set()
         self.states: dict[int, State] = {}
+        self.going_on: set[tuple[object, Rule]] = set()
+        self.relocated: set[int] = set()
         self.names = 0
         self.returning = []
 
@@ -96,6 +101,22 @@ class Drill:
             raise
         self.nodes |= {node_id: (lat, lon) for node_id, lat, lon, _ in fresh}
         self.handles |= dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
+
+    async def relocate(self, driver):
+        """Nodes are registered elsewhere, without a measurement: what is known of them goes along."""
+        chosen = [node_id for node_id in self.pick(self.nodes, 3) if node_id not in self.unsure]
+        if not chosen:
+            return
+        fresh = [
+            (node_id, float(self.dice.choice([-40.0, 50.0])), float(self.dice.uniform(-170, 170)), np.nan)
+            for node_id in chosen
+        ]
+        self.unsure |= set(chosen)
+        self.relocated |= {self.handles[node_id] for node_id in chosen if node_id in self.handles}
+        await driver.register(fresh, PRECISION)
+        self.unsure -= set(chosen)
+        self.nodes |= {node_id: (lat, lon) for node_id, lat, lon, _ in fresh}
+        self.counted["relocated"] += len(chosen)
 
     async def remove(self, driver):
         chosen = self.pick(self.nodes, 2)
@@ -211,10 +232,23 @@ class Drill:
         key = change.range, change.version
         assert key not in self.told, f"told twice: {change}"
         self.told.add(key)
-        state = self.states.get(change.handle, State.UNKNOWN)
-        assert change.before == state, f"the node was told to be {state.label}: {change}"
-        self.states[change.handle] = change.after
         self.counted["told"] += 1
+        self.counted[change.rule.label] += 1
+        if isinstance(change, RegionChange):
+            self.tell_region(change)
+            return
+        state = self.states.get(change.handle, State.UNKNOWN)
+        late = change.handle in self.relocated and change.before == State.UNKNOWN
+        assert late or change.before == state, f"the node was told to be {state.label}: {change}"
+        self.states[change.handle] = change.after
+
+    def tell_region(self, change):
+        """What is told of regions begins and ends in turn."""
+        ends = {Rule.ENOUGH: Rule.SHORT, Rule.CALM: Rule.PANIC, Rule.THAWED: Rule.FROZEN}
+        what = change.region or change.range, ends.get(change.rule, change.rule)
+        inherited = change.rule == Rule.THAWED and change.range > 3  # frozen when it took over from others
+        assert inherited or (what in self.going_on) == (change.rule in ends), f"told out of turn: {change}"
+        self.going_on ^= {what}
 
     # -- The run
 
@@ -226,7 +260,7 @@ class Drill:
         beginning = {info.id: (info.epoch, 0) for info in directory.ranges}
         watching = asyncio.ensure_future(self.follow(drivers[1], beginning))
         actions = [
-            *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather],
+            *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather, self.relocate],
             *[self.crash, self.revive, self.wait, self.wait, self.ask, self.ask, self.ask_by_state],
             *[self.observe] * 6,
         ]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.checkpoint import Checkpoint, divided, folded, newest_rows, since_of
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
@@ -82,7 +83,7 @@ def checkpoint(version: int, since: int, handles: list[int], floor: int = 0) -> 
         events=events(first + 1, version - first),
         epochs=ones,
         begins=ones * 0,
-        flagged=np.array([handles[0] << 56 | 1], np.uint64),
+        alarms=Alarms(np.array([handles[0] << 56 | 1], np.uint64)),
     )
 
 
@@ -99,7 +100,7 @@ def test_increments_fold_into_the_whole():
 
 
 def test_the_newest_row_of_each_node_counts():
-    merged = newest_rows([table([1, 4, 7]), table([], 2.0), table([4, 9], 3.0)])
+    merged = newest_rows([table([1, 4, 7, 8]), table([], 2.0), table([4, 9], 3.0)], np.array([8, 3], np.uint32))
     assert merged["handles"].tolist() == [1, 4, 7, 9]
     assert merged["last"].tolist() == [1.0, 3.0, 1.0, 3.0]
 
@@ -109,7 +110,7 @@ def test_checkpoints_are_divided_by_cells():
     parts = divided([checkpoint(10, -1, [1, 9]), checkpoint(5, -1, [4, 7])], bounds)
     assert [part.health["handles"].tolist() for part in parts] == [[1], [4, 7], [9]]
     assert [part.health["last"].tolist() for part in parts] == [[10.0], [5.0, 5.0], [10.0]]
-    assert [(part.flagged >> np.uint64(56)).tolist() for part in parts] == [[1], [4], []]
+    assert [(part.alarms.flagged >> np.uint64(56)).tolist() for part in parts] == [[1], [4], []]
     assert {(part.epoch, part.version, part.since, part.at_ms, len(part.events)) for part in parts} == {
         (1, 0, -1, 10, 0)
     }

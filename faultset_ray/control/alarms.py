@@ -1,0 +1,131 @@
+"""What an operator wants to hear of regions, besides of nodes: shortage, panic and freeze, when they begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultset_ray.control.decisions import survives
+from faultset_ray.control.health import Changes, Health
+from faultset_ray.control.ladder import flag_regions
+from faultset_ray.control.policy import Policy
+from faultset_ray.control.states import Mark, Rule, State
+
+Cells = NDArray[np.uint64]
+
+NOBODY: Final = (1 << 32) - 1
+"""Stands for a node's handle in changes that are not about one."""
+_NONE: Final = np.empty(0, np.uint64)
+_WHOLE_RANGE: Final = np.zeros(1, np.uint64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alarms:
+    """What is going on in the regions of one range; a value. What makes another of it tells what began or ended."""
+
+    flagged: Cells = field(default_factory=_NONE.copy)
+    """uint64[f]: regions below their need, or not yet well above it again."""
+    panicking: Cells = field(default_factory=_NONE.copy)
+    """uint64[p], ascending: those of them that are in panic."""
+    freeze: tuple[int, int] | None = None
+    """Since and until when ejections are frozen; it may be over."""
+    frozen: bool = False
+    """Whether it was told that they are, and not yet that they are no more."""
+
+    def freeze_under(self, policy: Policy, now_ms: int) -> tuple[int, int] | None:
+        """The freeze that was advised, if it is not over and a policy knows freezes."""
+        advised = self.freeze is not None and policy.freeze_at is not None and now_ms < self.freeze[1]
+        return self.freeze if advised else None
+
+    def looked(self, policy: Policy, now_ms: int) -> tuple[Self, Changes]:
+        """See whether a freeze began, or is over."""
+        frozen = self.freeze_under(policy, now_ms) is not None
+        rule = Rule.FROZEN if frozen else Rule.THAWED
+        return replace(self, frozen=frozen), _happened(_WHOLE_RANGE[: frozen != self.frozen], rule)
+
+    def counted(self, health: Health, policy: Policy) -> tuple[Self, Changes]:
+        """See which regions are short of survivors; see :func:`~faultset_ray.control.ladder.flag_regions`."""
+        cells, need = health.groups.cells, policy.survivors_min
+        own, eligible = (
+            np.bincount(health.group_of[chosen], minlength=len(cells))
+            for chosen in (survives(health), health.mark != Mark.DRAIN)
+        )
+        before = np.isin(cells, self.flagged)
+        now = flag_regions(before, own, eligible, need)
+        short, enough = now & ~before, before & ~now
+        gone = self.flagged[~np.isin(self.flagged, cells)]
+        panicking = self.panicking if policy.panic == "all" else _NONE
+        calm, ended = replace(self, flagged=cells[now]).panicked(panicking)
+        return calm, _joined(
+            [
+                ended,
+                _happened(np.append(gone, cells[enough]), Rule.ENOUGH, np.append(gone * 0, own[enough]), need),
+                _happened(cells[short], Rule.SHORT, own[short], need),
+            ]
+        )
+
+    def panicked(self, cells: Cells) -> tuple[Self, Changes]:
+        """Take which regions are in panic; one that is not short is in none."""
+        cells = np.intersect1d(cells, self.flagged)
+        ended, began = np.setdiff1d(self.panicking, cells), np.setdiff1d(cells, self.panicking)
+        told = _joined([_happened(ended, Rule.CALM), _happened(began, Rule.PANIC)])
+        return replace(self, panicking=cells), told
+
+    def of(self, inside: Callable[[Cells], NDArray[np.bool_]]) -> Self:
+        """Those of a range that takes over the cells that ``inside`` says are its own."""
+        return replace(
+            self, flagged=self.flagged[inside(self.flagged)], panicking=self.panicking[inside(self.panicking)]
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Alarms]) -> Self:
+        """Those of several ranges."""
+        latest = max(parts, key=lambda part: part.freeze or (0, 0))
+        flagged = np.concatenate([part.flagged for part in parts])
+        panicking = np.sort(np.concatenate([part.panicking for part in parts]))
+        return cls(flagged, panicking, latest.freeze, latest.frozen)
+
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """Plain arrays by name."""
+        freeze = () if self.freeze is None else (*self.freeze, int(self.frozen))
+        return {"flagged": self.flagged, "panicking": self.panicking, "freeze": np.array(freeze, np.int64)}
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Self:
+        """The opposite of :meth:`to_columns`; once there was only ``flagged``."""
+        freeze = columns["freeze"].tolist() if "freeze" in columns else []
+        return cls(
+            np.asarray(columns["flagged"], np.uint64),
+            np.asarray(columns.get("panicking", _NONE), np.uint64),
+            (freeze[0], freeze[1]) if freeze else None,
+            bool(freeze and freeze[2]),
+        )
+
+
+def _happened(cells: Cells, rule: Rule, value: Any = np.nan, threshold: float = np.nan) -> Changes:
+    """Changes of regions rather than of nodes."""
+    count = len(cells)
+
+    def byte(number: int) -> NDArray[np.uint8]:
+        return np.full(count, number, np.uint8)
+
+    return Changes(
+        np.full(count, NOBODY, np.uint32),
+        byte(State.UNKNOWN),
+        byte(State.UNKNOWN),
+        byte(rule),
+        np.zeros(count) + value,
+        np.full(count, threshold, np.float64),
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.bool_),
+        byte(Mark.NONE),
+        cells,
+    )
+
+
+def _joined(parts: Sequence[Changes]) -> Changes:
+    return Changes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

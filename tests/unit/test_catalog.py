@@ -211,6 +211,32 @@ def test_a_tombstone_waits_for_what_is_older(coordinator):
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
 
 
+def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
+    entry = put(coordinator, 1)
+    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)
+    coordinator.commit_writes([commit(2)], 0)
+    move = ShardMove(b"\1" * 16, 0, "s0", "s5")
+    coordinator.open_shard_moves([move], 0)
+    coming = coordinator.undelete("name", b"\3" * 16, "d", 59_000)
+    late = 10**9
+    assert coordinator.garbage(late, 10) == []
+    assert coordinator.lookup_deleted(["name"]) == [None], "its time is over, for those who ask now"
+    [back] = coordinator.commit_writes([commit(3)], late)
+    assert back == coming.entry
+    assert back.record == replace(entry.record, generation=coming.ticket.generation)
+    coordinator.open_writes([intent(4, kind="delete", grace_ms=0)], late)
+    coordinator.commit_writes([commit(4)], late)
+    assert coordinator.garbage(2 * late, 10) == [], "a shard is being moved still"
+    coordinator.abort_shard_moves([move])
+    assert {item.store for item in coordinator.garbage(2 * late, 10)} == {*LAYOUT, "s5"}
+    assert isinstance(coordinator.commit_shard_moves([move])[0], ObjectNotFound)
+    drops = coordinator.garbage(2 * late, 10)
+    generations = {(entry.record.object_id, each.record.generation) for each in (entry, back)}
+    assert {(item.write_id, item.index, frozenset(item.records)) for item in drops} == {
+        (b"\1" * 16, None, frozenset(generations))
+    }
+
+
 def test_notes(coordinator):
     assert coordinator.note("scrub") == b""
     coordinator.set_note("scrub", b"\0x")

@@ -18,12 +18,14 @@ from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
+from faultset_ray.coordinator.objects import Commit, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.geohash import encode_many
 from faultset_ray.model import Fleet
 
 SYSTEM = "killed"
 PRECISION = 2
+OBJECTS = 30
 
 
 def checkpoint(epoch: int, version: int, since: int = -1, handles=range(200), value: float | None = None) -> Checkpoint:
@@ -65,7 +67,11 @@ def write(state_dir: str, seed: int) -> None:
     found = coordinator.directory("f") if "f" in coordinator.fleets() else None
     count = 0 if found is None else len(found.fleet)
     while True:
-        action = "register" if count < 40 else dice.choice(("register", "mark", "remove", "succeed", "save", "policy"))
+        action = (
+            "register"
+            if count < 40
+            else dice.choice(("register", "mark", "remove", "succeed", "save", "policy", "put", "put"))
+        )
         some = range(first := dice.randrange(max(count - 20, 1)), first + dice.randrange(1, 20))
         request = dice.randbytes(16)
         if action == "register":
@@ -80,6 +86,9 @@ def write(state_dir: str, seed: int) -> None:
             coordinator.mark("f", [f"n{number}" for number in some], Mark.DRAIN, request)
         elif action == "remove":
             coordinator.remove("f", [f"n{number}" for number in some], request)
+        elif action == "put":
+            some = [dice.randrange(1 << 30), *sorted({dice.randrange(OBJECTS) for _ in range(10)})]
+            put(coordinator, some[1:], some[0], dice)
         else:
             info = dice.choice(coordinator.directory("f").ranges)
             some = [info.id, info.epoch]
@@ -102,6 +111,16 @@ def write(state_dir: str, seed: int) -> None:
         sys.stdout.flush()
 
 
+def put(coordinator: Coordinator, numbers: list[int], size: int, dice: random.Random) -> None:
+    """Write objects of a size, all in one batch."""
+    intents = [
+        Intent(dice.randbytes(16), "put", f"o{number}", "copy:2", 1, 2, 64, 1, ("x", "y"), "d") for number in numbers
+    ]
+    assert not any(isinstance(ticket, Exception) for ticket in coordinator.open_writes(intents, 0))
+    commits = [Commit(intent.write_id, size, bytes(32), intent.layout, 0) for intent in intents]
+    assert not any(isinstance(entry, Exception) for entry in coordinator.commit_writes(commits, 0))
+
+
 class Model:
     """What was acknowledged so far."""
 
@@ -112,6 +131,7 @@ class Model:
         self.epochs: dict[int, int] = {}
         self.saved: dict[int, int] = {}
         self.policy = 100
+        self.objects: dict[int, int] = {}
 
     def take(self, action: str, values: list[int]) -> None:
         if action == "register":
@@ -125,6 +145,8 @@ class Model:
             self.epochs[values[0]] = values[1] + 1
         elif action == "save":
             self.saved[values[0]] = values[1]
+        elif action == "put":
+            self.objects |= dict.fromkeys(values[1:], values[0])
         else:
             self.policy = values[0]
 
@@ -154,6 +176,13 @@ class Model:
             surprises += [info.epoch != epoch, now != version]
             self.epochs[info.id], self.saved[info.id] = info.epoch, now
         surprises.append(found.policy.threshold_ms != self.policy)
+        looked_up = enumerate(coordinator.lookup([f"o{number}" for number in range(OBJECTS)]))
+        objects = {number: entry.record.size for number, entry in looked_up if entry is not None}
+        assert self.objects.keys() <= objects.keys()
+        fresh = {size for number, size in objects.items() if size != self.objects.get(number)}
+        assert len(fresh) <= 1, "a batch is one change"
+        surprises.append(bool(fresh))
+        self.objects = objects
         assert sum(surprises) <= 1, "one change can have been under way"
         self.count, self.removed, self.marked = len(found.fleet), removed, marked
         self.policy = int(found.policy.threshold_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from faultset_ray.errors import CorruptShard, FaultsetError, InputError, ShardNo
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_base import StoreBase
-from faultset_ray.objects.store_records import RecordKey
+from faultset_ray.objects.store_records import RecordKey, is_full
 from faultset_ray.objects.store_shards import check_key
 from faultset_ray.objects.store_values import Block, Check, Held, Key, Read, ScanPage, SealReceipt, Whole
 from faultset_ray.shards.digest import verify_block
@@ -241,9 +242,7 @@ class Store(StoreBase):
             for write_id in writes:
                 self._unsealed.abort(write_id)
                 unsealed[write_id] = self._unsealed.drop_write(write_id)
-            if writes:
-                self._records.remove_writes(writes)
-            freed = self._sealed.remove_writes(writes)
+            freed = self._remove_writes(writes)
             keys = [(write_id, index) for write_id, index in shards if index is not None]
             freed_by_key = self._sealed.remove(keys)
             for write_id, index in shards:
@@ -345,6 +344,20 @@ class Store(StoreBase):
             self._sealed.quarantine(key, reason)
 
     # -- Inside
+
+    def _remove_writes(self, write_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """Remove records, then shards: what is left by a crash in between says nothing, and does no harm."""
+        if not write_ids:
+            return {}
+        try:
+            self._records.remove_writes(write_ids)
+        except (OSError, sqlite3.Error) as error:
+            if not is_full(error):
+                raise
+            freed = self._sealed.remove_writes(write_ids)  # to make room for the removal of records
+            self._records.remove_writes(write_ids)
+            return freed
+        return self._sealed.remove_writes(write_ids)
 
     def _sealed_before(self, key: Key, size: int, stripes: int, sha256: bytes) -> SealReceipt:
         reader = self._sealed.reader(key)

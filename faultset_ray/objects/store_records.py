@@ -8,6 +8,7 @@ the place of the old one.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -35,6 +36,8 @@ CREATE TABLE records (
 ) WITHOUT ROWID;
 CREATE INDEX records_of_write ON records (write_id);
 """
+_HARMLESS: Final = {"SQLITE_FULL", "SQLITE_BUSY"}
+"""Errors before anything was to be made durable."""
 _MANY: Final = 500
 """Values in one query: old SQLites take 999."""
 
@@ -124,7 +127,7 @@ class Records:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn() as db:
+        with self._turn(changes=True) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -136,16 +139,19 @@ class Records:
                 raise
 
     @contextmanager
-    def _turn(self) -> Iterator[sqlite3.Connection]:
-        """The database for one thread at a time; renewed first if the time before it failed."""
+    def _turn(self, *, changes: bool = False) -> Iterator[sqlite3.Connection]:
+        """The database for one thread at a time; renewed first if its file is not to be trusted."""
         with self._lock:
             try:
                 if self._suspect:
                     self._renew()
-                    self._suspect = False
+            except (OSError, sqlite3.Error) as error:
+                if changes or not is_full(error):  # what is there can be read without room for a copy
+                    raise
+            try:
                 yield self._db
-            except sqlite3.Error:
-                self._suspect = self._home.durable
+            except sqlite3.Error as error:
+                self._suspect |= self._home.durable and error.sqlite_errorname not in _HARMLESS
                 raise
 
     def _open(self, path: Path) -> sqlite3.Connection:
@@ -170,23 +176,26 @@ class Records:
     def _renew(self) -> None:
         """Go on with a new file of the same rows, all of it on the disk."""
         fresh, path = self._home.tmp / "records.db", self._path(self._number + 1)
-        fresh.unlink(missing_ok=True)
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self._db.execute("VACUUM INTO ?", (str(fresh),))
             os.fsync(fd)
+            fresh.rename(path)
         except sqlite3.DatabaseError as error:
             fresh.unlink()
             self._set_aside(error)
-            return
+        except BaseException:
+            fresh.unlink()
+            raise
+        else:
+            fsync_directory(path.parent)
+            self._db.close()
+            _remove(self._path(self._number))
+            self._number += 1
+            self._db = self._open(path)
         finally:
             os.close(fd)
-        fresh.rename(path)
-        fsync_directory(path.parent)
-        self._db.close()
-        _remove(self._path(self._number))
-        self._number += 1
-        self._db = self._open(path)
+        self._suspect = False
 
     def _set_aside(self, error: sqlite3.Error) -> None:
         """Start without the rows of a damaged database: other stores have them, and a scrub brings them back."""
@@ -199,6 +208,13 @@ class Records:
                 part.rename(self._home.quarantine / part.name)
         self._number += 1
         self._db = self._open(self._path(self._number))
+
+
+def is_full(error: OSError | sqlite3.Error) -> bool:
+    """Whether the disk had no room."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
 def _connect(path: str) -> sqlite3.Connection:

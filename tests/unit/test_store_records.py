@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import resource
 import signal
 import sqlite3
@@ -238,23 +240,70 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
-    [("SQLITE_IOERR_FSYNC", "EIO (SQLITE_IOERR_FSYNC)"), ("SQLITE_FULL", "ENOSPC"), ("SQLITE_BUSY", "SQLITE_BUSY")],
+    ("name", "told", "number"),
+    [
+        ("SQLITE_IOERR_FSYNC", "EIO (SQLITE_IOERR_FSYNC)", 1),
+        ("SQLITE_FULL", "ENOSPC", 0),
+        ("SQLITE_BUSY", "SQLITE_BUSY", 0),
+    ],
 )
-def test_a_commit_that_fails_keeps_nothing_and_the_file_is_not_trusted(durable, name, told):
+def test_a_commit_that_fails_keeps_nothing_and_its_file_is_not_trusted(durable, name, told, number):
+    """Where it was refused before anything was to be on the disk, the file is as good as before."""
     keep(durable, gone("a", 1))
-    durable._records._db = Failing(durable._records._db, "COMMIT", name)
+    sound = durable._records._db
+    durable._records._db = Failing(sound, "COMMIT", name)
     with pytest.raises(StoreFailure) as caught:
         durable.record([gone("b", 1).pack()], FENCE)
     assert (caught.value.store, caught.value.errno_name) == (durable.uuid, told)
     assert kept(durable) == [gone("a", 1)]
     home = Path(durable.info().path)
-    assert [path.name for path in home.glob("records-*.db")] == ["records-1.db"]
+    assert [path.name for path in home.glob("records-*.db")] == [f"records-{number}.db"]
+    if not number:
+        durable._records._db = sound
     keep(durable, gone("b", 1))
     crash(durable)
     again = store_at(home.parents[1])
     assert kept(again) == sorted_records(gone("a", 1), gone("b", 1))
     again.close()
+
+
+def test_a_file_that_is_not_trusted_is_read_while_there_is_no_room_for_another(durable, monkeypatch):
+    keep(durable, gone("a", 1))
+    durable._records._db = Failing(durable._records._db, "COMMIT", "SQLITE_IOERR_WRITE")
+    with pytest.raises(StoreFailure):
+        durable.record([gone("b", 1).pack()], FENCE)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert kept(durable) == [gone("a", 1)]
+        with pytest.raises(StoreFailure, match="ENOSPC"):
+            durable.record([gone("b", 1).pack()], FENCE)
+    home = Path(durable.info().path)
+    assert not list((home / "tmp").iterdir())
+    keep(durable, gone("b", 1))
+    assert [path.name for path in home.glob("records-*.db")] == ["records-1.db"]
+
+
+def test_a_full_disk_can_be_emptied(durable):
+    """Removing records takes room, which removing shards makes."""
+    hold(durable, 1, 2)
+    keep(durable, put(1), put(2))
+    sound = durable._records._db
+
+    class Full(Failing):
+        def execute(self, statement, *values):
+            if statement == "COMMIT" and durable.info().shards:
+                return super().execute(statement, *values)
+            return self._db.execute(statement, *values)
+
+    durable._records._db = Full(sound, "COMMIT", "SQLITE_FULL")
+    with pytest.raises(StoreFailure, match="ENOSPC"):
+        durable.forget([(object_id("object 1"), 1)], FENCE)
+    assert durable.drop([(write_id(1), None), (write_id(2), None)], FENCE) == [416, 416]
+    assert kept(durable) == []
 
 
 def test_a_disk_that_is_full_for_real(durable):

@@ -65,9 +65,9 @@ class ObjectVerbs:
         """
         return self._objects().writes.open(intents, now_ms)
 
-    def renew_writes(self, driver: str, now_ms: int) -> int:
-        """Keep a driver's open writes for ``INTENT_SECONDS`` from now on; how many there are."""
-        return self._objects().writes.renew(driver, now_ms)
+    def renew_writes(self, write_ids: Sequence[bytes], now_ms: int) -> None:
+        """Keep writes open for ``INTENT_SECONDS`` from now on; those that are open no more are passed over."""
+        self._objects().writes.renew(write_ids, now_ms)
 
     def commit_writes(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
         """Make writes visible whose records are durable; what each of them is in the catalog then.

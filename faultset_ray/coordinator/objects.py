@@ -30,7 +30,7 @@ class Intent:
     layout: tuple[str, ...]
     """The UUID of the store that is to get each shard, by index, or ``""``; of a deletion, those for the tombstones."""
     driver: str
-    """Who renews it."""
+    """Whose it is, for those who look."""
     if_absent: bool = False
     if_generation: int | None = None
     durability: str = "fsync"

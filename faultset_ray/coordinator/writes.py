@@ -133,14 +133,13 @@ class Writes:
                 generation = self._noted(intent, key, now_ms, owner)
             return Undeletion(Ticket(write_id, generation, self.fence()), self._coming(generation))
 
-    def renew(self, driver: str, now_ms: int) -> int:
-        """Keep a driver's writes open; how many it has."""
+    def renew(self, write_ids: Sequence[bytes], now_ms: int) -> None:
+        """Keep writes open."""
         with self._catalog.transaction():
-            self._catalog.do(
-                "UPDATE intents SET until_ms = ? WHERE driver = ? AND state = 'open'", now_ms + _LEASE_MS, driver
+            self._catalog.many(
+                "UPDATE intents SET until_ms = ? WHERE write_id = ? AND state = 'open'",
+                ((now_ms + _LEASE_MS, write_id) for write_id in write_ids),
             )
-            [count] = self._catalog.one("SELECT COUNT(*) FROM intents WHERE driver = ? AND state = 'open'", driver)
-        return int(count)
 
     def commit(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
         """Make writes visible, in one transaction."""

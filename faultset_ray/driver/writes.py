@@ -38,7 +38,7 @@ class Writes:
 
     @property
     def driver(self) -> str:
-        """Who renews these writes."""
+        """Whose writes these are."""
         return self._name
 
     async def fence(self, _stale: Fence | None = None) -> Fence:
@@ -132,7 +132,7 @@ class Writes:
             if not self._open:
                 return
             try:
-                await self._authority.ask(Coordinator.renew_writes, self._name, self._backend.now_ms())
+                await self._authority.ask(Coordinator.renew_writes, sorted(self._open), self._backend.now_ms())
             except BackendClosed:
                 return
             except ClusterError as error:

@@ -239,8 +239,10 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(driver=st.sampled_from("xy"))
     def renew(self, driver):
-        mine = [write for write in self.open.values() if write.intent.driver == driver]
-        assert self.coordinator.renew_writes(driver, self.now_ms) == len(mine)
+        mine = [write.intent.write_id for write in self.open.values() if write.intent.driver == driver]
+        self.coordinator.renew_writes([*mine, b"nobody's"], self.now_ms)
+        assert not {late.write_id for late in self.coordinator.unresolved(self.now_ms + 59_999)} & {*mine}
+        assert {late.write_id for late in self.coordinator.unresolved(self.now_ms + 60_000)} >= {*mine}
 
     @rule()
     def resolve(self):

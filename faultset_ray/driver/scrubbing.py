@@ -43,6 +43,8 @@ class Scrubbed:
     missing: int = 0
     """Shards that their store does not have."""
     corrupt: int = 0
+    records: int = 0
+    """Records that were given again to stores with shards but no record of their write."""
     orphans: list[Orphan] = field(default_factory=list)
     """Shards that no object needs: never heard of, or of a write that is gone."""
     silent: list[str] = field(default_factory=list)
@@ -173,8 +175,20 @@ class Scrubber:
         ]
         lacking = await self._still(uuid, lacking)
         found.missing += len(lacking)
+        unrecorded = [entry for entry, there in zip(entries, held, strict=True) if there.indices and not there.recorded]
+        found.records += await self._record(ref, unrecorded)
         await self._report([Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking])
         return after or -1
+
+    async def _record(self, ref: StoreRef, entries: list[Entry]) -> int:
+        """Give a store the records of writes that it has shards of; how many it kept."""
+        if not entries:
+            return 0
+        fence = await self._authority.ask(Coordinator.fence)
+        packed = [entry.record.pack() for entry in entries]
+        # Where a shard was dropped meanwhile, the record is refused.
+        answers = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.record, packed, fence)
+        return sum(answer is None for answer in answers)
 
     async def _still(self, uuid: str, lacking: list[tuple[Entry, int]]) -> list[tuple[Entry, int]]:
         """Those that the catalog still says are there: a shard may just have moved."""

@@ -209,6 +209,8 @@ REPAIR_AGAIN_SECONDS_MAX: Final = 600.0
 """up to this."""
 REPAIR_BYTES_PER_SECOND: Final = 64.0 * MIB
 """What repair in the background reads and writes: about half of what one disk of the slower kind gives."""
+SPREAD_AFTER_SECONDS: Final = 60.0
+"""Other stores must take part for so long before objects are spread over them."""
 SCRUB_BYTES_PER_SECOND: Final = 16.0 * MIB
 """What a deep scrub in the background reads: some 1.4 TB a day."""
 SCRUB_LIGHT_SECONDS: Final = 3_600.0

@@ -19,6 +19,7 @@ from faultset_ray.driver.inventory import Inventory, Lookout
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.repairs import Repairs
 from faultset_ray.driver.scrubbing import Scrubbed, Scrubber
+from faultset_ray.driver.spreading import Spreading
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.limits import (
@@ -47,6 +48,7 @@ class Caretaker:
         self._collector = Collector(backend, authority)
         self._repairs = Repairs(backend, authority, mover)
         self._scrubber = Scrubber(backend, authority)
+        self._spreading = Spreading(backend, authority, mover)
         self._inventory: Inventory | None = None
         self._ends_ms = 0
         """When the lease is over, unless it is renewed."""
@@ -121,6 +123,8 @@ class Caretaker:
             done = await self._repairs.mend(needs, inventory, bucket, going=lambda: self._goes_on(inventory))
             if done.shards:
                 _LOG.warning("%d shards of %d objects were made anew or moved", done.shards, done.objects)
+        else:
+            await self._spreading.step(inventory, bucket, lambda: self._goes_on(inventory))
         if self._holds():
             await self._scrub()
         await self._backend.sleep(CARETAKER_SECONDS)

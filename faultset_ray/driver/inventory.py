@@ -55,10 +55,12 @@ class Lookout:
     _missed_ms: dict[str, int] = field(default_factory=dict)
 
     async def look(self) -> Inventory:
-        """Look at all stores, and tell the coordinator."""
+        """Look at all stores, show them the fence of now, and tell the coordinator."""
+        self.stores.fence = await self.authority.ask(Coordinator.fence)
         infos = {info.uuid: info for info in await self.stores.look()}
         now_ms = self.backend.now_ms()
-        rows = await self.authority.ask(Coordinator.stores_seen, list(infos.values()), now_ms)
+        seen = [*infos.values(), *self.stores.foreign]
+        rows = await self.authority.ask(Coordinator.stores_seen, seen, now_ms)
         counted = {uuid: row for uuid, row in rows.items() if row.state != "retired"}
         missing = counted.keys() - infos.keys()
         self._missed_ms = {uuid: self._missed_ms.get(uuid, now_ms) for uuid in missing}

@@ -28,7 +28,7 @@ async def rebuild_catalog(backend: Backend, authority: Authority, stores: StoreD
     NotEnoughPlaces
         No store answers.
     """
-    infos = await stores.look()
+    infos = [*await stores.look(), *stores.foreign]
     if not infos:
         raise NotEnoughPlaces(0, 1, "no store answers, so there is nothing to make a catalog of")
     await authority.ask(Coordinator.rebuild_begin, infos, backend.now_ms())

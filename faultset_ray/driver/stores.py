@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
 from faultset_ray.driver.recent import Recent
 from faultset_ray.driver.systems import is_private
-from faultset_ray.errors import CatalogMismatch, ClusterError, PlaceUnreachable, StaleEpoch
+from faultset_ray.errors import BackendClosed, ClusterError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import STORE_INFO_SECONDS, STORES_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence
@@ -118,20 +118,9 @@ class StoreDirectory:
 
     async def _all(self, survivors: Trusted | None) -> list[StoreInfo]:
         places = trusted(await self._places(), survivors, lambda place: place.id)
-        results = await asyncio.gather(*map(self._store, places), return_exceptions=True)
-        found = []
-        for place, result in zip(places, results, strict=True):
-            if isinstance(result, StoreInfo):
-                found.append(result)
-            elif isinstance(result, StaleEpoch):
-                self.stale = True
-            elif isinstance(result, ClusterError):
-                _LOG.warning("no store at %s: %s", place.id, result)
-            elif isinstance(result, BaseException):
-                raise result
-        ours = {"", "" if self.fence is None else self.fence.catalog.hex()}
-        self.foreign = [info for info in found if self.fence is not None and info.catalog not in ours]
-        found = [info for info in found if info not in self.foreign]
+        found = await self._answers(self._store(place) for place in places)
+        if self.fence is not None:
+            found = await self._admitted(found, self.fence)
         self.looks += 1
         fleeting = [store.place for store in found if store.durability == "none"]
         if fleeting:
@@ -142,6 +131,36 @@ class StoreDirectory:
         moved = {info.place for info in found}
         self._infos = {uuid: info for uuid, info in self._infos.items() if info.place not in moved}
         self._infos |= {info.uuid: info for info in found}
+        return found
+
+    async def _admitted(self, found: Sequence[StoreInfo], fence: Fence) -> list[StoreInfo]:
+        """The stores of this fence's catalog; those that have not seen it are shown it.
+
+        But no fresh one while others are another catalog's: that one may have to be made again, with it.
+        """
+        ours = {"", fence.catalog.hex()}
+        self.foreign = [info for info in found if info.catalog not in ours]
+        found = [info for info in found if info.catalog in ours and (info.catalog or not self.foreign)]
+        self.stale = self.stale or any(info.epoch > fence.epoch for info in found)
+        behind = [info for info in found if not info.catalog or info.epoch < fence.epoch]
+        net = self._backend.within(STORE_INFO_SECONDS)
+        shown = await self._answers(net.call(store_addr(info.place), PlaceStore.admit, fence) for info in behind)
+        return [*(info for info in found if info not in behind), *shown]
+
+    async def _answers(self, asking: Iterable[Awaitable[StoreInfo | None]]) -> list[StoreInfo]:
+        """What stores tell of themselves, without those that fail."""
+        found = []
+        for result in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(result, StoreInfo):
+                found.append(result)
+            elif isinstance(result, StaleEpoch):
+                self.stale = True
+            elif isinstance(result, BackendClosed):
+                raise result
+            elif isinstance(result, ClusterError):
+                _LOG.warning("a store does not answer: %s", result)
+            elif isinstance(result, BaseException):
+                raise result
         return found
 
     async def _store(self, place: Place) -> StoreInfo | None:
@@ -157,13 +176,7 @@ class StoreDirectory:
             return await self._asked(addr)
 
     async def _asked(self, addr: Addr[PlaceStore]) -> StoreInfo:
-        net = self._backend.within(STORE_INFO_SECONDS)
-        if self.fence is None:
-            return await net.call(addr, PlaceStore.info)
-        try:
-            return await net.call(addr, PlaceStore.admit, self.fence)
-        except CatalogMismatch:
-            return await net.call(addr, PlaceStore.info)
+        return await self._backend.within(STORE_INFO_SECONDS).call(addr, PlaceStore.info)
 
     async def _places(self) -> Sequence[Place]:
         places = await self._backend.places()

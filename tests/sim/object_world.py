@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,25 +16,13 @@ from unittest import mock
 
 from stores import crash
 
-from faultset_ray import codes
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
-from faultset_ray.coordinator.objects import Commit, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.stores import ref_of, servant_of
-from faultset_ray.errors import BackendClosed, FaultsetError
-from faultset_ray.failpoints import reach
-from faultset_ray.objects.encode import write_object
-from faultset_ray.objects.gather import gather_rows
+from faultset_ray.errors import BackendClosed
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.placement import place_object
-from faultset_ray.objects.record import Record
-from faultset_ray.objects.sites import Site
-from faultset_ray.objects.source import Source
-from faultset_ray.objects.stripes import decode_rows
-from faultset_ray.shards.format import Header
-from faultset_ray.shards.layout import layout_for
 
 SYSTEM = "objects"
 
@@ -94,71 +81,19 @@ class World:
 
     # -- Objects
 
-    async def put(self, name: str, payload: bytes, code: str = "rs:4+2", tolerate: int | None = None) -> None:
-        """Write an object by hand, through the verbs of coordinator and stores."""
-        driver, sim = self.driver, self.sim
-        found = codes.get(code)
-        tolerate = found.tolerance if tolerate is None else tolerate
-        infos = {info.uuid: info for info in await driver._stores.recent()}
-        layout = place_object(name.encode(), found, [Site.of(info) for info in infos.values()], tolerate=tolerate)
-        stores = tuple(layout.stores[index] for index in range(found.n))
-        with Source(payload) as source:
-            block = layout_for(source.size, found.k, 32_768).block_bytes
-            write_id = sim.token(16)
-            intent = Intent(write_id, "put", name, found.spec, found.k, found.n, block, tolerate, stores, "test")
-            [ticket] = await driver._authority.ask(Coordinator.open_writes, [intent], sim.now_ms())
-            raised(ticket)
-            reach("put.opened")
-            object_id = hashlib.sha256(name.encode()).digest()
-            header = Header(0, found.k, found.n, block, write_id, found.spec, ticket.generation, object_id)
-            sha256, _ = await write_object(sim, source, header, [ref_of(infos[uuid]) for uuid in stores])
-        reach("put.sealed")
-        now_ms = sim.now_ms()
-        about = len(payload), sha256, found.spec, found.k, found.n, block, tolerate, now_ms, "fsync"
-        record = Record("put", name, ticket.generation, write_id, *about).pack()
-        for number, uuid in enumerate(dict.fromkeys(stores)):
-            for answer in await sim.call(ref_of(infos[uuid]).addr, PlaceStore.record, [record], ticket.fence):
-                raised(answer)
-            if number == 0:
-                reach("put.one_record")
-        reach("put.recorded")
-        commit = Commit(write_id, len(payload), sha256, stores, now_ms)
-        [entry] = await driver._authority.ask(Coordinator.commit_writes, [commit], now_ms)
-        raised(entry)
+    async def put(self, name: str, payload: bytes, code: str = "rs:4+2", **options) -> None:
+        """Write an object, in small stripes."""
+        await self.driver.put(name, payload, code=code, stripe_bytes=32_768, **options)
         self.payloads[name] = payload
-        reach("put.committed")
 
     async def entry(self, name: str):
         [found] = await self.driver._authority.ask(Coordinator.lookup, [name])
         return found
 
-    async def read(self, name: str) -> bytes:
-        """The object, by its layout."""
-        entry = await self.entry(name)
-        header, size = entry.record.header, entry.record.size
-        refs = {
-            index: ref_of(info)
-            for index, uuid in enumerate(entry.layout)
-            if (info := self.driver._stores.info(uuid)) is not None
-        }
-        pieces = []
-        for stripe in range(header.layout.stripes(size)):
-
-            async def fetch(index, stripe=stripe):
-                return await self.sim.call(refs[index].addr, PlaceStore.read, header.write_id, index, stripe)
-
-            unusable = {index: "missing" for index in range(header.n) if index not in refs}
-            length = header.layout.block_len(stripe, size)
-            rows = await gather_rows(codes.get(header.spec), header, stripe, length, fetch, unusable)
-            start, stop = header.layout.span(stripe, size)
-            pieces.append(bytes(decode_rows(header.spec, rows, stop - start, 1)))
-        return b"".join(pieces)
-
     async def check_objects(self) -> None:
         """Every acknowledged object reads back."""
-        await self.driver._stores.look()
         for name, payload in self.payloads.items():
-            assert await self.read(name) == payload, name
+            assert await self.driver.get(name) == payload, name
 
     async def check_shards(self) -> None:
         """What the catalog says is what the stores have: every shard of every layout with a record beside it."""
@@ -242,11 +177,6 @@ class World:
         world.all_places[place] = Place(old.id, old.labels, old.cpus, draining=True)
 
 
-def raised(answer):
-    if isinstance(answer, FaultsetError):
-        raise answer
-
-
 @contextmanager
 def world(count, *, seed, regions=None, faults=None):
     """A simulation with stores on a directory in memory."""
@@ -263,11 +193,13 @@ def world(count, *, seed, regions=None, faults=None):
             shutil.rmtree(root, ignore_errors=True)
 
 
-def simulate(count, scenario, *, seed=1, **options):
-    """Run ``scenario(world)`` to its end."""
+def simulate(count, scenario, *, seed=1, absent=(), **options):
+    """Run ``scenario(world)`` to its end; places that are absent are down at first."""
     with world(count, seed=seed, **options) as run:
 
         async def main():
+            for place in absent:
+                run.kill(place)
             await run.start()
             await run.driver.status()
             result = await scenario(run)

@@ -120,3 +120,39 @@ def test_a_decommission_that_would_break_the_promise_is_refused():
         await run.check_shards()
 
     simulate(6, scenario)
+
+
+def test_objects_are_spread_over_stores_that_join_and_no_more_than_that_takes():
+    async def scenario(run):
+        await run.sim.sleep(30)
+        await some(run, 40)
+        before = {name: await run.layout(name) for name in run.payloads}
+        run.revive("p07")
+        run.revive("p08")
+        await run.sim.sleep(1800)
+        await run.settle(run.quiet)
+        after = {name: await run.layout(name) for name in run.payloads}
+        moved = sum(old != new for name in before for old, new in zip(before[name], after[name], strict=True))
+        used = {place: run.store(place).info().used_bytes for place in (f"p{number:02}" for number in range(9))}
+        mean = sum(used.values()) / 9
+        largest = max(len(payload) for payload in run.payloads.values()) / 4 + 1000
+        assert all(abs(each - mean) < 0.05 * mean + largest for each in used.values()), used
+        assert moved <= 1.3 * 240 * 2 / 9, "what two of nine stores are to have, and a little for unequal sizes"
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(9, scenario, absent=("p07", "p08"))
+
+
+def test_stores_are_not_taken_for_lost_when_the_coordinator_starts_anew():
+    async def scenario(run):
+        await some(run, 3)
+        before = [await run.layout(name) for name in run.payloads]
+        run.kill_coordinator()
+        await run.sim.sleep(2 * REPAIR_AFTER_SECONDS)
+        status = await run.driver.status()
+        assert all(store.here for store in status.stores)
+        assert status.healthy == 3
+        assert [await run.layout(name) for name in run.payloads] == before
+
+    simulate(9, scenario)

@@ -196,7 +196,7 @@ class Catalog:
         with self.transaction():
             for table, rows in tables.items():
                 [columns] = self.one("SELECT COUNT(*) FROM pragma_table_info(?)", table)
-                self.many(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", rows)
+                self.many(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})", rows)
             self.do("UPDATE system SET catalog = ?, epoch = ?", identity, epoch)
         self.epoch = epoch
 

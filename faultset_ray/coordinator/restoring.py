@@ -11,7 +11,7 @@ from typing import Any, Final
 from faultset_ray.coordinator.ledger import Ledger
 from faultset_ray.coordinator.objects import Lost, Orphan, Rebuilt
 from faultset_ray.coordinator.rebuilding import NOBODY, Found, Scans, Told, Write, sorted_out
-from faultset_ray.coordinator.stores import NOWHERE, packed
+from faultset_ray.coordinator.stores import NOWHERE, WRITTEN, packed
 from faultset_ray.errors import CatalogLost, InputError, StaleEpoch
 from faultset_ray.limits import DELETE_GRACE_SECONDS, SUPERSEDED_GRACE_SECONDS
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
@@ -121,6 +121,7 @@ class _Rows:
         """What to insert into which table."""
         generations = [self.generations[generation] for generation in sorted(self.generations)]
         return {
+            "notes": [WRITTEN],
             "generations": generations,
             "shards": sorted(self.shards),
             "garbage": sorted(self.garbage),

@@ -13,6 +13,8 @@ from faultset_ray.objects.store_values import StoreInfo
 
 NOWHERE: Final = 0
 """The key of no store."""
+WRITTEN: Final = ("written", b"")
+"""The note that says that a catalog is in use."""
 _COLUMNS = "uuid, place, region, path, durability, state, seen_ms, capacity_bytes, used_bytes, free_bytes, shards"
 _UPSERT = (
     f"INSERT INTO stores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?) "
@@ -41,7 +43,7 @@ class Stores:
         """
         ours = self.identity.hex()
         foreign = [info.uuid for info in infos if info.catalog not in {"", ours}]
-        if foreign and not self._catalog.one("SELECT 1 FROM generations LIMIT 1"):
+        if foreign and not self._catalog.one("SELECT 1 FROM notes WHERE name = ?", WRITTEN[0]):
             raise CatalogLost(system, sorted(foreign))
         self.note([info for info in infos if info.uuid not in foreign], now_ms)
         return self.rows()
@@ -52,6 +54,10 @@ class Stores:
             with self._catalog.transaction():
                 self._catalog.many(_UPSERT, (_row(info, now_ms) for info in infos))
             self._load()
+
+    def count_on(self) -> None:
+        """Inside a transaction: note that the catalog is in use, also should all that is written be deleted again."""
+        self._catalog.do("INSERT OR IGNORE INTO notes VALUES (?, ?)", *WRITTEN)
 
     @property
     def identity(self) -> bytes:

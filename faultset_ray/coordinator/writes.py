@@ -145,6 +145,7 @@ class Writes:
         """Make writes visible, in one transaction."""
         self._stores.learn(commit.layout for commit in commits)
         with self._catalog.transaction():
+            self._stores.count_on()
             return each(lambda commit: self._committed(commit, now_ms), commits)
 
     def abort(self, write_ids: Sequence[bytes]) -> list[bool]:

@@ -261,6 +261,17 @@ def test_a_lost_catalog_is_told_and_never_taken_for_an_empty_one(coordinator):
     assert coordinator.fence().catalog == b"b" * 16
 
 
+def test_a_catalog_that_became_empty_is_not_lost(coordinator):
+    put(coordinator, 1)
+    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)
+    coordinator.commit_writes([commit(2)], 0)
+    for _ in range(2):
+        coordinator.collected(coordinator.garbage(10**9, 10))
+    assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
+    assert "x" not in coordinator.stores_seen([info("x", catalog=b"b" * 16)], 0)
+    assert coordinator.lookup(["name"]) == [None]
+
+
 def test_a_rebuild_is_refused_where_there_are_objects(coordinator):
     with pytest.raises(StaleEpoch):
         coordinator.rebuild_end(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,9 @@ def observe(
     sample: Annotated[
         list[str] | None, typer.Option(help="A measurement of now: ID=MS, or ID=fail; may be repeated.")
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Also write them to the end of this .jsonl trace, for `replay`.")
+    ] = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -36,7 +40,9 @@ def observe(
         raise typer.BadParameter("give a trace, or samples with --sample", param_hint="TRACE")
     ids, told = _recorded(trace) if trace is not None else _given(sample or [])
     with attached(address, system) as driver:
-        taken = driver.observe(_handles(driver.fleet(fleet), ids), fleet=fleet, **told)
+        handles = _handles(driver.fleet(fleet), ids)
+        with nullcontext() if record is None else driver.record(record, fleet=fleet):
+            taken = driver.observe(handles, fleet=fleet, **told)
     console.print(f"{taken:,} of {len(ids):,} observations taken")
     if ids and not taken:
         console.print("none was: newer is known of these nodes, or their regions did not answer")

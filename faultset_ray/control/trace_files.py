@@ -90,18 +90,13 @@ def read_jsonl(path: Path) -> dict[str, Any]:
 
 
 def _columns_of(path: Path, rows: list[tuple[int, Any]]) -> dict[str, Any]:
-    """Rows into the arguments of :meth:`Trace.of`; nodes are counted as they appear."""
+    """Rows into the arguments of :meth:`Trace.of`; nodes are counted as they appear, and stay where they were first."""
     number: dict[str, int] = {}
     regions: list[str] = []
     for line, row in rows:
-        where = f"{path}, line {line}"
-        _check_row(row, where)
-        region = row.get("region", NOWHERE)
-        node = number.setdefault(row["node"], len(number))
-        if node == len(regions):
-            regions.append(region)
-        elif regions[node] != region:
-            raise InputError(f"{where}: node {row['node']!r} is in {region!r}, and was in {regions[node]!r}")
+        _check_row(row, f"{path}, line {line}")
+        if number.setdefault(row["node"], len(number)) == len(regions):
+            regions.append(row.get("region", NOWHERE))
     found: dict[str, Any] = {
         "ids": list(number),
         "regions": regions,

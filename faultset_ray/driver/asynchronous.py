@@ -16,6 +16,7 @@ from faultset_ray.columns import check_name
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
+from faultset_ray.control.recording import Recording
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.fleets import Fleets
@@ -246,7 +247,6 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
         *,
         ok: ArrayLike | None = None,
         at_ms: ArrayLike | None = None,
-        observer: int = 0,
         fleet: str = "default",
     ) -> int:
         """Report what was measured. Lossy by contract: newer supersedes older, and nothing is retried.
@@ -261,8 +261,6 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
             False where a node failed, whatever its latency: it does not survive until it is measured again.
         at_ms : int or int64[n], optional
             When it was measured, in ms since the epoch; now by default.
-        observer : int
-            Who measured, 0 to 2**32 - 1. Checked, and told apart by nothing yet: observers of one fleet are one.
 
         Returns
         -------
@@ -270,7 +268,27 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
             How many observations were taken. Fewer than n when something newer was known, or a region
             did not answer.
         """
-        return await self._fleets.observe(handles, latency_ms, ok, at_ms, observer, fleet)
+        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet)
+
+    def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
+        """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on.
+
+        Parameters
+        ----------
+        path
+            Of a ``.jsonl`` file; one that is there is gone on with.
+
+        Returns
+        -------
+        Recording
+            A context manager. It ends with it, with its ``close()``, or with this driver.
+
+        Raises
+        ------
+        OSError
+            The file can't be opened.
+        """
+        return self._fleets.record(path, fleet)
 
     async def survivors(
         self,
@@ -430,6 +448,7 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
         """Leave. A private system ends with it and leaves nothing behind; a named one goes on."""
         detach_driver(self.system, self.free)
         await self._stop_probing()
+        self._fleets.end_recordings()
         await self._steward.close(save=not is_private(self.system))
         await self._keeper.close()
         await self._objects.close()

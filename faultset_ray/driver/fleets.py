@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial as delayed
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from faultset_ray.control.ladder import Tier
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
+from faultset_ray.control.recording import Recording
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Directory, RangeInfo
@@ -28,7 +30,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.following import parted
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
-from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_observer, check_times
+from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_times
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import (
     ClusterError,
@@ -58,6 +60,7 @@ class Fleets:
         self._authority = keeper.authority
         self._regions_max = regions_max
         self._layouts = Layouts()
+        self._recordings: list[Recording] = []
 
     # -- What is durable
 
@@ -129,11 +132,10 @@ class Fleets:
     # -- Observations
 
     async def observe(
-        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: Any, observer: int, fleet: str
+        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: Any, fleet: str
     ) -> int:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
         now_ms = self._backend.now_ms()
-        check_observer(observer)
         directory = await self._keeper.directory(fleet)
         checked, latencies, answered = check_batch(directory, handles, latency_ms, ok)
         times = check_times(at_ms, len(checked), now_ms)
@@ -150,7 +152,25 @@ class Fleets:
                 return 0
 
         parts = split(directory.positions(checked), np.arange(len(checked)))
-        return sum(await asyncio.gather(*(tell(directory.ranges[position], chosen) for position, chosen in parts)))
+        taken = sum(await asyncio.gather(*(tell(directory.ranges[position], chosen) for position, chosen in parts)))
+        self._recordings = [recording for recording in self._recordings if not recording.closed]
+        for recording in self._recordings:
+            if recording.fleet == fleet:
+                whose = directory.fleet.ids[checked], directory.cells[checked]
+                await self._backend.compute(recording.take, *whose, latencies, answered, times)
+        return taken
+
+    def record(self, path: Any, fleet: str) -> Recording:
+        """See :meth:`AsyncDriver.record <faultset_ray.driver.asynchronous.AsyncDriver.record>`."""
+        recording = Recording(path, fleet)
+        self._recordings.append(recording)
+        return recording
+
+    def end_recordings(self) -> None:
+        """Close the files of recordings; what went wrong with one was logged."""
+        for recording in self._recordings:
+            with suppress(OSError):
+                recording.close()
 
     # -- Answers
 

@@ -70,13 +70,6 @@ def _beyond(given: NDArray[Any]) -> bool:
     return bool(given.size) and int(given.max()) >= 1 << 63
 
 
-def check_observer(observer: Any) -> int:
-    """Who observed: any number that fits 32 bits."""
-    if not columns.is_integer(observer) or not 0 <= observer < 1 << 32:
-        raise InputError(f"observer is {shown(observer)}; expected an integer from 0 to {(1 << 32) - 1}")
-    return int(observer)
-
-
 def check_ids(ids: Any) -> list[str]:
     """Ids as a list; a single one may stand alone."""
     listed = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else [ids]

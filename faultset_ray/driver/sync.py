@@ -14,6 +14,7 @@ from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.policy import Policy
+from faultset_ray.control.recording import Recording
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_verbs import ObjectVerbs
@@ -146,13 +147,14 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         *,
         ok: ArrayLike | None = None,
         at_ms: ArrayLike | None = None,
-        observer: int = 0,
         fleet: str = "default",
     ) -> int:
         """Report what was measured; how many observations were taken."""
-        return self._loop.run(
-            self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, observer=observer, fleet=fleet)
-        )
+        return self._loop.run(self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, fleet=fleet))
+
+    def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
+        """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on."""
+        return self._core.record(path, fleet=fleet)
 
     def survivors(
         self,

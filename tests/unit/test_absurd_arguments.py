@@ -156,6 +156,8 @@ ARGUMENTS = [
         "threshold_ms",
         ["1", b"1", math.nan, -1, True, [], {}, ODD, HUGE, UNPRINTABLE, -UNPRINTABLE, 1j],
     ),
+    ("record", {}, "path", [None, 3, b"x.jsonl", "", "x.csv", "jsonl", "\0.jsonl", [], {}, ODD, math.nan]),
+    ("record", {"path": "never.jsonl"}, "fleet", [*NO_TEXT, ""]),
     ("survivors", {}, "fleet", [*NO_TEXT, "none"]),
     ("survivors", {}, "deadline_s", [*NO_SECONDS, None, 0]),
     ("why", {}, "node_id", [*NO_TEXT, "z"]),

@@ -139,6 +139,16 @@ def test_observations_that_are_all_passed_over_are_told(registered, tmp_path):
     assert "newer is known" in told.stdout
 
 
+def test_what_is_observed_is_recorded_for_a_replay(registered, tmp_path):
+    policy, trace = tmp_path / "p.toml", tmp_path / "seen.jsonl"
+    policy.write_text("threshold_ms = 100.0\n")
+    for latency in ("500", "20"):
+        verb("observe", "--sample", f"a={latency}", "--sample", "b=fail", "--record", trace)
+    told = verb("replay", trace, "--policy", policy)[1]["policies"]["p"]
+    assert (told["nodes"], told["samples"]) == (2, 4)
+    assert told["ejections"] >= 1, "of b; a is out too if the two moments are not decided about together"
+
+
 def test_watch_goes_on_where_it_stood(registered, tmp_path):
     position = tmp_path / "position.json"
     assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0

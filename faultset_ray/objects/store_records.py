@@ -71,7 +71,9 @@ class Records:
         self._suspect = _wal(path).exists()
         try:
             self._db = self._open(path)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
             self._set_aside(error)
         with self._turn():
             pass
@@ -151,7 +153,7 @@ class Records:
             try:
                 yield self._db
             except sqlite3.Error as error:
-                self._suspect |= self._home.durable and error.sqlite_errorname not in _HARMLESS
+                self._suspect |= self._home.durable and _name(error) not in _HARMLESS
                 raise
 
     def _open(self, path: Path) -> sqlite3.Connection:
@@ -176,31 +178,31 @@ class Records:
     def _renew(self) -> None:
         """Go on with a new file of the same rows, all of it on the disk."""
         fresh, path = self._home.tmp / "records.db", self._path(self._number + 1)
+        _remove(path)  # of an attempt that failed
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self._db.execute("VACUUM INTO ?", (str(fresh),))
             os.fsync(fd)
             fresh.rename(path)
-        except sqlite3.DatabaseError as error:
-            fresh.unlink()
-            self._set_aside(error)
-        except BaseException:
-            fresh.unlink()
-            raise
-        else:
             fsync_directory(path.parent)
+            renewed = self._open(path)
+        except BaseException as error:
+            _remove(fresh)
+            _remove(path)
+            if not _is_damage(error):
+                raise
+            self._set_aside(error)
+        else:
             self._db.close()
             _remove(self._path(self._number))
             self._number += 1
-            self._db = self._open(path)
+            self._db = renewed
         finally:
             os.close(fd)
         self._suspect = False
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _set_aside(self, error: BaseException) -> None:
         """Start without the rows of a damaged database: other stores have them, and a scrub brings them back."""
-        if error.sqlite_errorname not in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}:
-            raise error
         path = self._path(self._number)
         _log.error("%s is damaged (%s): it goes to quarantine, and its records are lost here", path, error)
         for part in (path, _wal(path)):
@@ -214,7 +216,16 @@ def is_full(error: OSError | sqlite3.Error) -> bool:
     """Whether the disk had no room."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+    return _name(error) == "SQLITE_FULL"
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _name(error) in {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+
+
+def _name(error: BaseException) -> str:
+    """SQLite's name of an error; errors of the module around it have none."""
+    return getattr(error, "sqlite_errorname", "")
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -74,19 +74,39 @@ def test_a_fuller_store_is_chosen_less_often_and_an_empty_one_not_always():
     assert (Columns(sites_of(3)).weights() == 100 * GB).all()
 
 
-def test_a_repair_stays_in_the_region_of_its_group():
+@pytest.mark.parametrize("sizes", [(4, 4, 4, 4, 4), (4, 4, 4, 1, 1, 1)])
+def test_a_repair_stays_in_the_region_of_its_group(sizes):
     code = codes.get("lrc:4+2+2")
-    sites = sites_of(4, 4, 4, 4, 4)
+    sites = sites_of(*sizes)
     region = {site.store: site.region for site in sites}
     before = place_object(b"a", code, sites)
     for index in range(code.n):
         left = [site for site in sites if site.store != before.stores[index]]
         after = replace_lost(b"a", code, before.stores, left)
         assert region[after.stores[index]] == region[before.stores[index]]
+
+
+def test_a_group_that_lost_its_region_gets_another():
+    code = codes.get("lrc:4+2+2")
+    sites = sites_of(4, 4, 4, 4, 4)
+    region = {site.store: site.region for site in sites}
+    before = place_object(b"a", code, sites)
     gone = region[before.stores[0]]
     after = replace_lost(b"a", code, before.stores, [site for site in sites if site.region != gone])
     assert len({region[after.stores[index]] for index in code.groups[0]}) == 1
     assert after.survivable_regions == before.survivable_regions == 1
+
+
+def test_a_repair_goes_not_where_another_group_is():
+    code = codes.get("lrc:4+2+2")
+    taken = {0: "u0-0", 4: "u0-1", 2: "u0-2", 3: "u1-0", 5: "u1-1", 6: "u2-0", 7: "u2-1"}
+    layout = place_object(b"a", code, sites_of(5, 5, 5, 1), taken=taken)
+    assert layout.stores[1] == "u3-0", "the only region without a shard"
+
+
+def test_the_same_layout_on_every_machine():
+    layout = place_object(b"ledger/0001", RS, sites_of(3, 3, 3))
+    assert " ".join(layout.stores[index] for index in range(6)) == "u0-2 u1-0 u2-0 u2-1 u0-0 u1-2"
 
 
 def test_a_store_that_is_away_keeps_its_shards_gets_none_and_does_not_count_as_full():

@@ -27,8 +27,9 @@ from faultset_ray.errors import (
     WriteAborted,
     WriteInProgress,
 )
-from faultset_ray.limits import INTENT_SECONDS, SUPERSEDED_GRACE_SECONDS
+from faultset_ray.limits import INTENT_SECONDS, OBJECT_BYTES_MAX, SUPERSEDED_GRACE_SECONDS
 from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.objects.store_values import WRITE_ID_BYTES
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -36,6 +37,7 @@ R = TypeVar("R")
 _GRACE_MS: Final = round(SUPERSEDED_GRACE_SECONDS * 1000)
 _LEASE_MS: Final = round(INTENT_SECONDS * 1000)
 _SEQUENCES: Final = 1 << 32
+_SHA256_BYTES: Final = 32
 
 
 class _Row(NamedTuple):
@@ -172,6 +174,8 @@ class Writes:
         if generation is not None:
             self._widen(intent.write_id, self._stores.pack(intent.layout))
             return generation
+        if len(intent.write_id) != WRITE_ID_BYTES:
+            raise InputError(f"write id is {intent.write_id!r}; expected {WRITE_ID_BYTES} bytes")
         if intent.kind not in {"put", "delete"}:
             raise InputError(f"kind of a write is {intent.kind!r}; expected put or delete")
         if intent.kind == "put" and not 1 <= intent.k <= intent.n == len(intent.layout):
@@ -234,12 +238,8 @@ class Writes:
         if generation is None or (row is not None and row.state == "aborting"):
             raise WriteAborted(commit.write_id.hex())
         if row is not None:
-            sealed = sum(map(bool, commit.layout))
-            if row.kind == "put" and (len(commit.layout) != row.n or sealed < row.k):
-                raise InputError(
-                    f"write {commit.write_id.hex()} is committed with {sealed} shards of {len(commit.layout)}; "
-                    f"expected at least {row.k} of {row.n}"
-                )
+            if row.kind == "put":
+                _check(commit, row)
             purge_ms = max(commit.created_ms + row.grace_ms, now_ms + _GRACE_MS) if row.kind == "delete" else None
             state, purge_ms = self._ranked(row, purge_ms, now_ms)
             self._put(row, commit, state, purge_ms)
@@ -328,4 +328,18 @@ class Writes:
             tuple(sorted(self._stores.uuid(key) for key in {key for _, key in row.planned()})),
             *(row.driver, row.until_ms),
             self._coming(row.generation).record if row.kind == "undelete" else None,
+        )
+
+
+def _check(commit: Commit, row: _Row) -> None:
+    """Refuse a write that could not be read."""
+    called, sealed = f"write {commit.write_id.hex()}", sum(map(bool, commit.layout))
+    if len(commit.layout) != row.n or sealed < row.k:
+        raise InputError(
+            f"{called} is committed with {sealed} shards of {len(commit.layout)}; expected {row.k} or more of {row.n}"
+        )
+    if not 0 <= commit.size <= OBJECT_BYTES_MAX or len(commit.sha256) != _SHA256_BYTES:
+        raise InputError(
+            f"{called} is committed with {commit.size} bytes and a digest of {len(commit.sha256)}; "
+            f"expected 0 to {OBJECT_BYTES_MAX:,}, and {_SHA256_BYTES}"
         )

@@ -215,8 +215,6 @@ def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
     entry = put(coordinator, 1)
     coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)
     coordinator.commit_writes([commit(2)], 0)
-    move = ShardMove(b"\1" * 16, 0, "s0", "s5")
-    coordinator.open_shard_moves([move], 0)
     coming = coordinator.undelete("name", b"\3" * 16, "d", 59_000)
     late = 10**9
     assert coordinator.garbage(late, 10) == []
@@ -224,6 +222,8 @@ def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
     [back] = coordinator.commit_writes([commit(3)], late)
     assert back == coming.entry
     assert back.record == replace(entry.record, generation=coming.ticket.generation)
+    move = ShardMove(b"\1" * 16, 0, "s0", "s5")
+    assert coordinator.open_shard_moves([move], 0) == [back]
     coordinator.open_writes([intent(4, kind="delete", grace_ms=0)], late)
     coordinator.commit_writes([commit(4)], late)
     assert coordinator.garbage(2 * late, 10) == [], "a shard is being moved still"

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -130,18 +130,24 @@ def run(application: typer.Typer) -> None:
     try:
         application(standalone_mode=True)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click's exit code for it, 1, means no survivors here
+            _os_error(ended.__context__, "what was to read the output has closed it")
         if ended.code == USAGE and not _finished.is_set():  # typer has told what is wrong
             finish({"error": {"code": "usage", "message": "the arguments can't be used; see --help"}})
         raise
     except FaultsetError as error:
         sys.exit(fail(error).exit_code)
     except OSError as error:
-        with suppress(OSError):  # stdout itself may be what failed
-            described = {"errno": error.errno, "code": "os_error", "message": str(error)}
-            _complain("os_error", str(error), {"error": described})
-        sys.exit(USAGE)
+        _os_error(error, str(error))
     except Exception as error:  # noqa: BLE001 - a fault of ours; Python's own exit code 1 means no survivors here
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         _complain("internal_error", message, {"error": {"code": "internal_error", "message": message}})
         sys.exit(INTERNAL)
+
+
+def _os_error(error: OSError, message: str) -> NoReturn:
+    with suppress(OSError):  # stdout itself may be what failed
+        described = {"errno": error.errno, "code": "os_error", "message": message}
+        _complain("os_error", message, {"error": described})
+    sys.exit(USAGE)

@@ -23,17 +23,21 @@ def repair(
 ) -> None:
     """Make a file's lost and damaged shards again, where they were, from those that are left.
 
-    They appear together, once the whole file was found right; or nothing changes.
+    They appear together, once the whole file was found right; or nothing changes. Damaged further copies of
+    shards are then removed.
     """
     begun = time.perf_counter()
     done = asyncio.run(_repair(directory, wanted))
     show(done.before)
     for index, path in done.paths.items():
         console.print(f"  shard {index} made again: {path}", soft_wrap=True)
+    for path in done.removed:
+        console.print(f"  removed a damaged copy: {path}", soft_wrap=True)
     finish(
         {
             **described(done.before),
             "repaired": {str(index): str(path) for index, path in done.paths.items()},
+            "removed": list(map(str, done.removed)),
             "seconds": round(time.perf_counter() - begun, 3),
         }
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from faultset_ray.backend.local import LocalBackend
-from faultset_ray.objects.verify import Report, verify_directory
+from faultset_ray.objects.verify import Report, ShardState, verify_directory
 from jobs.connecting import closing
 from jobs.output import DAMAGED, Json, ObjectName, app, console, fail, finish, progress, run
 
@@ -21,7 +21,9 @@ def verify(
     wanted: ObjectName = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Read all of a file's shards, and tell which are damaged and where, and whether the file would come back.
+    """Read all of a file's shards, tell which are damaged and where, and whether the file would come back.
+
+    Shards are the files of the directory that are called `*.shard`.
 
     Ends with exit code 0 if every shard is sound, 4 if some are not and `repair` would make them again, 3 if
     too little is left.
@@ -33,7 +35,7 @@ def verify(
     if report.failure is not None:
         raise fail(report.failure, result)
     finish(result)
-    if report.damaged:
+    if report.damaged or report.copies:
         raise typer.Exit(DAMAGED)
 
 
@@ -50,6 +52,8 @@ def show(report: Report) -> None:
     for shard in report.shards:
         if shard.reason:
             console.print(f"  shard {shard.index}: {shard.reason}", soft_wrap=True)
+    for copy in report.copies:
+        console.print(f"  another copy of shard {copy.index}, {copy.path}: {copy.reason}", soft_wrap=True)
 
 
 def described(report: Report) -> Mapping[str, Any]:
@@ -60,16 +64,14 @@ def described(report: Report) -> Mapping[str, Any]:
         "sha256": report.sha256,
         "write_id": report.write_id,
         "recoverable": report.failure is None,
-        "damaged": {
-            str(shard.index): {
-                "file": None if shard.path is None else str(shard.path),
-                "reason": shard.reason,
-                "corrupt": shard.corrupt,
-            }
-            for shard in report.shards
-            if shard.reason
-        },
+        "damaged": {str(shard.index): _described(shard) for shard in report.shards if shard.reason},
+        "damaged_copies": [{"index": shard.index, **_described(shard)} for shard in report.copies],
     }
+
+
+def _described(shard: ShardState) -> Mapping[str, Any]:
+    file = None if shard.path is None else str(shard.path)
+    return {"file": file, "reason": shard.reason, "corrupt": shard.corrupt}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.codes.base import Code
-from faultset_ray.errors import InputError
+from faultset_ray.errors import InputError, NotEnoughShards
 from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
 from faultset_ray.objects.coding import Progress, decode_object, encode_object, no_progress, settle
@@ -25,7 +25,7 @@ from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
-from faultset_ray.shards.directory import scan, shard_path, shards_named
+from faultset_ray.shards.directory import scan, shard_path, shards_named, waiting_path
 from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout, layout_for
@@ -64,6 +64,7 @@ async def encode_file(
     directory: Path,
     *,
     stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
     """Encode a file into one shard file for each shard; all of them appear, or none.
@@ -72,12 +73,15 @@ async def encode_file(
     ----------
     directory
         Made if it isn't there. Other objects' shards may lie in it.
+    force
+        Remove the shards of a file of this name that lie there, once the new ones are complete and beside them:
+        whatever happens, all shards of one of both are there.
 
     Raises
     ------
     InputError
-        Shards of a file of this name lie there already: of two encodings one could not tell which is meant, and
-        a mixture of both might be neither. Nothing is replaced.
+        There is no such file, or the directory is none. Or, without ``force``, shards of a file of this name lie
+        there already: of two encodings one could not tell which is meant. Nothing is replaced.
     InvalidCodeSpec, LimitExceeded
     OSError
         The disk failed; what was begun is removed.
@@ -87,7 +91,7 @@ async def encode_file(
         layout = layout_for(source.size, found.k, stripe_bytes)
         header = _header(backend, found, layout, path.name)
         reading = SourceReader(backend, source)
-        paths, _ = await write_shards(backend, reading, header, directory, path.name, progress)
+        paths, _ = await write_shards(backend, reading, header, directory, path.name, force=force, progress=progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
 
 
@@ -99,6 +103,7 @@ async def encode_pipe(
     directory: Path,
     *,
     stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
     """As :func:`encode_file`, of what comes until the end of a pipe; the shards are called as ``name`` says."""
@@ -106,7 +111,7 @@ async def encode_pipe(
     layout = layout_for(None, found.k, stripe_bytes)
     header = _header(backend, found, layout, name)
     reading = ByteReader(backend, pipe)
-    paths, size = await write_shards(backend, reading, header, directory, name, progress)
+    paths, size = await write_shards(backend, reading, header, directory, name, force=force, progress=progress)
     return EncodedFile(paths, found.spec, size, reading.sha256().hex())
 
 
@@ -122,10 +127,12 @@ async def write_shards(
     header: Header,
     directory: Path,
     name: str,
+    *,
+    force: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[tuple[Path, ...], int]:
     """Encode a source into shard files, which appear all at once, or not at all; their paths, and its size."""
-    await backend.compute(_prepare, directory, name)
+    await backend.compute(_prepare, directory, name, force)
     paths = tuple(shard_path(directory, name, index) for index in range(header.n))
     with new_shards(header, dict(enumerate(paths))) as writers:
 
@@ -136,8 +143,8 @@ async def write_shards(
             )
 
         size, stripes = await encode_object(backend, header, source, put, progress)
-        await backend.compute(_prepare, directory, name)  # it may have taken hours
-        await publish(backend, writers, paths, size, stripes, source.sha256())
+        replaced = await backend.compute(_prepare, directory, name, force)  # it may have taken hours
+        await publish(backend, writers, paths, size, stripes, source.sha256(), replaced)
     return paths, size
 
 
@@ -164,27 +171,51 @@ async def publish(
     size: int,
     stripes: int,
     object_digest: bytes,
+    replaced: Sequence[Path] = (),
 ) -> None:
-    """Seal shards, make them durable, then bring them into sight."""
+    """Seal shards, make them durable, then bring them into sight, and remove the shards that they replace."""
     await asyncio.gather(*(backend.compute(writer.seal, size, stripes, object_digest) for writer in writers.values()))
-    await backend.compute(_publish, [writer.path for writer in writers.values()], list(paths))
+    await backend.compute(_publish, [writer.path for writer in writers.values()], list(paths), replaced)
 
 
-def _prepare(directory: Path, name: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _prepare(directory: Path, name: str, force: bool) -> list[Path]:
+    """Make the directory; the shards of a file of this name that lie in it, which are to be replaced."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{directory} is no directory, nor can be; shard files go into a directory") from None
     there = shards_named(directory, name)
-    if there:
+    if there and not force:
         raise InputError(
             f"{directory} already holds shards of {name} ({len(there)}, such as {there[0].name}); "
-            "encode into another directory, or remove them"
+            "encode into another directory, remove them, or replace them with --force (force=True)"
         )
+    for path in there:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory; it is not replaced")
+    return there
 
 
-def _publish(unseen: Sequence[Path], paths: Sequence[Path]) -> None:
-    """Bring sealed files into sight; what a disk may refuse has been done before."""
-    for sealed, path in zip(unseen, paths, strict=True):
-        sealed.replace(path)
-    fsync_directory(paths[0].parent)
+def _publish(unseen: Sequence[Path], paths: Sequence[Path], replaced: Sequence[Path]) -> None:
+    """Bring sealed files into sight; what a disk may refuse has been done before.
+
+    Where they replace others, they first appear beside them: a crash leaves all shards of one of both, or of both.
+    """
+    directory = paths[0].parent
+    if replaced:
+        beside = [waiting_path(path) for path in paths]
+        _move(unseen, beside)
+        for path in {*replaced} - {*beside}:
+            path.unlink(missing_ok=True)
+        fsync_directory(directory)
+        unseen = beside
+    _move(unseen, paths)
+
+
+def _move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        source.replace(target)
+    fsync_directory(targets[0].parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +246,8 @@ async def open_directory(backend: Backend, directory: Path, wanted: str | None =
         There is no such directory, or nothing in it is of the object that is wanted.
     """
     files = await backend.compute(scan, directory)
+    if not files:
+        raise NotEnoughShards(0, 1, {}, f"{directory} holds no *.shard file")
     families = await backend.compute(candidates, files, str(directory), wanted)
     with ExitStack() as stack:
 

@@ -21,6 +21,7 @@ from faultset_ray.objects.pool import each
 from faultset_ray.objects.verify import Report, verify_directory
 from faultset_ray.shards.digest import granule_digests
 from faultset_ray.shards.directory import basename_of, shard_path
+from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.writer import ShardWriter
 
@@ -34,6 +35,8 @@ class Repaired:
     before: Report
     paths: Mapping[int, Path]
     """The shards that were made anew, by index."""
+    removed: tuple[Path, ...] = ()
+    """Damaged copies of shards that are sound elsewhere, now or already before."""
 
 
 async def repair_directory(
@@ -42,7 +45,8 @@ async def repair_directory(
     """Verify the shards of a directory, and make those that are not sound again, where they were.
 
     A shard that is made again is byte for byte the one that was lost. All of them appear together, after the
-    object's digest was found right; until then nothing in the directory changes.
+    object's digest was found right; until then nothing in the directory changes. Then further copies of shards
+    that are damaged are removed.
 
     Raises
     ------
@@ -55,15 +59,24 @@ async def repair_directory(
     report = await verify_directory(backend, directory, wanted=wanted, progress=progress)
     if report.failure is not None:
         raise report.failure
-    if not report.damaged:
-        return Repaired(report, {})
-    async with open_directory(backend, directory, wanted) as found:
-        paths = _paths(directory, found, report)
-        trailer = found.group.trailer
-        with new_shards(found.group.header, paths) as writers:
-            await _rebuild(backend, found, writers, str(directory))
-            await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
-    return Repaired(report, paths)
+    paths: dict[int, Path] = {}
+    if report.damaged:
+        async with open_directory(backend, directory, report.write_id) as found:
+            paths = _paths(directory, found, report)
+            trailer = found.group.trailer
+            with new_shards(found.group.header, paths) as writers:
+                await _rebuild(backend, found, writers, str(directory))
+                await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
+    removed = tuple(state.path for state in report.copies if state.path is not None)
+    if removed:
+        await backend.compute(_remove, removed)
+    return Repaired(report, paths, removed)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    fsync_directory(paths[0].parent)
 
 
 def _paths(directory: Path, found: OpenShards, report: Report) -> dict[int, Path]:

@@ -37,8 +37,10 @@ class Source:
         self._memory: Bytes | None = None
         if isinstance(data, (str, os.PathLike)):
             path = Path(data)
+            if not path.exists():
+                raise InputError(f"there is no file {path}")
             if not path.is_file():
-                raise InputError(f"{path} is not a file; pass bytes, an array or the path of a file")
+                raise InputError(f"{path} is {'a directory' if path.is_dir() else 'no regular file'}; expected a file")
             self._file = path.open("rb", buffering=0)
             self.size = os.fstat(self._file.fileno()).st_size
             self.name = path.name

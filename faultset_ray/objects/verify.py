@@ -45,6 +45,9 @@ class Report:
     failure: NotEnoughShards | DigestMismatch | None
     """Why the object can't be decoded from them; None if it can."""
 
+    copies: tuple[ShardState, ...] = ()
+    """Further copies of shards, as far as they are not sound."""
+
     @property
     def damaged(self) -> tuple[int, ...]:
         """The shards that are not sound."""
@@ -56,7 +59,7 @@ async def verify_directory(
 ) -> Report:
     """Read all shards of a directory, then decode their object into nothing.
 
-    Of several copies of a shard one must be sound.
+    Of several copies of a shard one must be sound. Only files called ``*.shard`` are looked at.
 
     Parameters
     ----------
@@ -72,10 +75,12 @@ async def verify_directory(
     """
     async with open_directory(backend, directory, wanted) as found:
         group, missing = found.group, found.group.missing()
-        states = []
+        states, copies = [], []
         for index in range(group.header.n):
             if index in group.members:
-                states.append(await backend.compute(_state, found, index))
+                best, *others = await backend.compute(_states, found, index)
+                states.append(best)
+                copies += [state for state in others if state.reason]
             else:
                 states.append(ShardState(index, None, missing[index]))
         failure = None
@@ -91,13 +96,14 @@ async def verify_directory(
         trailer.object_digest.hex(),
         tuple(states),
         failure,
+        tuple(copies),
     )
 
 
-def _state(found: OpenShards, index: int) -> ShardState:
-    """Of one shard: that of its best copy."""
+def _states(found: OpenShards, index: int) -> list[ShardState]:
+    """Of one shard: of all its copies, the best first."""
     states = [_state_of(found.group, found.files[position].path, index) for position in found.group.members[index]]
-    return min(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
+    return sorted(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
 
 
 def _state_of(group: Group, path: Path, index: int) -> ShardState:

@@ -19,9 +19,14 @@ def basename_of(path: Path) -> str:
     return re.sub(r"(\.\d{3,5})?\.shard$", "", path.name)
 
 
+def waiting_path(path: Path) -> Path:
+    """``BASENAME.007.new.shard``: what a shard is called that is to replace others, until they are gone."""
+    return path.with_name(f"{path.name.removesuffix('.shard')}.new.shard")
+
+
 def shards_named(directory: Path, basename: str) -> list[Path]:
-    """What lies in a directory under the names that :func:`shard_path` gives."""
-    name = re.compile(re.escape(basename) + r"\.\d{3,5}\.shard")
+    """What lies in a directory under the names that :func:`shard_path` and :func:`waiting_path` give."""
+    name = re.compile(re.escape(basename) + r"\.\d{3,5}(\.new)?\.shard")
     return sorted(path for path in directory.iterdir() if name.fullmatch(path.name))
 
 

@@ -1,6 +1,8 @@
 """A file into a directory of shard files and back, through every loss that the code bears."""
 
 import asyncio
+import collections
+import contextlib
 import hashlib
 import io
 import itertools
@@ -361,12 +363,42 @@ def test_bad_input_makes_nothing(tmp_path, arguments, error):
 
 def test_places_that_are_taken(tmp_path):
     (tmp_path / "f").write_bytes(b"x")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(InputError, match="f is no directory"):
         encode(tmp_path / "f", tmp_path / "f")
     (tmp_path / "d" / "f.002.shard").mkdir(parents=True)
     with pytest.raises(InputError, match=r"already holds shards of f \(1, such as f\.002\.shard\)"):
         encode(tmp_path / "f", tmp_path / "d")
+    with pytest.raises(InputError, match="is a directory; it is not replaced"):
+        encode(tmp_path / "f", tmp_path / "d", force=True)
     assert names(tmp_path / "d") == ["f.002.shard"]
+
+
+@pytest.mark.parametrize("moves", [0, 1, 6, 7, 8, 13, 14])
+def test_a_crash_while_shards_are_replaced_loses_neither(tmp_path, monkeypatch, moves):
+    """Whichever move is the last one: one of both is there whole, and named by its id."""
+    (tmp_path / "f").write_bytes(b"old")
+    encode(tmp_path / "f", tmp_path / "d")
+    old = {shard.read_bytes()[80:96] for shard in (tmp_path / "d").iterdir()}
+    (tmp_path / "f").write_bytes(b"new")
+    move, count = Path.replace, itertools.count(1)
+
+    class Crash(BaseException):
+        pass
+
+    def replace(self, target):
+        if next(count) > moves:
+            raise Crash
+        return move(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        with contextlib.suppress(Crash):
+            encode(tmp_path / "f", tmp_path / "d", force=True)
+    writes = collections.Counter(path.read_bytes()[80:96] for path in (tmp_path / "d").glob("*.shard"))
+    assert max(writes.values()) == 7
+    assert (set(writes) & old != set()) == (moves < 7)
+    encode(tmp_path / "f", tmp_path / "d", force=True)
+    assert len(names(tmp_path / "d")) == 7
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")])

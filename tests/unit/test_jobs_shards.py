@@ -151,3 +151,78 @@ def test_one_of_several_is_named(encoded):
     assert faultset(encoded, "repair", "d", "--object", "f").returncode == 0
     assert faultset(encoded, "verify", "d", "--object", "f").returncode == 0
     assert faultset(encoded, "verify", "d", "--object", "h").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "code"),
+    [
+        (["encode", "nofile", "-o", "e"], "there is no file nofile", 2),
+        (["encode", "d", "-o", "e"], "d is a directory; expected a file", 2),
+        (["encode", "f", "-o", "f"], "f is no directory", 2),
+        (["encode", "f", "-o", "f/g"], "f/g is no directory", 2),
+        (["encode", "f", "-o", "d"], "already holds shards of f (6, such as f.000.shard)", 2),
+        (["encode", "-", "-o", "e", "--name", "a\nb"], "can't be what files are called", 2),
+        (["decode", "empty", "-o", "out"], "empty holds no *.shard file", 3),
+        (["verify", "empty"], "empty holds no *.shard file", 3),
+        (["repair", "f"], "f can't be listed: Not a directory", 2),
+        (["decode", "d", "-o", "empty"], "empty is a directory", 2),
+    ],
+)
+def test_what_can_not_be_is_told(encoded, arguments, told, code):
+    (encoded / "empty").mkdir()
+    done = faultset(encoded, *arguments)
+    assert done.returncode == code
+    assert told in " ".join(done.stderr.decode().split()).replace("│ ", "")
+    assert not (encoded / "e").exists()
+
+
+@pytest.mark.parametrize("arguments", [["decode", "d", "-o", "-"], ["verify", "d"], ["verify", "d", "--json"]])
+def test_a_pipe_that_nobody_reads(encoded, arguments):
+    """1 would mean that there are no survivors."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=encoded,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 2
+    assert b"has closed it" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_encoding_again_by_force(encoded):
+    other = CONTENT[::-1]
+    (encoded / "f").write_bytes(other)
+    (encoded / "d" / "f.001.new.shard").write_bytes(b"left by one that crashed")
+    assert faultset(encoded, "encode", "f", "--code", "rs:2+1", "-o", "d").returncode == 2
+    assert faultset(encoded, "encode", "f", "--code", "rs:2+1", "-o", "d", "--force").returncode == 0
+    assert sorted(path.name for path in (encoded / "d").iterdir()) == [f"f.00{index}.shard" for index in range(3)]
+    assert faultset(encoded, "decode", "d", "-o", "out").returncode == 0
+    assert (encoded / "out").read_bytes() == other
+
+
+def test_damaged_copies_are_removed(encoded):
+    shards = encoded / "d"
+    for name in ("a", "b"):
+        (shards / f"{name}.shard").write_bytes((shards / "f.002.shard").read_bytes())
+    flip(shards / "a.shard")
+    done = faultset(encoded, "verify", "d", "--json")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["damaged"]) == (4, {})
+    assert [copy["file"] for copy in result["damaged_copies"]] == ["d/a.shard"]
+    done = faultset(encoded, "repair", "d", "--json")
+    assert json.loads(done.stdout)["removed"] == ["d/a.shard"]
+    assert not (shards / "a.shard").exists()
+    assert faultset(encoded, "verify", "d").returncode == 0
+    flip(shards / "b.shard")
+    flip(shards / "f.002.shard")
+    result = json.loads(faultset(encoded, "repair", "d", "--json").stdout)
+    assert (list(result["repaired"]), len(result["removed"])) == (["2"], 1)
+    assert len(list(shards.iterdir())) == 6
+    assert faultset(encoded, "verify", "d").returncode == 0

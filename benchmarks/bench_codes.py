@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bench_codes_copy import Copy
 
 from faultset_ray import codes
 from faultset_ray.codes import engine
@@ -47,8 +48,15 @@ def test_level(benchmark, level):
 def test_threads(benchmark, threads):
     code = codes.get("rs:10+4")
     data, out = random(10, MIB), np.zeros((4, MIB), dtype=np.uint8)
-    benchmark.group = "encode 10+4, 1 MiB, by threads"
+    benchmark.group = "encode 10+4, 1 MiB, by threads; and a copy of as many bytes, eight at a time"
     benchmark(code.encode, data, out, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_copy_by_threads(benchmark, threads):
+    copy = Copy(14 * MIB)
+    benchmark.group = "encode 10+4, 1 MiB, by threads; and a copy of as many bytes, eight at a time"
+    benchmark(copy.seconds, threads, 8)
 
 
 def test_ldpc(benchmark):

@@ -1,10 +1,11 @@
-"""Erasure coding beside its peers: ``python benchmarks/bench_codes_table.py [--quick]``.
+"""Erasure coding beside its peers: ``python benchmarks/bench_codes_table.py [--quick] [--threads]``.
 
 First ours against ISA-L, paired: the two run in turn on the same rows, and a ratio is the median of
 the pairs' quotients of process CPU time. That is done several times on memory newly taken from the
 system, since where it lies decides too: the median of the ratios, with the least and the greatest.
-Then two threads against one, in wall-clock time, of pairs in which all threads had a CPU. Then the
-throughput of other libraries' own calls. The table is also written to ``benchmarks/results/codes.md``.
+Then two threads against one, in wall-clock time, of pairs in which all threads had a CPU, beside a plain
+copy of as many bytes on one thread and two: the bound that caches and memory set. Then the throughput of
+other libraries' own calls. The table is also written to ``benchmarks/results/codes.md``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from bench_codes_copy import Copy
 from bench_codes_isal import Isal
 
 from faultset_ray import codes
@@ -148,46 +150,69 @@ def compared(name, prepare, length, code, decode, quick):
 
 
 def two_threads(quick):
-    """Two threads against one by wall clock, where nobody else had the CPUs."""
-    yield "| encode, wall clock | shard | 1 thread GB/s | 2 threads GB/s | ratio | least to greatest | pairs | target |"
-    yield "|---|---|---|---|---|---|---|---|"
+    """Two threads against one by wall clock, where nobody else had the CPUs; and the same for a plain copy.
+
+    A shard is one row: k of them are read, n - k written. The copy reads and writes as many bytes in all.
+    """
+    yield (
+        "| encode, wall clock | shard | MiB, in and out | 1 thread GB/s | 2 threads GB/s | ratio | least to greatest "
+        "| target | copy, ratio | moved GB/s, 2 threads: encode | copy | of the copy |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for k, m, length in (*((k, m, MIB) for k, m in SHAPES), (10, 4, 16 * MIB)):
-        code = codes.get(f"rs:{k}+{m}")
-        found, pairs = [], 0
-        for _ in range(3 if quick else 7):
-            data, out = stripes(code, length, 1)[0, : code.k], np.zeros((code.n - code.k, length), dtype=np.uint8)
-            good = list(undisturbed_pairs(code, data, out, 1.0 if quick else 2.0))
+        yield shared(codes.get(f"rs:{k}+{m}"), length, quick)
+
+
+def shared(code, length, quick):
+    """One line: medians over several sets of buffers, encode and copy in turn."""
+    k, m, moved = code.k, code.n - code.k, code.n * length
+    start = f"| {k}+{m} | {length // KIB} KiB | {moved // MIB} |"
+    encodes, copies = [], []
+    seconds = 1.0 if quick else 2.0
+    for _ in range(3 if quick else 7):
+        data, out = stripes(code, length, 1)[0, :k], np.zeros((m, length), dtype=np.uint8)
+        for found, pairs in (
+            (encodes, undisturbed_pairs(encoding(code, data, out), moved, seconds)),
+            (copies, undisturbed_pairs(Copy(moved).seconds, moved, seconds / 2)),
+        ):
+            good = list(pairs)
             if good:
                 one, two = (statistics.median(column) for column in zip(*good, strict=True))
                 found.append((one, two, statistics.median(a / b for a, b in good)))
-                pairs += len(good)
-        target = "1.6" if length == MIB else ""
-        if not found:
-            yield f"| {k}+{m} | {length // KIB} KiB | | | | | never were two CPUs free | {target} |"
-            continue
-        one, two, ratio = (statistics.median(column) for column in zip(*found, strict=True))
-        ratios = [some[2] for some in found]
-        size = code.k * length / 1e9
-        yield (
-            f"| {k}+{m} | {length // KIB} KiB | {size / one:.1f} | {size / two:.1f} | {ratio:.2f} "
-            f"| {min(ratios):.2f} to {max(ratios):.2f} | {pairs} | {target} |"
-        )
+    if not encodes or not copies:
+        return f"{start} | | | never were two CPUs free | | | | | |"
+    one, two, ratio = (statistics.median(column) for column in zip(*encodes, strict=True))
+    _, copy_two, copy_ratio = (statistics.median(column) for column in zip(*copies, strict=True))
+    ratios, size = [some[2] for some in encodes], k * length / 1e9
+    encode_speed, copy_speed = (moved / seconds / 1e9 for seconds in (two, copy_two))
+    return (
+        f"{start} {size / one:.1f} | {size / two:.1f} | {ratio:.2f} | {min(ratios):.2f} to {max(ratios):.2f} "
+        f"| {'1.6' if length == MIB else ''} | {copy_ratio:.2f} | {encode_speed:.0f} | {copy_speed:.0f} "
+        f"| {encode_speed / copy_speed:.0%} |"
+    )
 
 
-def undisturbed_pairs(code, data, out, seconds):
-    """Wall-clock seconds a call with one thread and with two, where each of them had a CPU all the time."""
-    inner = max(2, int(2e-3 * 40e9 / data.nbytes))
+def encoding(code, data, out):
+    """Seconds a call with so many threads, and the CPUs that were in use meanwhile."""
+
+    def seconds(threads, rounds):
+        cpu, begin = time.process_time_ns(), time.perf_counter_ns()
+        for _ in range(rounds):
+            code.encode(data, out, threads=threads)
+        wall = time.perf_counter_ns() - begin
+        return wall / rounds / 1e9, (time.process_time_ns() - cpu) / wall
+
+    return seconds
+
+
+def undisturbed_pairs(work, moved, seconds):
+    """Wall-clock seconds of a round with one thread and with two, where each of them had a CPU all the time."""
+    rounds = max(2, int(2e-3 * 60e9 / moved))
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        wall, busy = [], []
-        for threads in (1, 2):
-            cpu, begin = time.process_time_ns(), time.perf_counter_ns()
-            for _ in range(inner):
-                code.encode(data, out, threads=threads)
-            wall.append(time.perf_counter_ns() - begin)
-            busy.append((time.process_time_ns() - cpu) / wall[-1])
-        if busy[0] >= 0.97 and busy[1] >= 1.9:
-            yield wall[0] / inner / 1e9, wall[1] / inner / 1e9
+        (one, busy_one), (two, busy_two) = (work(threads, rounds) for threads in (1, 2))
+        if busy_one >= 0.97 and busy_two >= 1.9:
+            yield one, two
 
 
 def peers(length=MIB):
@@ -235,6 +260,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a third of the time, rougher figures")
     parser.add_argument("--no-peers", action="store_true", help="only ISA-L")
+    parser.add_argument("--threads", action="store_true", help="only two threads against one; the file stays as it is")
     arguments = parser.parse_args()
     lines = [
         f"Engine {engine.active()}; GB/s of data shards; one thread and its CPU time, where nothing else is said.",
@@ -242,6 +268,10 @@ def main():
     ]
     print(lines[0])
     quick = arguments.quick
+    if arguments.threads:
+        for line in two_threads(quick):
+            print(line, flush=True)
+        return
     for part in (against_isal(quick), two_threads(quick), () if arguments.no_peers else peers()):
         for line in part:
             print(line, flush=True)

@@ -55,7 +55,8 @@ class SealedShards:
 
     def make_buckets(self, write_ids: Iterable[bytes]) -> None:
         """Make the directories that shards of some writes are to stand in."""
-        missing = [bucket for bucket in {self._bucket(write_id) for write_id in write_ids} if not bucket.exists()]
+        buckets = map(self._bucket, sorted({write_id[:1] for write_id in write_ids}))
+        missing = [bucket for bucket in buckets if not bucket.exists()]
         for bucket in missing:
             bucket.mkdir(mode=0o700, exist_ok=True)
         if missing and self._home.durable:

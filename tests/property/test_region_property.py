@@ -91,8 +91,10 @@ class RegionMachine(RuleBasedStateMachine):
         if number > self.roster:
             self.enroll(number, roster)
 
-    def enroll(self, number, roster):
+    def enroll(self, number, roster, had=None):
+        """A roster was loaded by a servant that had the model's nodes, or others."""
         self.roster, self.registered, before = number, roster, self.model
+        had = before.keys() if had is None else had
         self.model = {}
         for handle, (cell, latency, at, mark) in roster.items():
             node = self.model[handle] = before.get(handle) or Node(cell, mark)
@@ -100,7 +102,7 @@ class RegionMachine(RuleBasedStateMachine):
             if at > node.at and not math.isnan(latency):
                 node.sample(latency, True, at)
         parked = self.region.parked(self.epoch)
-        assert set(parked.handles.tolist()) == before.keys() - roster.keys()
+        assert set(parked.handles.tolist()) == had - roster.keys()
         nobody = np.empty(0, np.uint32)
         self.region.followed(self.epoch, ORDERS, self.tick(), number - 1, parked.handles, nobody)
         assert len(self.region.parked(self.epoch)) == len(parked), "of rosters to come"
@@ -194,7 +196,7 @@ class RegionMachine(RuleBasedStateMachine):
             row = {name: saved.health[name][known[handle]] for name in ("last", "last_ms", "failures")}
             node.last = None if math.isnan(row["last"]) else float(row["last"])
             node.at, node.failed = int(row["last_ms"]), bool(row["failures"])
-        self.enroll(self.roster, self.registered)
+        self.enroll(self.roster, self.registered, known.keys())
 
     @rule(limit=st.integers(1, 5))
     def watch(self, limit):

@@ -193,6 +193,9 @@ class Upkeep:
     async def _retired(self, uuids: list[str], inventory: Inventory) -> bool:
         """Let empty stores go; False where a write that was begun before still counts on one of them."""
         await self._collector.collect(inventory)
+        waiting = await self._authority.ask(Coordinator.garbage, self._backend.now_ms(), 1)
+        if any(item.store in inventory.here and item.store in uuids for item in waiting):
+            return False
         for uuid in uuids:
             try:
                 await self._authority.ask(Coordinator.set_store_state, uuid, "retired")

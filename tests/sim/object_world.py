@@ -166,6 +166,11 @@ class World:
         """The servant itself."""
         return self.sim._world.hosted[servant_of(place)].servant
 
+    def root_of(self, place: str) -> Path | None:
+        """The directory of a place's store; None where there is none now."""
+        hosted = self.sim._world.hosted.get(servant_of(place))
+        return None if hosted is None else Path(hosted.servant.info().path)
+
     def shard_file(self, place: str, write_id: bytes, index: int) -> Path:
         """A shard's file on its disk."""
         return self.store(place).stat(write_id, index).path
@@ -183,7 +188,10 @@ def world(count, *, seed, regions=None, faults=None):
     fast = "/dev/shm" if Path("/dev/shm").is_dir() else None
     root = Path(tempfile.mkdtemp(prefix="faultset-sim-", dir=fast))
     sim = SimBackend(places(count, regions), seed=seed, faults=faults)
-    with mock.patch.dict(os.environ, {"FAULTSET_STORE_DIR": str(root / "stores")}):
+    # what others do on this machine's disk must not change where shards go
+    disk = os.statvfs_result((4096, 4096, 1 << 30, 1 << 29, 1 << 29, 1 << 20, 1 << 20, 1 << 20, 0, 255))
+    stores = mock.patch.dict(os.environ, {"FAULTSET_STORE_DIR": str(root / "stores")})
+    with stores, mock.patch.object(os, "statvfs", return_value=disk):
         try:
             yield World(sim, root)
         finally:

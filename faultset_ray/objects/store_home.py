@@ -27,6 +27,7 @@ import stat
 import subprocess
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,21 +146,20 @@ def claim_private(root: Path | None, system: str, identity: bytes, region: str =
     OSError
         If the directory can't be made, or no ``/bin/sh`` be started to remove it.
     """
+    base = None
     if root is None:
-        base, path = None, Path(tempfile.mkdtemp(prefix="faultset-store-"))
-        name = _uuid(identity)
+        path, name = Path(tempfile.mkdtemp(prefix="faultset-store-")), _uuid(identity)
+        lock = _lock(path)
+        assert lock is not None
     else:
-        base = _base(root, system)
-        path = _make(base, identity)
+        base, path, lock = _make_private(root, system, identity)
         name = path.name
     try:
         reaper = _start_reaper(path, base)
     except BaseException:
-        path.rmdir()
+        shutil.rmtree(path)
+        lock.close()
         raise
-    lock = _lock(path)
-    if lock is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     _furnish(path)
     _describe(path, name, system, region, durable=False)
     return StoreHome(path, name, lock, reaper)
@@ -170,17 +170,18 @@ def remove_leftovers(root: Path) -> None:
     for base in sorted(Path(os.path.realpath(root)).glob(f"{_PRIVATE}*")):
         if not _is_own(base):
             continue
-        for path in sorted(base.iterdir()):
-            lock = _lock(path) if _is_own(path) else None
-            if lock is not None:
-                with lock:
-                    _log.warning("%s is left over from a private system, and removed", path)
-                    shutil.rmtree(path, ignore_errors=True)
-        try:
-            base.rmdir()
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
-                raise
+        with suppress(FileNotFoundError):  # others remove them at the same time
+            for path in sorted(base.iterdir()):
+                lock = _lock(path) if _is_own(path) else None
+                if lock is not None:
+                    with lock:
+                        _log.warning("%s is left over from a private system, and removed", path)
+                        shutil.rmtree(path, ignore_errors=True)
+            try:
+                base.rmdir()
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
 
 
 def _base(root: Path, system: str) -> Path:
@@ -209,6 +210,17 @@ def _make(base: Path, identity: bytes) -> Path:
             identity = hashlib.sha256(identity).digest()[:16]
         else:
             return path
+
+
+def _make_private(root: Path, system: str, identity: bytes) -> tuple[Path, Path, io.FileIO]:
+    """The directory of a private system's stores, a new one in it, and its lock."""
+    while True:
+        # Until it is locked, who removes leftovers takes it for one, and the directory around it too.
+        with suppress(FileNotFoundError):
+            base = _base(root, system)
+            path = _make(base, identity)
+            if (lock := _lock(path)) is not None:
+                return base, path, lock
 
 
 def _uuid(identity: bytes) -> str:

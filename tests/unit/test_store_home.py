@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from stores import FENCE, shard_files, store_at
 
 from faultset_ray.errors import InputError, StoreFailure
-from faultset_ray.objects.store_home import claim
+from faultset_ray.objects.store_home import claim, claim_private, remove_leftovers
 from faultset_ray.shards.format import Header
 
 HEADER = Header(0, 2, 3, 64, b"w" * 16, "xor:2+1")
@@ -407,3 +408,31 @@ def test_links_in_a_store_are_not_followed(tmp_path, name):
     with pytest.raises(StoreFailure, match="ELOOP"):
         store_at(tmp_path)
     assert elsewhere.read_bytes() == before
+
+
+def test_private_stores_that_start_while_leftovers_are_removed(tmp_path):
+    """Each gets a directory and keeps it, though all take unlocked ones of others for leftovers."""
+    start = threading.Barrier(4)
+    homes, errors = [], []
+
+    def work(turn):
+        start.wait()
+        try:
+            for number in range(8):
+                remove_leftovers(tmp_path)
+                home = claim_private(tmp_path, f"private-{turn}", bytes([turn, number]) * 8)
+                homes.append(home)
+                if number % 2:
+                    home.close()
+        except Exception as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [home.path.exists() for home in homes] == [bool(home._files) for home in homes]
+    for home in homes:
+        home.close()

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import ray
+from ray import ActorID
 from ray._private.state import state as ray_state
 from ray.autoscaler.sdk import request_resources
 from ray.core.generated.gcs_pb2 import ActorTableData
@@ -24,7 +26,7 @@ from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.spread import to_pack_onto
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
-from faultset_ray.limits import SPAWN_SECONDS, TASK_SECONDS
+from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +35,7 @@ S = TypeVar("S", bound=Servant)
 _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
 _NAME_SECONDS = 0.05
+_LOOK_SECONDS = 1.0
 _NODE_LABEL = "ray.io/node-id"
 _HEAD_RESOURCE = "node:__internal_head__"
 
@@ -57,6 +60,13 @@ def living_actors() -> list[Any]:
     """``ActorTableData`` of every actor that is alive, whoever's it is; Ray's own face leaves the namespace out."""
     accessor = ray_state._connect_and_get_accessor()  # noqa: SLF001
     return [ActorTableData.FromString(raw) for raw in accessor.get_actor_table(None, "ALIVE")]
+
+
+def _has_place(actor_id: str) -> bool:
+    """Whether an actor that is being created was given a worker."""
+    accessor = ray_state._connect_and_get_accessor()  # noqa: SLF001
+    raw = accessor.get_actor_info(ActorID.from_hex(actor_id))
+    return raw is not None and bool(ActorTableData.FromString(raw).address.node_id)
 
 
 class RayBackend(RayNet):
@@ -152,9 +162,10 @@ class RayBackend(RayNet):
                 return found
         addr: Addr[S] = Addr(name)
         try:
-            check_version(name, await self.within(SPAWN_SECONDS).call(addr, Servant.version))
-        except ClusterError:
-            self._forget(name)
+            check_version(name, await self._started(addr, at))
+        except BaseException:
+            # nobody is told of it, so it must not come up later; while it waits, it goes on asking for room
+            await asyncio.shield(self._dropped(name))
             raise
         return addr
 
@@ -261,6 +272,36 @@ class RayBackend(RayNet):
                 return False
         self._kept[name] = self._handles[name] = handle
         return True
+
+    async def _started(self, addr: Addr[Any], at: At) -> str:
+        """The version of a servant that was just created, once it answers.
+
+        It may wait for a place for ``PLACING_SECONDS``, as an autoscaler may need them; from then on it has
+        ``SPAWN_SECONDS`` to start.
+        """
+        loop = asyncio.get_running_loop()
+        actor_id = self._handle(addr.name)._actor_id.hex()  # noqa: SLF001 - Ray has no other name for what waits
+        began = loop.time()
+        placed_at: float | None = None
+        answer = asyncio.ensure_future(self.within(PLACING_SECONDS + SPAWN_SECONDS).call(addr, Servant.version))
+        try:
+            while not (await asyncio.wait({answer}, timeout=_LOOK_SECONDS))[0]:
+                if at.place is not None and not at.soft and at.place not in {place.id for place in await self.places()}:
+                    raise PlaceUnreachable(addr.name, f"place {at.place} left before it was there")
+                if placed_at is None and await asyncio.to_thread(_has_place, actor_id):
+                    placed_at = loop.time()
+                if placed_at is not None and loop.time() - placed_at > SPAWN_SECONDS:
+                    raise CallTimeout(addr.name, "spawn", SPAWN_SECONDS)
+                if placed_at is None and loop.time() - began > PLACING_SECONDS:
+                    raise CallTimeout(addr.name, "spawn, for want of a place", PLACING_SECONDS)
+            return await answer
+        finally:
+            answer.cancel()
+
+    async def _dropped(self, name: str) -> None:
+        with suppress(ClusterError), ray_faults(name):
+            await asyncio.to_thread(lambda: ray.kill(self._handle(name)))
+        self._forget(name)
 
     async def _packed(self, at: At) -> At:
         """Name the place to pack onto; where none has room, leave it to Ray, which lets the autoscaler know."""

@@ -79,7 +79,9 @@ CLOCK_AHEAD_MS_MAX: Final = 60_000
 CALL_SECONDS: Final = 30.0
 """Default deadline of one call to a servant."""
 SPAWN_SECONDS: Final = 120.0
-"""Default deadline for a servant to be placed, started and warmed."""
+"""How long a servant that has a place may take to be started and warmed."""
+PLACING_SECONDS: Final = 900.0
+"""How long a servant may wait for a place with room: many clouds need minutes to bring one up."""
 CHECKPOINT_SECONDS: Final = 10.0
 """How old the last whole checkpoint of a range may be while it is observed: measurements since are lost with its
 servant. Where a checkpoint takes long, the next one waits for twenty times as long."""
@@ -153,6 +155,9 @@ SEAL_SECONDS: Final = 60.0
 """Deadline of sealing a shard, which waits for the disk."""
 TASK_SECONDS: Final = 120.0
 """Deadline of one task, its wait for a free CPU included."""
+TASK_WAITS_SECONDS: Final = 20.0
+"""How long a task may be late the first time, its wait for a free CPU included: by then an autoscaler has seen that
+it waits; then it is run elsewhere, and asks for no CPU."""
 CODING_CPUS: Final = 0.5
 """CPU share of a coding task: half of its time it waits for stores, and beside region actors it still fits on
 a place of one CPU."""

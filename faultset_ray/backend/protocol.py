@@ -193,7 +193,7 @@ class Backend(Net, Protocol):
         PlaceUnreachable
             The place it was to run at is gone.
         CallTimeout
-            It was not up within ``SPAWN_SECONDS``, for want of resources perhaps.
+            It was not up ``SPAWN_SECONDS`` after it had a place, or there was none with room for ``PLACING_SECONDS``.
         """
         ...
 

@@ -113,8 +113,15 @@ class SimBackend:
         return self._world.loop.run_until_complete(scenario)
 
     def dispose(self) -> None:
-        """Release the simulation's event loop."""
-        self._world.loop.close()
+        """Release the simulation's event loop; what still runs on it, as a driver that nobody closed, is cancelled."""
+        loop = self._world.loop
+        if not loop.is_closed():
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
+            loop.close()
 
     # -- Faults
 

@@ -41,7 +41,8 @@ class Survivors:
     versions : mapping of range to (epoch, version)
         Which state of each range that answered this is.
     missing_regions : list of str
-        Geohashes of the regions that did not answer in time. Their nodes are neither survivors nor dead.
+        Geohashes of the regions that did not answer in time. Their nodes are neither survivors nor dead. They borrow
+        as a region without survivors does.
     missing_age_ms : mapping of str to int or None
         For each missing region, how old is what was last saved of it; None where nothing was.
     empty_regions : list of str
@@ -283,7 +284,7 @@ class _ByRegion(Mapping[str, Strings]):
     def __init__(self, survivors: Survivors) -> None:
         self._survivors = survivors
         self._by_cell = np.argsort(survivors._cells)  # noqa: SLF001 - one value in two classes
-        self._resolved: dict[int, tuple[Strings, Tiers]] = {}
+        self._resolved: dict[int | str, tuple[Strings, Tiers]] = {}
 
     def __getitem__(self, region: str) -> Strings:
         return self.resolve(region)[0]
@@ -301,7 +302,18 @@ class _ByRegion(Mapping[str, Strings]):
         if (shortage := answer._shortage) is not None:  # noqa: SLF001
             some[shortage.groups] |= answer._ladder.finds_some(answer._cells[shortage.groups], shortage.own)  # noqa: SLF001
         names: list[str] = cells_to_strings(answer._cells[some]).tolist()  # noqa: SLF001
+        if self._missing:
+            cells = strings_to_cells(list(answer._missing))  # noqa: SLF001
+            lent = answer._ladder.finds_some(cells, np.zeros(len(cells), np.int64))  # noqa: SLF001
+            names += [region for region, some in zip(answer._missing, lent.tolist(), strict=True) if some]  # noqa: SLF001
         return names
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        """Missing regions, if they may borrow."""
+        policy = self._survivors.policy
+        borrows = policy is not None and policy.survivors_min > 0
+        return frozenset(self._survivors._missing if borrows else ())  # noqa: SLF001
 
     def _group_of(self, region: str) -> int:
         """Which group a region is."""
@@ -317,13 +329,23 @@ class _ByRegion(Mapping[str, Strings]):
 
     def resolve(self, region: str) -> tuple[Strings, Tiers]:
         """Ids of a region, and their tiers."""
-        group = self._group_of(region)
-        found = self._resolved.get(group)
+        key = region if region in self._missing else self._group_of(region)
+        found = self._resolved.get(key)
         if found is None:
-            found = self._resolved[group] = self._resolve(group)
+            found = self._resolved[key] = self._lent(key) if isinstance(key, str) else self._resolve(key)
         if len(found[0]) == 0:
             raise KeyError(region)
         return found
+
+    def _lent(self, region: str) -> tuple[Strings, Tiers]:
+        """What a missing region borrows."""
+        answer = self._survivors
+        loan = answer._ladder.borrow(strings_to_cells([region])[0], 0)  # noqa: SLF001
+        firsts = answer._starts[loan.groups]  # noqa: SLF001
+        lent = [answer.ids[first : first + count] for first, count in zip(firsts, loan.counts, strict=True)]
+        ids, tiers = np.concatenate([answer.ids[:0], *lent]), np.repeat(loan.tiers, loan.counts)
+        ids.flags.writeable = tiers.flags.writeable = False
+        return ids, tiers
 
     def _resolve(self, group: int) -> tuple[Strings, Tiers]:
         answer = self._survivors

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.errors import CallTimeout, PlaceUnreachable
-from faultset_ray.limits import INFLIGHT_BYTES_MAX, TASK_ATTEMPTS
+from faultset_ray.limits import INFLIGHT_BYTES_MAX, TASK_ATTEMPTS, TASK_WAITS_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOG = logging.getLogger(__name__)
 
 
 class Window:
@@ -102,6 +104,9 @@ async def run_again(
 ) -> R:
     """Run an idempotent task, and again elsewhere if its place is lost or late; the last time wherever it can.
 
+    The first time it may be late by ``TASK_WAITS_SECONDS`` only: its place may hang, or every CPU may be asked for,
+    by ranges for instance. From then on it asks for none.
+
     Raises
     ------
     PlaceUnreachable, CallTimeout
@@ -109,8 +114,10 @@ async def run_again(
     """
     for attempt in range(1, TASK_ATTEMPTS):
         try:
-            return await backend.run(task, at, *args, **kwargs)
-        except (PlaceUnreachable, CallTimeout):
+            async with asyncio.timeout(TASK_WAITS_SECONDS if attempt == 1 else None):
+                return await backend.run(task, at, *args, **kwargs)
+        except (PlaceUnreachable, CallTimeout, TimeoutError) as error:
+            _LOG.info("a task was lost or late, and is run again: %s", error or "it waited for a CPU or its place")
             await backend.sleep(0.05 * attempt)
-            at = replace(at, place=None, soft=False)
+            at = At(cpus=0.0 if isinstance(error, TimeoutError) else at.cpus, avoid=at.avoid)
     return await backend.run(task, At(cpus=at.cpus), *args, **kwargs)

@@ -53,7 +53,8 @@ class RayHarness(LocalHarness):
         from actors.backend import RayBackend
         from actors.local_cluster import LocalCluster, LocalNode
 
-        self.cluster = LocalCluster([LocalNode(labels) for labels in LABELS])
+        # room for the ranges of all fleets on the places that are left at the end
+        self.cluster = LocalCluster([LocalNode(labels, cpus=4) for labels in LABELS])
         self.backend = RayBackend(SYSTEM, lasting=False, address=self.cluster.address)
         self._loop = asyncio.new_event_loop()
 

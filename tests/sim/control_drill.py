@@ -1,8 +1,7 @@
 """One seeded run of a control plane under crashes, lost and late messages, moves and returning dead: what must hold.
 
 * Versions of a range never go back, and nobody obeys a servant of an epoch that is over.
-* Every change is told once, and begins where the one before of its node ended, or at unknown where it just came to
-  another range; at the end what was told is what is. What began in a region ends before it begins again.
+* Every change is told once, and begins where the one before of its node ended, unless it just came to another range; at the end what was told is what is. What began in a region ends before it begins again.
 * Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
   its region among the missing.
 * No ejection breaks a region's cap.
@@ -238,7 +237,7 @@ class Drill:
             self.tell_region(change)
             return
         state = self.states.get(change.handle, State.UNKNOWN)
-        late = change.handle in self.relocated and change.before == State.UNKNOWN
+        late = change.handle in self.relocated and (change.before == State.UNKNOWN or change.rule == Rule.MOVED)
         assert late or change.before == state, f"the node was told to be {state.label}: {change}"
         self.states[change.handle] = change.after
 

@@ -11,6 +11,7 @@ from running import simulate
 import faultset_ray as fs
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
+from faultset_ray.control.ladder import Tier
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Rule, State
 from faultset_ray.driver.asynchronous import AsyncDriver
@@ -156,6 +157,28 @@ def test_shortage_and_panic_begin_and_end(sim):
         short, *_, enough = [change for change in changes if isinstance(change, RegionChange)]
         assert (short.value, short.threshold, enough.value) == (1.0, 2.0, 3.0)
         assert short.to_dict()["rule"] == "short"
+        await driver.close()
+
+    simulate(sim, scenario())
+
+
+def test_a_missing_region_borrows(sim, monkeypatch):
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "passage", region_actors=2)
+        policy = fs.Policy(threshold_ms=100.0, survivors_min=1, fallback="everywhere")
+        await driver.register(fleet_of(a=WEST, b=WEST, c=EAST), 2, policy=policy)
+        west, east = (await driver.why("a")).region, (await driver.why("c")).region
+        directory = await driver._keeper.directory("default")
+        monkeypatch.setattr(driver._keeper, "restore", lambda *_, **__: None)  # it stays missing
+        sim.kill(sim._world.hosted[address("default", directory.ranges[0]).name].place)
+        answer = await driver.survivors(deadline_s=1.0)
+        assert answer.missing_regions == [west]
+        assert {region: ids.tolist() for region, ids in answer.by_region.items()} == {east: ["c"], west: ["c"]}
+        assert answer.tiers_of(west).tolist() == [Tier.NEAREST]
+        assert (answer.ids.tolist(), list(answer.short)) == (["c"], [])
+        await driver.set_policy(fs.Policy(threshold_ms=100.0, survivors_min=1, fallback="none"))
+        answer = await driver.survivors(deadline_s=1.0)
+        assert (answer.missing_regions, list(answer.by_region)) == ([west], [east])
         await driver.close()
 
     simulate(sim, scenario())

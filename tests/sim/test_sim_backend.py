@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from contract.backend_servants import Counter, add_through
 
 from faultset_ray.backend.protocol import Addr, At, Place
 from faultset_ray.backend.sim import SimBackend, SimDeadlock, SimFaults
+from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import CallTimeout, PlaceUnreachable
 
 PLACES = [Place(f"p{index}") for index in range(3)]
@@ -182,3 +184,17 @@ def test_a_place_that_is_cut_off_is_silent_and_goes_on_when_healed(make):
             await answer
 
     sim.execute(scenario())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_driver_that_nobody_closed_ends_with_its_simulation(caplog):
+    sim = SimBackend(PLACES, seed=1)
+
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "open", region_actors=2)
+        await driver.register([("a", 0.0, 0.0, 5.0), ("b", 9.0, 90.0, 5.0)], 3)
+
+    sim.execute(scenario())
+    sim.dispose()
+    gc.collect()
+    assert not [record for record in caplog.records if "destroyed" in record.message]

@@ -211,6 +211,26 @@ def test_a_lost_task_is_run_again_elsewhere(losses, error):
     assert (backend.slept > 0) == (losses > 0)
 
 
+def test_a_task_that_waits_runs_elsewhere_and_asks_for_no_cpu(monkeypatch):
+    monkeypatch.setattr("faultset_ray.objects.pool.TASK_WAITS_SECONDS", 0.05)
+
+    class Full(_Flaky):
+        async def run(self, task, at, /, *args, **kwargs):
+            if at.cpus > 0:
+                self.asked.append(at)
+                await asyncio.Event().wait()
+            return await super().run(task, at, *args, **kwargs)
+
+    async def scenario():
+        backend = Full(0, None)
+        try:
+            return await run_again(backend, double, At(place="a", soft=True, cpus=0.5), 21), backend.asked
+        finally:
+            await backend.close()
+
+    assert asyncio.run(scenario()) == (42, [At(place="a", soft=True, cpus=0.5), At()])
+
+
 def test_a_task_that_failed_is_not_run_again():
     async def scenario():
         backend = _Flaky(1, InputError("no"))

@@ -157,6 +157,7 @@ class RayBackend(RayNet):
             if asyncio.get_running_loop().time() > deadline:
                 raise CallTimeout(name, "spawn", SPAWN_SECONDS)
             await asyncio.sleep(_NAME_SECONDS)
+            await self._check_place(name, at)
             found = await self.find(role, name)
             if found is not None:
                 return found
@@ -286,8 +287,7 @@ class RayBackend(RayNet):
         answer = asyncio.ensure_future(self.within(PLACING_SECONDS + SPAWN_SECONDS).call(addr, Servant.version))
         try:
             while not (await asyncio.wait({answer}, timeout=_LOOK_SECONDS))[0]:
-                if at.place is not None and not at.soft and at.place not in {place.id for place in await self.places()}:
-                    raise PlaceUnreachable(addr.name, f"place {at.place} left before it was there")
+                await self._check_place(addr.name, at)
                 if placed_at is None and await asyncio.to_thread(_has_place, actor_id):
                     placed_at = loop.time()
                 if placed_at is not None and loop.time() - placed_at > SPAWN_SECONDS:
@@ -297,6 +297,11 @@ class RayBackend(RayNet):
             return await answer
         finally:
             answer.cancel()
+
+    async def _check_place(self, name: str, at: At) -> None:
+        """Refuse to wait for a place that is no more."""
+        if at.place is not None and not at.soft and at.place not in {place.id for place in await self.places()}:
+            raise PlaceUnreachable(name, f"place {at.place} left before it was there")
 
     async def _dropped(self, name: str) -> None:
         with suppress(ClusterError), ray_faults(name):

@@ -95,6 +95,8 @@ CENSUS_SECONDS: Final = 5.0
 """Deadline of the small calls of the steward."""
 RANGE_GONE_SECONDS: Final = 2.0
 """A range whose servant is gone is replaced after so long, also if nobody asks for survivors."""
+CLAIM_SECONDS: Final = 15.0
+"""How long a driver may bring up the servant of a range without a word; then another one does, in the next epoch."""
 RANGE_SILENT_SECONDS: Final = 15.0
 """A range that answers no census for so long is replaced, though its servant may only be cut off or starting."""
 WATCH_SECONDS: Final = 0.2

@@ -13,6 +13,7 @@ from faultset_ray.control.census import Freeze
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.coordinator.catalog import Catalog
+from faultset_ray.coordinator.claims import Claims
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.home import StateHome
 from faultset_ray.coordinator.keeping import Keeping
@@ -37,6 +38,7 @@ class Known:
     moves: dict[int, Move] = field(default_factory=dict)
     """Those that are not ended."""
     freeze: Freeze | None = None
+    claims: Claims = field(default_factory=Claims)
 
 
 class Ledger:

@@ -23,7 +23,7 @@ from faultset_ray.coordinator.object_verbs import ObjectVerbs
 from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
-from faultset_ray.limits import FLEET_NODES_MAX, UPDATE_SHARE_MAX
+from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 
 
@@ -89,6 +89,7 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
         now_ms: int,
         policy: Policy | None = None,
         request: bytes | None = None,
+        driver: str = "",
     ) -> Registered:
         """Add nodes to the fleet of that name, or replace what is known of them.
 
@@ -103,6 +104,8 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
             The driver's clock.
         policy : Policy, optional
             The fleet's policy from now on; by default it stays as it is.
+        driver : str
+            Who brings up the first servants of a fleet that is new, and so has claimed their epochs.
 
         Raises
         ------
@@ -144,6 +147,8 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
             known = ledger.found(fleet.name, batch, precision, ranges_max, policy, request)
             touched = tuple(info.id for info in known.directory.ranges)
             leaving = {}
+            for info in known.directory.ranges:
+                known.claims.take(info.id, info.epoch, driver, now_ms, CLAIM_SECONDS)
         else:
             leaving = leaving_of(known.directory, batch["handles"][~new], left, cells[~new])
             touched = touched_by(known.directory, np.concatenate([left, cells]))
@@ -214,18 +219,23 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
 
     # -- Ranges
 
-    def succeed(self, fleet: str, range_id: int, epoch: int) -> Directory:
-        """Start a new epoch of a range whose servant of ``epoch`` is gone.
+    def succeed(self, fleet: str, range_id: int, epoch: int, driver: str = "", now_ms: int = 0) -> Directory:
+        """Start a new epoch of a range whose servant of ``epoch`` is gone, unless another driver is bringing it up.
 
-        Of several drivers that ask, the first one is heard; all get the same new epoch.
+        Of several drivers that ask, the first one is heard; all get the same new epoch, and who was heard claimed it.
         """
         ledger = self._serve()
         known = ledger.known(fleet)
         info = known.directory.find(range_id)
-        if info is not None and info.epoch == epoch:
+        if info is not None and info.epoch == epoch and not known.claims.is_busy(range_id, epoch, driver, now_ms):
             next_one = replace(info, epoch=epoch + 1)
             ledger.put_ranges(known, tuple(next_one if each is info else each for each in known.directory.ranges))
+            known.claims.take(range_id, epoch + 1, driver, now_ms, CLAIM_SECONDS)
         return known.directory
+
+    def claim(self, fleet: str, range_id: int, epoch: int, driver: str, now_ms: int, seconds: float) -> bool:
+        """Whether a driver may bring up the servant of an epoch; see :meth:`Claims.take`."""
+        return self._serve().known(fleet).claims.take(range_id, epoch, driver, now_ms, seconds)
 
     def save(self, fleet: str, range_id: int, epoch: int, checkpoint: Checkpoint) -> int:
         """Keep a checkpoint of a range, or of one that a move is going to bring.

@@ -82,6 +82,7 @@ class Fleets:
             self._backend.now_ms(),
             policy,
             self._request(),
+            self._keeper.name,
         )
         self._keeper.learn(registered.directory)
         arrivals = await parted(self._keeper, registered.directory, registered.leaving)

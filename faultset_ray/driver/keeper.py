@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +25,7 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo, Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
-from faultset_ray.limits import CALL_SECONDS, REGION_CPUS, SPAWN_SECONDS
+from faultset_ray.limits import CALL_SECONDS, CENSUS_SECONDS, CLAIM_SECONDS, REGION_CPUS, SPAWN_SECONDS
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Keeper:
     def __init__(self, backend: Backend, authority: Authority) -> None:
         self.backend = backend
         self.authority = authority
+        self.name = backend.token(8).hex()
+        """Of this driver, in claims and for the lease."""
         self._directories: dict[str, Directory] = {}
         self.in_use: Callable[[], None] = lambda: None
         """Called whenever a directory arrives: there is something to keep."""
@@ -81,7 +83,7 @@ class Keeper:
             fleet, members = directory.fleet.name, np.flatnonzero((positions == position) & directory.living)
             try:
                 if directory.version == 1:
-                    with self._bringing_up(fleet, info):
+                    async with self._bringing_up(fleet, info):
                         await self.spawn(fleet, info)
                         await self.load(directory, info, members)
                 else:
@@ -153,14 +155,39 @@ class Keeper:
         told = orders(directory)
         await self.backend.call(region, Region.load, info.epoch, told, now_ms, roster, checkpoint, arrivals)
 
-    @contextmanager
-    def _bringing_up(self, fleet: str, info: RangeInfo) -> Iterator[None]:
+    @asynccontextmanager
+    async def _bringing_up(self, fleet: str, info: RangeInfo) -> AsyncIterator[None]:
         """While its first servant starts, a range is not lost."""
         self._loading[fleet, info.id] += 1
         try:
-            yield
+            async with self._claimed(fleet, info):
+                yield
         finally:
             self._loading[fleet, info.id] -= 1
+
+    @asynccontextmanager
+    async def _claimed(self, fleet: str, info: RangeInfo) -> AsyncIterator[None]:
+        """While this driver brings up the servant of an epoch that it has claimed, no other driver takes the next."""
+
+        async def hold() -> None:
+            while True:
+                await self.backend.sleep(CLAIM_SECONDS / 3)
+                with suppress(ClusterError):
+                    await self._claim(fleet, info, CLAIM_SECONDS)
+
+        holding = asyncio.ensure_future(hold())
+        try:
+            yield
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+            with suppress(ClusterError):  # else it runs out
+                await self._claim(fleet, info, 0.0)
+
+    async def _claim(self, fleet: str, info: RangeInfo, seconds: float) -> bool:
+        """Whether it is this driver who brings up a range's servant."""
+        arguments = fleet, info.id, info.epoch, self.name, self.backend.now_ms(), seconds
+        return await self.authority.ask_within(CENSUS_SECONDS, Coordinator.claim, *arguments)
 
     def is_loading(self, fleet: str, info: RangeInfo) -> bool:
         """Whether this driver is just bringing the range up for the first time."""
@@ -233,23 +260,43 @@ class Keeper:
 
     async def _restored(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
         fleet = directory.fleet.name
-        if succeed:
-            directory = self.learn(await self.authority.ask(Coordinator.succeed, fleet, info.id, info.epoch))
-        successor = directory.find(info.id)
-        if successor is None:
-            return  # it was split or merged meanwhile
-        members = directory.members(info.id)
-        if succeed:
-            await self.spawn(fleet, successor)
-        else:
-            with suppress(StaleEpoch):  # it holds nothing: who brought it up is gone, before he told it anything
-                await self.load(directory, successor, members)
+        if not succeed:
+            await self._told_anew(directory, info)
+            return
+        epoch = info.epoch
+        while True:
+            arguments = fleet, info.id, epoch, self.name, self.backend.now_ms()
+            directory = self.learn(await self.authority.ask(Coordinator.succeed, *arguments))
+            successor = directory.find(info.id)
+            if successor is None:
+                return  # it was split or merged meanwhile
+            if await self._claim(fleet, successor, CLAIM_SECONDS):
+                break
+            epoch = successor.epoch  # another driver brings it up, or did; if he is gone too, it is lost once more
+            with suppress(PlaceUnreachable, CallTimeout):
+                await self._told_anew(directory, successor)
                 return
-        checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id)
-        await self.load(directory, successor, members, checkpoint or unsaved(successor.epoch))
-        _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, successor.epoch)
+            await self.backend.sleep(_AGAIN_SECONDS)
+        async with self._claimed(fleet, successor):
+            await self.spawn(fleet, successor)
+            await self._loaded(directory, successor)
         if successor.epoch != info.epoch:
             await self.backend.stop(address(fleet, info))  # it may only have been cut off
+
+    async def _told_anew(self, directory: Directory, info: RangeInfo) -> None:
+        """Tell a range its nodes; if it holds nothing, since who brought it up is gone, what was saved too."""
+        if directory.find(info.id) is None:
+            return
+        try:
+            await self.load(directory, info, directory.members(info.id))
+        except StaleEpoch:
+            await self._loaded(directory, info)
+
+    async def _loaded(self, directory: Directory, info: RangeInfo) -> None:
+        fleet = directory.fleet.name
+        checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id)
+        await self.load(directory, info, directory.members(info.id), checkpoint or unsaved(info.epoch))
+        _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, info.epoch)
 
     def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         del self._restoring[key]

@@ -48,7 +48,7 @@ class Steward:
         self._keeper = keeper
         self._caretaker = caretaker
         self._backend = keeper.backend
-        self._name = keeper.backend.token(8).hex()
+        self._name = keeper.name
         self._shaping = Shaping(keeper)
         self._task: asyncio.Task[None] | None = None
         self._closed = False

@@ -1,7 +1,8 @@
 """One seeded run of a control plane under crashes, lost and late messages, moves and returning dead: what must hold.
 
 * Versions of a range never go back, and nobody obeys a servant of an epoch that is over.
-* Every change is told once, and begins where the one before of its node ended, unless it just came to another range; at the end what was told is what is. What began in a region ends before it begins again.
+* Every change is told once, and begins where the one before of its node ended, unless it just came to another range;
+  at the end what was told is what is. What began in a region ends before it begins again.
 * Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
   its region among the missing.
 * No ejection breaks a region's cap.

@@ -120,7 +120,7 @@ def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:
 
 def _count(what: str, did: str, answer: object, most: int) -> int:
     """How many bytes a stream says that it read or wrote; more than it was given are not believed."""
-    if type(answer) is not int or not 0 < answer <= most:
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 < answer <= most:
         raise InputError(f"{what} said that it {did} {answer!r} bytes, of {most} at most")
     return answer
 

@@ -17,7 +17,7 @@ PIECE = bytes(range(200))
 SHARDS = fs.pack_shards(PIECE, "rs:4+2")
 OVERLAPPING = np.lib.stride_tricks.as_strided(np.zeros(65, np.uint8), (2, 64), (1, 1))
 
-NO_INDICES = [0, -1, 1.5, "ab", b"ab", object(), [None], [1.0], ["1"], [True], [-1], [99], [0, 0], [2**70]]
+NO_INDICES = [None, 0, -1, 1.5, "ab", b"ab", object(), [None], [1.0], ["1"], [True], [-1], [99], [0, 0], [2**70]]
 NO_COUNT = [None, True, -1, 1.5, float("nan"), "2", b"2", [2], object(), np.zeros(3), 2**70]
 NO_ROWS = [
     None,

@@ -175,6 +175,8 @@ HEDGE_SECONDS_FIRST: Final = 0.25
 """After how long a block is late, before it is known how long they take."""
 HEDGE_SECONDS_MIN: Final = 0.005
 """No block is late before."""
+LOST_SECONDS: Final = 1.0
+"""A block that has not come after so long may also be read elsewhere where that is beyond the budget of hedges."""
 HEDGE_SHARE: Final = 0.15
 """Blocks that may be read in place of late ones, as a share of those that have to be."""
 SLOW_FACTOR: Final = 3.0

@@ -21,6 +21,7 @@ from faultset_ray.limits import (
     HEDGE_SECONDS_FIRST,
     HEDGE_SECONDS_MIN,
     HEDGE_SHARE,
+    LOST_SECONDS,
     SLOW_FACTOR,
     SLOW_SECONDS,
 )
@@ -32,8 +33,12 @@ Bytes = NDArray[np.uint8]
 _WINDOW: Final = 128
 _WEIGHT: Final = 0.3
 """Of a new sample in a store's average."""
+_UNANSWERED: Final = 4
+"""How many times as long as it was waited for a block counts that others came in place of: it is not known how long
+it would have taken, and who is only a little late comes first."""
 _SPARE: Final = 4.0
 """Hedges that may be sent before anything was read."""
+_LOST_FACTOR: Final = 4
 _SAVED: Final = 40.0
 """Hedges that may be sent at once after a good time."""
 
@@ -63,9 +68,13 @@ class Pace:
         self.reads += count
         self._budget = min(self._budget + HEDGE_SHARE * count, _SAVED)
 
-    def may_hedge(self, count: int) -> bool:
-        """Whether so many more may be read; they are taken from the budget."""
-        if count > self._budget:
+    def may_hedge(self, count: int, waited_s: float, nbytes: int) -> bool:
+        """Whether so many more may be read; they are taken from the budget.
+
+        Who has waited for long may run it into debt: what does not come at all is lost and not late.
+        """
+        lost = waited_s >= max(LOST_SECONDS, _LOST_FACTOR * self.late_after(nbytes))
+        if count > self._budget + (_SAVED if lost else 0.0):
             return False
         self._budget -= count
         self.hedges += count
@@ -85,6 +94,8 @@ class Pace:
         if typical is not None:
             ratio = seconds / max(typical, 1e-6)
             before = self._slowness(store, now_s)
+            if not answered:
+                ratio = max(before, _UNANSWERED * ratio)
             self._slow[store] = before + _WEIGHT * (ratio - before), now_s
 
     def late_after(self, nbytes: int) -> float:
@@ -138,7 +149,8 @@ async def race_rows(
     """
     flying: dict[int, asyncio.Future[Block]] = {}
     patience_s = pace.late_after(nbytes)
-    due_s = net.uptime_s() + patience_s
+    begun_s = net.uptime_s()
+    due_s = begun_s + patience_s
     try:
         while True:
             fresh = asking.ask()
@@ -153,9 +165,10 @@ async def race_rows(
                 asking.take(index, _answer(flying.pop(index)))
             if not ready:
                 patience_s *= 2
-                due_s = net.uptime_s() + patience_s
+                now_s = net.uptime_s()
+                due_s = now_s + patience_s
                 extra = asking.instead()
-                if extra and pace.may_hedge(len(extra)):
+                if extra and pace.may_hedge(len(extra), now_s - begun_s, nbytes):
                     asking.hedge(extra)
                     flying |= {index: fetch(index) for index in extra}
     finally:

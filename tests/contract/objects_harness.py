@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ class RayHarness(LocalHarness):
         from actors.backend import RayBackend
         from actors.local_cluster import LocalCluster, LocalNode
 
-        self.cluster = LocalCluster([LocalNode(labels) for labels in LABELS])
+        self.cluster = LocalCluster(
+            [LocalNode(labels) for labels in LABELS], store_dir=os.environ["FAULTSET_STORE_DIR"]
+        )
         self.backend = RayBackend("objects", lasting=False, address=self.cluster.address)
         self._loop = asyncio.new_event_loop()
 

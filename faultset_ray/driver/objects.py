@@ -23,7 +23,14 @@ from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.writes import Writes
 from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, NotEnoughShards, ObjectNotFound
 from faultset_ray.failpoints import reach
-from faultset_ray.limits import AWAY_SECONDS, LIST_PAGE, SMALL_OBJECT_BYTES, STORE_BATCH_BYTES, STORE_INFO_SECONDS
+from faultset_ray.limits import (
+    AWAY_SECONDS,
+    LIST_PAGE,
+    LOOKUP_SECONDS,
+    SMALL_OBJECT_BYTES,
+    STORE_BATCH_BYTES,
+    STORE_INFO_SECONDS,
+)
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
@@ -291,7 +298,7 @@ class Objects:
         return entry
 
     async def _look_up(self, names: list[str]) -> list[Entry | None]:
-        return await self._authority.ask(Coordinator.lookup, names)
+        return await self._authority.ask_within(LOOKUP_SECONDS, Coordinator.lookup, names)
 
     async def _again(self, reading: Reading, error: NotEnoughShards) -> bool:
         """Look for the shards of a reading anew; whether some may be read now that could not be before."""

@@ -48,6 +48,7 @@ class Lines:
         self.fence: Fence | None = None
         """The newest that is known."""
         self.pace = Pace()
+        self._renewing = asyncio.Lock()
 
     def read(self, store: StoreRef, read: Read, nbytes: int) -> asyncio.Future[Block]:
         """Begin to read a block, or granules of one, with its digests; ``nbytes`` are its length."""
@@ -83,9 +84,10 @@ class Lines:
 
     async def renewed(self, stale: Fence | None) -> Fence:
         """The fence, asked for unless it is newer than ``stale`` already."""
-        if self.fence is None or self.fence == stale:
-            self.fence = await self._renew(stale)
-        return self.fence
+        async with self._renewing:
+            if self.fence is None or self.fence == stale:
+                self.fence = await self._renew(stale)
+            return self.fence
 
     async def close(self) -> None:
         """Give up what is under way."""

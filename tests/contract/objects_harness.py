@@ -67,7 +67,7 @@ class RayHarness(LocalHarness):
 HARNESSES = [
     pytest.param(LocalHarness, id="local"),
     pytest.param(SimHarness, id="sim"),
-    pytest.param(RayHarness, id="ray", marks=pytest.mark.ray),
+    pytest.param(RayHarness, id="ray", marks=pytest.mark.cluster),
 ]
 
 

@@ -33,7 +33,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Shards to move or to rebuild, in the order of their planning."""
+    """Shards to move or to rebuild, each once, in the order of their planning."""
 
     rows: NDArray[np.int64]
     """int64[m]: which object."""
@@ -76,6 +76,8 @@ def rebalance(held: Held, columns: Columns, code: Code, *, slack: float = 0.05) 
     ------
     InputError
         If arrays don't fit each other, or ``slack`` is out of its range.
+    NotEnoughPlaces
+        There is no site at all.
     """
     _check(held, columns, code, slack)
     plan = _Plan(held, columns, code)
@@ -92,7 +94,8 @@ class _Plan:
         self._sites = held.sites.astype(np.int64)
         self._columns = columns
         self._code = code
-        self._moves: list[tuple[int, int, int, int]] = []
+        self._moves: dict[tuple[int, int], tuple[int, int]] = {}
+        """Source and target, by row and index."""
         self._stuck: list[int] = []
 
     def displace(self) -> None:
@@ -210,10 +213,12 @@ class _Plan:
         if source != _NOWHERE:
             self._columns.free[source] += size
         self._sites[row, index] = target
-        self._moves.append((row, index, source, target))
+        first, _ = self._moves.get((row, index), (source, target))
+        self._moves[row, index] = first, target
 
     def moves(self) -> Moves:
-        rows, indices, sources, targets = np.array(self._moves, np.int64).reshape(-1, 4).T
+        moves = [(*shard, *ends) for shard, ends in self._moves.items() if ends[0] != ends[1]]
+        rows, indices, sources, targets = np.array(moves, np.int64).reshape(-1, 4).T
         return Moves(rows, indices, sources, targets, np.array(self._stuck, np.int64))
 
 
@@ -243,5 +248,7 @@ def _check(held: Held, columns: Columns, code: Code, slack: float) -> None:
         )
     if held.sites.size and not _NOWHERE <= held.sites.min() <= held.sites.max() < len(columns):
         raise InputError(f"a shard is at site {held.sites.max()} of {len(columns)}")
+    if not len(columns):
+        raise NotEnoughPlaces(0, 1, "there is no store to move shards to")
     if not 0 <= slack <= 1:
         raise InputError(f"slack is {slack!r}; expected a share of the mean, from 0 to 1")

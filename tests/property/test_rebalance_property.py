@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultset_ray import codes
-from faultset_ray.errors import InputError
+from faultset_ray.errors import InputError, NotEnoughPlaces
 from faultset_ray.objects.dealing import Dealer
 from faultset_ray.objects.rebalance import Held, rebalance
 from faultset_ray.objects.sites import Columns, Site
@@ -86,7 +86,10 @@ def test_plans(spec, sizes, objects, seed, data):
         if name in lost or name in draining
     }
     assert not len(moves.stuck)
-    assert must <= set(zip(moves.rows.tolist(), moves.indices.tolist(), strict=True))
+    moved = list(zip(moves.rows.tolist(), moves.indices.tolist(), strict=True))
+    assert must <= set(moved)
+    assert len(set(moved)) == len(moved), "each once"
+    assert (moves.sources != moves.targets).all()
     cluster.move(columns, moves)
     for row, source, target in zip(moves.rows, moves.sources, moves.targets, strict=True):
         expected[target] -= cluster.bytes[row]
@@ -170,5 +173,7 @@ def test_columns_that_do_not_fit():
     columns, held = Cluster("copy:3", sites_of([3]), 2, 1).columns(sites_of([3]))
     with pytest.raises(InputError, match=r"expected \(2, 5\)"):
         rebalance(held, columns, codes.get("rs:3+2"))
+    with pytest.raises(NotEnoughPlaces, match="no store"):
+        rebalance(Held(held.keys, held.sites * 0 - 1, held.shard_bytes), Columns([]), codes.get("copy:3"))
     with pytest.raises(InputError, match="at site 2 of 1"):
         rebalance(held, Columns(sites_of([1])), codes.get("copy:3"))

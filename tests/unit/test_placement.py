@@ -104,6 +104,20 @@ def test_a_repair_goes_not_where_another_group_is():
     assert layout.stores[1] == "u3-0", "the only region without a shard"
 
 
+def test_groups_that_can_not_lie_together_are_spread():
+    """Each region has four of lrc:12+2+2, which bears a loss of four only if they are not of one group."""
+    code = codes.get("lrc:12+2+2")
+    for number in range(50):
+        assert place_object(b"%d" % number, code, sites_of(4, 4, 4, 4)).survivable_regions == 1
+
+
+def test_room_is_for_shards_that_come_not_for_those_that_are_there():
+    copy, site = codes.get("copy:2"), Site("a", "p", "r", 1000, 450)
+    assert place_object(b"a", copy, [site], taken={0: "a"}, shard_bytes=400, flag=True).stores == {0: "a", 1: "a"}
+    with pytest.raises(NotEnoughPlaces, match="full"):
+        place_object(b"a", copy, [site], shard_bytes=400, flag=True)
+
+
 def test_the_same_layout_on_every_machine():
     layout = place_object(b"ledger/0001", RS, sites_of(3, 3, 3))
     assert " ".join(layout.stores[index] for index in range(6)) == "u0-2 u1-0 u2-0 u2-1 u0-0 u1-2"

@@ -8,6 +8,7 @@ from typing import Final, cast
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 
 _RAY: Final = "actors.backend:RayBackend"
 
@@ -34,6 +35,8 @@ def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str 
         From attaching to Ray.
     """
     if not isinstance(backend, str):
+        if not hasattr(backend, "spawn"):
+            raise InputError(f'backend is {shown(backend)}; expected "ray", "local" or a backend object')
         return backend
     if backend == "ray":
         module, name = _RAY.split(":")
@@ -44,4 +47,4 @@ def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str 
         if address is not None:
             raise InputError(f'backend="local" has no address, and was given {address}')
         return LocalBackend()
-    raise InputError(f'backend is {backend!r}; expected "ray" or "local"')
+    raise InputError(f'backend is {shown(backend)}; expected "ray" or "local"')

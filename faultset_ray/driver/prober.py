@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from faultset_ray.control.prober import (
     survey_by_calls,
 )
 from faultset_ray.driver.places import Feed, Verbs
-from faultset_ray.driver.targets import Targets
+from faultset_ray.driver.targets import Targets, check_texts
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
+from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 
 _LOG = logging.getLogger(__name__)
@@ -60,11 +62,10 @@ class Pace:
         InputError
         """
         for name in ("every_s", "timeout_s", "rate"):
-            value = getattr(self, name)
-            if not columns.is_number(value) or not 0 < value < float("inf"):
-                raise InputError(f"{name} is {value!r}; expected a number above 0")
-        if isinstance(self.concurrent, bool) or not isinstance(self.concurrent, int) or self.concurrent < 1:
-            raise InputError(f"concurrent is {self.concurrent!r}; expected an integer of at least 1")
+            if not 0 < columns.as_float(getattr(self, name)) < math.inf:
+                raise InputError(f"{name} is {shown(getattr(self, name))}; expected a number above 0")
+        if not columns.is_integer(self.concurrent) or self.concurrent < 1:
+            raise InputError(f"concurrent is {shown(self.concurrent)}; expected an integer of at least 1")
 
 
 @dataclass(slots=True, eq=False)
@@ -117,9 +118,9 @@ class Probing:
         self._verbs = verbs
         self._feed = Feed(verbs)
         self._pace = pace
-        self._labels = labels
+        self._labels = None if labels is None else check_texts("labels", labels)
         self._role = role
-        self._targets = Targets(backend, fleet, targets or {}, pace.timeout_s, pace.concurrent)
+        self._targets = Targets(backend, fleet, targets, pace.timeout_s, pace.concurrent)
         self._watched: dict[str, _Watched] = {}
         self._findings: dict[str, Finding] = {}
         self._untold: set[str] = set()

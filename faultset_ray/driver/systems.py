@@ -9,6 +9,7 @@ from os import PathLike
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.driver.backends import load
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 
 _PRIVATE = "private-"
 _NAMESPACE = "faultset:"
@@ -26,7 +27,7 @@ def system_name(system: str | None) -> str:
     if system is None:
         return _PRIVATE + secrets.token_hex(8)
     if not isinstance(system, str) or not _SYSTEM.fullmatch(system):
-        raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
+        raise InputError(f"system is {shown(system)}; expected 1 to 64 letters, digits, dots, dashes and underscores")
     if system.startswith(_PRIVATE):
         raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
     return system
@@ -40,7 +41,7 @@ def is_private(system: str) -> bool:
 def check_region_actors(number: int | None) -> None:
     """Refuse what can't be a number of region actors."""
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-        raise InputError(f"region_actors is {number!r}; expected an integer of at least 1")
+        raise InputError(f"region_actors is {shown(number)}; expected an integer of at least 1")
 
 
 def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[str] | None) -> bool:
@@ -51,9 +52,11 @@ def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[s
     InputError
         A directory is given for a private system.
     """
+    if state_dir is not None and (not isinstance(state_dir, (str, PathLike)) or "\0" in str(state_dir)):
+        raise InputError(f"state_dir is {shown(state_dir)}; expected the path of a directory")
     if is_private(system):
         if state_dir is not None:
-            raise InputError(f"state_dir is {state_dir!r}; a private system dies with its driver: name a system")
+            raise InputError(f"state_dir is {shown(state_dir)}; a private system dies with its driver: name a system")
         return False
     return backend == "ray" or state_dir is not None
 
@@ -61,4 +64,6 @@ def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[s
 def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
     """Make the backend of a system; blocks while Ray connects."""
     lasting = not is_private(system)
+    if address is not None and not isinstance(address, str):
+        raise InputError(f'address is {shown(address)}; expected HOST:PORT or "auto"')
     return load(backend, _NAMESPACE + system, lasting=lasting, address=address)

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from faultset_ray.backend.protocol import Backend
 from faultset_ray.backend.wire import Target
 from faultset_ray.control.prober import Prober, observers_of, prober_of
 from faultset_ray.errors import BackendClosed, ClusterError, InputError
+from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 
 _ATTEMPTS = 2
@@ -52,8 +54,16 @@ class Targets:
     """
 
     def __init__(
-        self, backend: Backend, fleet: Fleet | None, targets: Mapping[str, str], timeout_s: float, concurrent: int
+        self,
+        backend: Backend,
+        fleet: Fleet | None,
+        targets: Mapping[str, str] | None,
+        timeout_s: float,
+        concurrent: int,
     ) -> None:
+        targets = {} if targets is None else check_texts("targets", targets)
+        if fleet is not None and not isinstance(fleet, Fleet):
+            raise InputError(f"fleet is {shown(fleet)}; expected the Fleet that register() returned")
         self._backend = backend
         self._timeout_s = timeout_s
         self._concurrent = concurrent
@@ -103,6 +113,13 @@ class Targets:
             raise
         except ClusterError:
             return None
+
+
+def check_texts(name: str, given: Any) -> dict[str, str]:
+    """A mapping of texts to texts, copied."""
+    if not isinstance(given, Mapping) or not all(isinstance(each, str) for item in given.items() for each in item):
+        raise InputError(f"{name} is {shown(given)}; expected a mapping of str to str")
+    return dict(given)
 
 
 def _handles(fleet: Fleet | None, targets: Mapping[str, str]) -> dict[str, int]:

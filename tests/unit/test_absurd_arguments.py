@@ -23,6 +23,7 @@ ODD = Odd()
 LOOP: list = []
 LOOP.append(LOOP)
 NO_TEXT = [None, 3, -1, 1.5, math.nan, True, b"a", [], {}, (), [["a"]], ODD, Odd, HUGE, UNPRINTABLE, np.zeros(2), LOOP]
+NO_NUMBER = ["1", b"1", True, math.nan, -1, -HUGE, -UNPRINTABLE, [], [1], {}, ODD, 1j, np.zeros(2), LOOP]
 NO_SECONDS = [
     "1",
     b"1",
@@ -166,6 +167,13 @@ ARGUMENTS = [
     ("plan", {}, "policy", NO_POLICY),
     ("plan", {"policy": Policy()}, "fleet", [*NO_TEXT, "none"]),
     ("plan", {"policy": Policy()}, "deadline_s", [*NO_SECONDS, None, 0]),
+    ("probe", {}, "every_s", [None, *NO_NUMBER, 0, math.inf, HUGE, UNPRINTABLE]),
+    ("probe", {}, "timeout_s", [None, *NO_NUMBER, 0, math.inf, HUGE, UNPRINTABLE]),
+    ("probe", {}, "rate", [None, *NO_NUMBER, 0, math.inf, HUGE, UNPRINTABLE]),
+    ("probe", {}, "concurrent", [None, *NO_NUMBER, 0, 1.5, math.inf]),
+    ("probe", {}, "labels", [3, "x", b"x", [], ["a"], {"a": 3}, {3: "a"}, ODD, UNPRINTABLE, math.nan, True, LOOP]),
+    ("probe", {}, "fleet", [3, "default", b"x", [], {}, ["a"], ODD, UNPRINTABLE, math.nan, True, LOOP]),
+    ("probe", {}, "targets", [3, "x", [], ["a"], {"a": 3}, {3: "a"}, {"a": "tcp://h:1"}, ODD, UNPRINTABLE, True, LOOP]),
     ("watch", {}, "since", NO_SINCE),
     ("watch", {}, "fleet", [*NO_TEXT, "none"]),
     ("watch", {}, "idle_s", NO_SECONDS),
@@ -208,7 +216,6 @@ def _short(value):
         return "a long number"
 
 
-NO_NUMBER = ["1", b"1", True, math.nan, -1, -HUGE, -UNPRINTABLE, [], [1], {}, ODD, 1j, np.zeros(2), LOOP]
 FIELDS = {
     "statistic": [*NO_TEXT, "mean"],
     "threshold_ms": [None, *NO_NUMBER, HUGE, UNPRINTABLE],
@@ -319,3 +326,20 @@ def test_a_byte_order_mark_is_none_of_the_text(tmp_path):
         path.write_text(text, encoding="utf-8-sig")
         assert Policy.load(path) == Policy(ttl_s=3)
     assert Policy.from_toml("\ufeffttl_s = 3") == Policy.from_json('\ufeff{"ttl_s": 3}') == Policy(ttl_s=3)
+
+
+CONNECTIONS = [
+    ("backend", {}, [None, 3, b"ray", "spark", True, [], {}, ODD, UNPRINTABLE, LOOP]),
+    ("system", {}, [3, b"x", "", "a/b", "x" * 65, True, [], {}, ODD, UNPRINTABLE, LOOP]),
+    ("region_actors", {}, [*NO_NUMBER, 0, 1.5, math.inf]),
+    ("state_dir", {"system": "x"}, [3, b"x", True, [], {}, ODD, UNPRINTABLE, LOOP, "\0"]),
+    ("address", {}, [3, b"x", True, [], {}, ODD, UNPRINTABLE, LOOP, "host:1"]),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "values"), CONNECTIONS)
+def test_connections_that_can_not_be(name, given, values):
+    for value in values:
+        with pytest.raises(fs.errors.InputError) as caught:
+            fs.connect(**{"backend": "local", **given, name: value})
+        assert len(str(caught.value)) < 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -305,6 +306,9 @@ class Objects:
         before = dict(reading.stores)
         entry = reading.entry
         answering = {info.uuid for info in await self._stores.look()}
+        if self._stores.stale:
+            with suppress(ClusterError):
+                answering = {site.store for site in await self._room.ready()}
         try:
             [found] = await self._authority.ask(Coordinator.entries, [entry.record.write_id])
         except ClusterError:

@@ -141,7 +141,7 @@ class StoreDirectory:
         ours = {"", fence.catalog.hex()}
         self.foreign = [info for info in found if info.catalog not in ours]
         found = [info for info in found if info.catalog in ours and (info.catalog or not self.foreign)]
-        self.stale = self.stale or any(info.epoch > fence.epoch for info in found)
+        self.stale = self.stale or bool(self.foreign) or any(info.epoch > fence.epoch for info in found)
         behind = [info for info in found if not info.catalog or info.epoch < fence.epoch]
         net = self._backend.within(STORE_INFO_SECONDS)
         shown = await self._answers(net.call(store_addr(info.place), PlaceStore.admit, fence) for info in behind)

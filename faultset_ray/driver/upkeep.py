@@ -139,7 +139,9 @@ class Upkeep:
 
     async def rebuild(self) -> Rebuilt:
         """Make a lost catalog again from the stores."""
-        return await rebuild_catalog(self._backend, self._authority, self._stores)
+        rebuilt = await rebuild_catalog(self._backend, self._authority, self._stores)
+        await self._lookout.look()  # the stores are of this catalog again
+        return rebuilt
 
     # -- Inside
 

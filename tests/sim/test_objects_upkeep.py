@@ -1,0 +1,262 @@
+"""What the caretaker does, one thing at a time, in virtual time: order, rate, scrub, orphans, open writes, rebuild."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from unittest import mock
+
+import pytest
+from sim.object_world import simulate
+
+from faultset_ray.backend.protocol import Addr
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver import caretaker
+from faultset_ray.driver.moving import Mover
+from faultset_ray.driver.stores import ref_of
+from faultset_ray.errors import BackendClosed, CatalogLost, ClusterError, InputError, ObjectNotFound
+from faultset_ray.failpoints import arm
+from faultset_ray.limits import INTENT_SECONDS, REPAIR_AFTER_SECONDS
+from faultset_ray.objects.place_store import PlaceStore
+
+
+def moves_watched(order):
+    """Note the names of objects in the order in which their moves begin."""
+    move = Mover.move
+
+    async def watched(self, entry, *rest):
+        order.append(entry.record.name)
+        return await move(self, entry, *rest)
+
+    return mock.patch.object(Mover, "move", watched)
+
+
+def test_the_least_safe_are_mended_first_and_of_those_the_oldest():
+    order = []
+
+    async def scenario(run):
+        for name, code in (("wide", "rs:3+3"), ("old", "rs:4+2"), ("young", "rs:4+2")):
+            await run.put(name, run.sim.token(1000), code)
+            await run.sim.sleep(1)
+        first = set(await run.layout("wide")) & set(await run.layout("old")) & set(await run.layout("young"))
+        run.kill(min(first))
+        with moves_watched(order), mock.patch("faultset_ray.driver.repairs.REPAIR_CONCURRENT", 1):
+            await run.settle(run.quiet)
+
+    simulate(7, scenario)
+    assert order == ["old", "young", "wide"]
+
+
+def test_repair_keeps_to_its_rate():
+    """Each object of 4 + 2 shards of 100 kB costs four reads and a write."""
+
+    async def scenario(run):
+        for number in range(8):
+            await run.put(f"o{number}", run.sim.token(400_000))
+        layouts = [await run.layout(name) for name in run.payloads]
+        lost = "p00"
+        shards = sum(layout.count(lost) for layout in layouts)
+        assert shards > 3
+        run.kill(lost)
+        with mock.patch.object(caretaker, "REPAIR_BYTES_PER_SECOND", 10_000.0):
+            took = await run.settle(run.quiet)
+        return took - REPAIR_AFTER_SECONDS, shards * 5 * 100_000 / 10_000
+
+    took, least = simulate(7, scenario)
+    assert 0.8 * least < took < 1.5 * least + 60
+
+
+def test_the_riskiest_leave_first_when_a_place_is_preempted():
+    order = []
+
+    async def scenario(run):
+        for name, code in (("wide", "rs:3+3"), ("narrow", "rs:5+1"), ("middle", "rs:4+2")):
+            await run.put(name, run.sim.token(1000), code)
+        [place, *_] = sorted(set.intersection(*[set(await run.layout(name)) for name in run.payloads]))
+        with moves_watched(order), mock.patch("faultset_ray.driver.repairs.REPAIR_CONCURRENT", 1):
+            run.drain(place)
+            await run.settle(run.quiet)
+
+    simulate(7, scenario)
+    assert order == ["narrow", "middle", "wide"]
+
+
+def test_a_scrub_finds_what_is_damaged_and_it_is_mended_in_its_place():
+    async def scenario(run):
+        await run.put("a", run.sim.token(100_000))
+        before = await run.layout("a")
+        entry = await run.entry("a")
+        write_id = entry.record.write_id
+        torn, gone, flipped = (run.shard_file(before[index], write_id, index) for index in range(3))
+        torn.write_bytes(torn.read_bytes()[:-10])
+        light = await run.driver.scrub()
+        assert (light.missing, light.corrupt) == (0, 1)
+        await run.settle(run.quiet)
+        gone.unlink()
+        with flipped.open("r+b") as file:
+            file.seek(1000)
+            file.write(b"\0\1\2\3")
+        light = await run.driver.scrub()
+        assert (light.missing, light.corrupt) == (1, 0), "a light scrub reads no blocks"
+        deep = await run.driver.scrub(deep=True)
+        assert (deep.missing, deep.corrupt) == (1, 1)
+        await run.settle(run.quiet)
+        assert await run.layout("a") == before
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(6, scenario)
+
+
+def test_a_report_that_is_wrong_moves_nothing():
+    async def scenario(run):
+        await run.put("a", run.sim.token(100_000))
+        entry = await run.entry("a")
+        from faultset_ray.coordinator.objects import Damage
+
+        report = Damage(entry.record.write_id, 2, entry.layout[2], "it was late")
+        await run.driver._authority.ask(Coordinator.report_damage, [report], run.sim.now_ms())
+        await run.settle(run.quiet)
+        assert (await run.entry("a")).layout_version == entry.layout_version
+
+    simulate(6, scenario)
+
+
+def test_orphans_are_told_of_and_dropped_on_request_alone():
+    async def scenario(run):
+        await run.put("a", run.sim.token(100_000))
+        await run.driver.encode(run.sim.token(5000), "rs:4+2")
+        found = await run.driver.scrub(deep=True)
+        assert len(found.orphans) == 6
+        await run.sim.sleep(2 * 3600)
+        assert (await run.driver.status()).orphans == 6
+        assert len((await run.driver.scrub(drop_orphans=True)).orphans) == 6
+        assert (await run.driver.scrub()).orphans == []
+        await run.check_shards()
+
+    simulate(7, scenario)
+
+
+def test_the_background_scrub_goes_on_where_the_driver_before_ended():
+    async def scenario(run):
+        for number in range(4):
+            await run.put(f"o{number}", run.sim.token(10_000))
+        seen = []
+        while len({cursor.store for cursor in seen if cursor}) < 4:
+            await run.sim.sleep(1)
+            seen.append((await run.driver.status()).light)
+        run.kill_driver()
+        await run.start()
+        after = (await run.driver.status()).light
+        assert (after.began_ms, after.store) >= (seen[-1].began_ms, seen[-1].store)
+
+        async def done():
+            light = (await run.driver.status()).light
+            return light.done_ms is not None
+
+        await run.settle(done)
+        assert (await run.driver.status()).light.began_ms == seen[-1].began_ms, "one pass, by two drivers"
+
+    simulate(7, scenario)
+
+
+@pytest.mark.parametrize(
+    ("point", "there"),
+    [("put.opened", False), ("put.sealed", False), ("put.one_record", True), ("put.recorded", True)],
+)
+def test_a_write_whose_driver_is_gone_is_ended_one_way_or_the_other(point, there):
+    async def scenario(run):
+        def crash():
+            run.kill_driver()
+            raise BackendClosed
+
+        payload = run.sim.token(50_000)
+        with arm(point, crash), suppress(ClusterError):
+            await run.put("a", payload)
+        await run.start()
+        await run.sim.sleep(INTENT_SECONDS + 30)
+        await run.settle(run.quiet)
+        try:
+            assert await run.driver.get("a") == payload
+            assert there
+            run.payloads["a"] = payload
+        except ObjectNotFound:
+            assert not there
+        await run.check_shards()
+        infos = await run.driver.stores()
+        if not there:
+            assert sum(info.shards for info in infos) == 0
+
+    simulate(7, scenario)
+
+
+def test_a_store_that_is_silent_holds_no_name_up_for_ever():
+    """The driver and one store of an open write are gone: once the store is given up, the others decide."""
+
+    async def scenario(run):
+        def crash():
+            run.kill_driver()
+            raise BackendClosed
+
+        with arm("put.sealed", crash), suppress(ClusterError):
+            await run.put("a", run.sim.token(50_000), if_absent=True)
+        await run.start()
+        run.kill("p03")
+        await run.settle(run.quiet)
+        await run.put("a", b"next", if_absent=True)
+        run.revive("p03")
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(7, scenario)
+
+
+def test_a_catalog_that_was_lost_is_made_again_from_the_stores():
+    async def scenario(run):
+        for number in range(6):
+            await run.put(f"o{number}", run.sim.token(9_000 * number))
+        await run.driver.delete("o5")
+        payload = run.payloads.pop("o5")
+        layouts = {name: await run.layout(name) for name in run.payloads}
+        with pytest.raises(InputError):
+            await run.driver.rebuild()
+        run.kill_driver()
+        run.kill_coordinator()
+        for path in (run.root / "state" / "objects").glob("coordinator.db*"):
+            path.unlink()
+        other = await run.start()
+        with pytest.raises(CatalogLost):
+            await other.get("o1")
+        await run.start()
+        rebuilt = await run.driver.rebuild()
+        assert (rebuilt.objects, rebuilt.deleted, rebuilt.lost, rebuilt.orphans) == (5, 1, (), ())
+        assert {name: await run.layout(name) for name in run.payloads} == layouts
+        await run.check_objects()
+        assert await other.get("o3") == run.payloads["o3"], "a driver that was there before finds its way"
+        await run.driver.undelete("o5")
+        run.payloads["o5"] = payload
+        await run.check_objects()
+        await run.settle(run.quiet)
+        await run.check_shards()
+
+    simulate(7, scenario)
+
+
+def test_a_store_that_died_for_good_can_be_let_go():
+    async def scenario(run):
+        await run.put("a", run.sim.token(30_000))
+        lost = (await run.layout("a"))[0]
+        uuid = run.store(lost).uuid
+        run.kill(lost)
+        done = await run.driver.decommission(uuid)
+        assert (done.stores, done.shards) == ((uuid,), 1)
+        status = await run.driver.status()
+        assert not status.margins
+        assert status.tally.garbage == 0
+        await run.check_objects()
+        found = [info for info in await run.driver.stores() if info.uuid != uuid]
+        assert len(found) == 6
+        assert await run.sim.call(ref_of(found[0]).addr, PlaceStore.info)
+        assert Addr(f"store/{lost}")
+
+    simulate(7, scenario)

@@ -40,6 +40,8 @@ class Verdict:
     mark: Mark
     bad: int
     """Bad ones of the samples in the window."""
+    bad_in_row: int
+    """Bad samples in a row, up to 32."""
     good: int
     """Good samples in a row."""
     failures: int
@@ -82,12 +84,17 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
         blocked_by=blocked,
         mark=mark,
         bad=int(popcount(int(health.window[slot]) & rules.window_mask)),
+        bad_in_row=_trailing_ones(int(health.window[slot])),
         good=int(health.good[slot]),
         failures=int(health.failures[slot]),
         last_latency_ms=_number(health.last[slot]),
         last_ms=None if health.last_ms[slot] < 0 else int(health.last_ms[slot]),
         ejections=int(health.ejections[slot]),
     )
+
+
+def _trailing_ones(bits: int) -> int:
+    return (~bits & (bits + 1)).bit_length() - 1
 
 
 def _number(value: np.float64) -> float | None:

@@ -90,6 +90,14 @@ def test_a_verdict_tells_the_value_then_and_the_value_now():
     assert (nodes.why(0).value, nodes.why(0).value_then) == (BAD, None), "before format 2 it was not noted"
 
 
+def test_bad_samples_in_a_row_are_told():
+    nodes = Range([1], samples=(32, 32, 1))
+    for latencies, bad_in_row in (([GOOD], 0), ([BAD], 1), ([FAILED, BAD], 3), ([GOOD], 0), ([BAD] * 40, 32)):
+        for latency in latencies:
+            nodes.hear(latency)
+        assert nodes.why(0).bad_in_row == bad_in_row
+
+
 def test_hold_down_doubles_up_to_its_cap_and_is_forgotten():
     nodes = Range([1], hold_s=(10, 60))
     held = []
@@ -359,7 +367,7 @@ def test_a_verdict_is_plain_data():
     assert nodes.why(0).to_dict() == {
         "id": "n0", "handle": 0, "region": "u", "state": "ejected", "survives": False, "rule": "over_threshold",
         "value": 500.0, "threshold": 100.0, "since_ms": nodes.now_ms, "until_ms": None, "blocked_by": "samples",
-        "value_then": 500.0, "threshold_then": 100.0,
+        "value_then": 500.0, "threshold_then": 100.0, "bad_in_row": 1,
         "mark": "none", "bad": 1, "good": 0, "failures": 0, "last_latency_ms": 500.0, "last_ms": nodes.now_ms,
         "ejections": 1, "tier": None,
     }  # fmt: skip

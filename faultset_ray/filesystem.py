@@ -1,0 +1,336 @@
+"""Objects as files for fsspec: ``faultset://NAME``, for pandas, pyarrow, polars and Ray Data.
+
+A name is a path, and what stands before a ``/`` in it a directory, which is there as long as an object is in it.
+A file that is written becomes an object when it is closed, wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, ClassVar, Final, Literal
+
+import fsspec
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.spec import AbstractFileSystem
+
+from faultset_ray.driver.object_values import ObjectInfo, ObjectStat
+from faultset_ray.driver.object_verbs import PUT_CODE
+from faultset_ray.driver.sync import Driver, connect
+from faultset_ray.errors import ObjectNotFound, PreconditionFailed
+from faultset_ray.limits import MIB
+
+_SPOOL_BYTES: Final = 16 * MIB
+"""What a file that is being written holds in memory; more goes to a temporary file."""
+
+
+class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """The objects of one system as a file system.
+
+    Parameters
+    ----------
+    system : str
+        The system's name.
+    address : str, optional
+        Of the Ray cluster, as for :func:`~faultset_ray.driver.sync.connect`. In a worker of Ray Data it is the
+        worker's own cluster.
+    code, tolerate
+        What files are written with, as for :meth:`Driver.put <faultset_ray.driver.object_verbs.ObjectVerbs.put>`.
+    driver : Driver, optional
+        One that is connected already. It is left open, and a copy of the file system in another process connects to
+        the driver's system by name.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError
+        As file systems do. All else is the driver's own error.
+
+    Examples
+    --------
+    >>> with connect(backend="local") as driver:
+    ...     files = FaultsetFileSystem(driver=driver, code="copy:2", tolerate=0)
+    ...     files.pipe_file("logs/a.txt", b"hello")
+    ...     files.cat_file("logs/a.txt")
+    b'hello'
+    """
+
+    protocol: ClassVar[str] = "faultset"
+    root_marker: ClassVar[str] = ""
+    cachable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        system: str = "default",
+        address: str | None = None,
+        code: str = PUT_CODE,
+        tolerate: int | None = None,
+        driver: Driver | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._system = driver.system if driver is not None else system
+        self._address = address
+        self._code = code
+        self._tolerate = tolerate
+        self._connected = driver
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        text = fsspec.utils.stringify_path(path)
+        for prefix in ("faultset://", "faultset::"):
+            text = text.removeprefix(prefix)
+        return text.strip("/")
+
+    def __reduce__(self) -> Any:
+        return _made, (self._system, self._address, self._code, self._tolerate)
+
+    @property
+    def fsid(self) -> str:
+        """Which system this is."""
+        return f"faultset-{self._system}"
+
+    @property
+    def driver(self) -> Driver:
+        """The driver that is used; connected when it is first needed."""
+        if self._connected is None:
+            self._connected = connect(self._address, system=self._system, create=False)
+        return self._connected
+
+    # -- Looking
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
+        """What is in a directory, or the file of that name."""
+        inside = self._strip_protocol(path)
+        prefix = f"{inside}/" if inside else ""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for each in self.driver.list(prefix):
+            step, below, _rest = each.name[len(prefix) :].partition("/")
+            entry = _directory(prefix + step) if below else _file(each)
+            found.setdefault((entry["name"], entry["type"]), entry)
+        entries = [found[key] for key in sorted(found)]
+        if not entries and inside:
+            entries = [self._stat(inside)]
+        return entries if detail else [entry["name"] for entry in entries]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Size, generation, code and time of a file; or that it is a directory."""
+        name = self._strip_protocol(path)
+        if not name:
+            return _directory("")
+        try:
+            return self._stat(name)
+        except FileNotFoundError:
+            if self.driver.list(f"{name}/"):
+                return _directory(name)
+            raise
+
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
+    ) -> Any:  # noqa: E501
+        """All files below a directory, in one listing."""
+        if maxdepth is not None or withdirs:
+            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
+        inside = self._strip_protocol(path)
+        found = {each.name: _file(each) for each in self.driver.list(f"{inside}/" if inside else "")}
+        if not found and inside and self.exists(inside):
+            found[inside] = self._stat(inside)
+        return found if detail else sorted(found)
+
+    def created(self, path: str) -> datetime:
+        """When the object was written."""
+        return datetime.fromtimestamp(self._stat(self._strip_protocol(path))["created_ms"] / 1000, tz=UTC)
+
+    def modified(self, path: str) -> datetime:
+        """The same: an object is never changed, only replaced."""
+        return self.created(path)
+
+    def checksum(self, path: str) -> int:
+        """Changes with every write of the name."""
+        generation: int = self._stat(self._strip_protocol(path))["generation"]
+        return generation
+
+    def ukey(self, path: str) -> str:
+        """The SHA-256 of the content, in hex."""
+        digest: str = self._stat(self._strip_protocol(path))["sha256"]
+        return digest
+
+    # -- Reading
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """The bytes of a file, or of a range of it; negative places count from its end."""
+        name = self._strip_protocol(path)
+        with _as_files(name):
+            if start is None and end is None:
+                return self.driver.get(name)
+            with self.driver.open(name) as file:
+                low, high, _step = slice(start, end).indices(file.size)
+                file.seek(low)
+                return file.read(max(0, high - low))
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+        name = self._strip_protocol(path)
+        if mode == "rb":
+            with _as_files(name):
+                return self.driver.open(name)
+        if mode in {"wb", "xb"}:
+            return _Written(lambda data: self._put(name, data, exclusive=mode == "xb"))
+        if mode == "ab":
+            written = _Written(lambda data: self._put(name, data))
+            if self.exists(name):
+                written.write(self.cat_file(name))
+            return written
+        raise ValueError(f"mode {mode!r}; expected rb, wb, xb or ab")
+
+    def get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **options: Any) -> None:
+        """Copy a file to a local one, in bounded memory; a directory is made."""
+        if self.isdir(rpath):
+            fsspec.filesystem("file").makedirs(lpath, exist_ok=True)
+            return
+        super().get_file(rpath, lpath, callback=callback, **options)
+
+    # -- Writing
+
+    def pipe_file(self, path: str, value: bytes, mode: Literal["overwrite", "create"] = "overwrite", **_: Any) -> None:
+        """Write a file at once; with ``mode="create"`` only if there is none."""
+        self._put(self._strip_protocol(path), value, exclusive=mode == "create")
+
+    def put_file(
+        self,
+        lpath: str,
+        rpath: str,
+        callback: Callback = DEFAULT_CALLBACK,
+        mode: Literal["overwrite", "create"] = "overwrite",
+        **_: Any,
+    ) -> None:
+        """Copy a local file here; a directory needs nothing."""
+        if fsspec.filesystem("file").isdir(lpath):
+            return
+        with open(lpath, "rb") as file:  # noqa: PTH123 - lpath may be anything that open takes
+            self._put(self._strip_protocol(rpath), file, exclusive=mode == "create")
+            callback.set_size(file.tell())
+            callback.absolute_update(file.tell())
+
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        """Copy an object to another name; a directory needs nothing."""
+        if self.isdir(path1):
+            return
+        with self._open(path1) as file:
+            self._put(self._strip_protocol(path2), file)
+
+    def rm_file(self, path: str) -> None:
+        """Delete an object; ``Driver.undelete`` brings it back for a day."""
+        name = self._strip_protocol(path)
+        with _as_files(name):
+            self.driver.delete(name)
+
+    def _rm(self, path: str) -> None:
+        self.rm_file(path)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Delete objects; with ``recursive`` all that are below a directory."""
+        for name in self.expand_path(path, recursive=recursive, maxdepth=maxdepth):
+            if self.info(name)["type"] == "file":
+                self.rm_file(name)
+            elif not recursive:
+                raise IsADirectoryError(name)
+
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        """Nothing: a directory is there when an object is in it."""
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Nothing: a directory is there when an object is in it."""
+
+    def rmdir(self, path: str) -> None:
+        """Nothing for an empty directory, which is not there; one with objects in it is refused."""
+        if self.ls(path, detail=False):
+            raise OSError(f"{path!r} has objects in it; remove them with rm(recursive=True)")
+
+    # -- Inside
+
+    def _put(self, name: str, data: Any, *, exclusive: bool = False) -> None:
+        try:
+            self.driver.put(name, data, code=self._code, tolerate=self._tolerate, if_absent=exclusive)
+        except PreconditionFailed as error:
+            raise FileExistsError(name) from error
+
+    def _stat(self, name: str) -> dict[str, Any]:
+        with _as_files(name):
+            return _file(self.driver.stat(name))
+
+
+class _Written(io.RawIOBase):
+    """What is written here is put as one object when it is closed, and not at all if the block that wrote it failed.
+
+    Nor if it is only forgotten: what nobody closed may be half of a file.
+    """
+
+    def __init__(self, put: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._put = put
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with this
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._spool.write(data)
+
+    def tell(self) -> int:
+        return self._spool.tell()
+
+    def discard(self) -> None:
+        """Close it without an object."""
+        self._spool.close()
+        super().close()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            self._spool.seek(0)
+            self._put(self._spool)
+        finally:
+            self.discard()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (self.close if kind is None else self.discard)()
+
+    def __del__(self) -> None:
+        self.discard()
+
+
+@contextmanager
+def _as_files(name: str) -> Iterator[None]:
+    """Give a missing object the name that file systems have for it."""
+    try:
+        yield
+    except ObjectNotFound as error:
+        raise FileNotFoundError(name) from error
+
+
+def _made(system: str, address: str | None, code: str, tolerate: int | None) -> FaultsetFileSystem:
+    return FaultsetFileSystem(system, address, code, tolerate)
+
+
+def _directory(name: str) -> dict[str, Any]:
+    return {"name": name, "size": 0, "type": "directory"}
+
+
+def _file(info: ObjectInfo | ObjectStat) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "size": info.size,
+        "type": "file",
+        "generation": info.generation,
+        "spec": info.spec,
+        "created_ms": info.created_ms,
+        "sha256": info.sha256,
+    }

@@ -111,7 +111,11 @@ class Steward:
             self._caretaker.tick()
             loads = await self._backend.loads() if self._shaping.due else ()
             fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
-            directories = await asyncio.gather(*map(self._tend, fleets))
+            tended = await asyncio.gather(*map(self._tend, fleets), return_exceptions=True)
+            directories = [each for each in tended if isinstance(each, Directory)]
+            for each in tended:
+                if isinstance(each, BaseException):
+                    raise each
             if loads:
                 await self._shaping.pack(loads, directories)
 

@@ -1,6 +1,7 @@
 """The journal and checkpoints: no event twice, none left out, and a gap is told."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.checkpoint import Checkpoint, divided, folded, newest_rows, since_of
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
+from faultset_ray.control.passage import Passage, Rows, Taken
+from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import HistoryLost
 
@@ -156,3 +159,55 @@ def test_checkpoints_of_format_1_are_read():
     assert read.survives.tolist() == [False, False, True]
     assert read.mark.tolist() == [Mark.DRAIN, Mark.NONE, Mark.PIN]
     assert read.cell.tolist() == [0, 0, 0]
+
+
+def rows(handles: list[int], rosters: list[int]) -> Rows:
+    return Rows(Health.from_columns(table(handles, 9.0)), np.array(rosters, np.int64))
+
+
+def test_what_left_and_what_goes_on_is_saved_too():
+    passage = Passage(rows([2, 5], [3, 4]), Taken.none().noted(rows([7], [2])), np.array([2, 5], np.uint32))
+    passage = replace(passage, gone_at=np.array([11, 12], np.int64))
+    alarms = Alarms(np.array([33], np.uint64), np.array([33], np.uint64), (5, 9), frozen=True)
+    before = replace(checkpoint(15, 8, [4]), passage=passage, alarms=alarms, policy='{"a": 1}')
+    after = Checkpoint.from_columns(before.to_columns())
+    assert after.passage.parked.handles.tolist() == [2, 5]
+    assert after.passage.parked.rosters.tolist() == [3, 4]
+    assert len(after.passage.taken.news(rows([7, 8], [2, 1]))) == 1
+    assert len(after.passage.taken.news(rows([7], [3]))) == 1
+    assert (after.alarms.panicking.tolist(), after.alarms.freeze, after.alarms.frozen) == ([33], (5, 9), True)
+    assert after.policy == '{"a": 1}'
+    assert after.passage.saved(11).gone.tolist() == [5]
+    assert folded([checkpoint(10, -1, [2, 4, 5]), before]).health["handles"].tolist() == [4], "who left is gone"
+
+
+def test_parked_rows_go_where_their_cells_go_and_the_latest_counts():
+    bounds = np.array([0, 4 << 56, 8 << 56], np.uint64)
+    older = replace(checkpoint(10, -1, [1]), passage=Passage(rows([2, 9], [3, 4])))
+    newer = replace(checkpoint(10, -1, [7]), passage=Passage(rows([5, 9], [6, 7])))
+    parts = divided([newer, older], bounds)
+    assert [part.passage.parked.handles.tolist() for part in parts] == [[2], [5], [9]]
+    assert [part.passage.parked.rosters.tolist() for part in parts] == [[3], [6], [7]]
+
+
+def test_an_alarm_begins_and_ends_once():
+    health = Health.from_columns(table([1, 2]))
+    policy = Policy(survivors_min=1, panic="all", freeze_at=0.5)
+    alarms, told = Alarms().counted(health, policy)
+    assert [Rule(rule) for rule in told.rule] == [Rule.SHORT, Rule.SHORT]
+    alarms, told = alarms.panicked(np.append(health.cells, np.uint64(99)))
+    assert told.cells.tolist() == health.cells.tolist()
+    alarms, told = alarms.counted(health, policy)
+    assert len(told) == 0
+    health.state[0] = State.HEALTHY
+    alarms, told = alarms.counted(health, policy)
+    assert [(Rule(rule), cell) for rule, cell in zip(told.rule, told.cells.tolist(), strict=True)] == [
+        (Rule.CALM, health.cells[0]),
+        (Rule.ENOUGH, health.cells[0]),
+    ]
+    alarms, told = replace(alarms, freeze=(0, 10)).looked(policy, 9)
+    assert [Rule(rule) for rule in told.rule] == [Rule.FROZEN]
+    assert len(alarms.looked(policy, 9)[1]) == 0
+    assert [Rule(rule) for rule in alarms.looked(policy, 10)[1].rule] == [Rule.THAWED]
+    assert [Rule(rule) for rule in alarms.looked(Policy(), 9)[1].rule] == [Rule.THAWED]
+    assert alarms.flagged.tolist() == alarms.panicking.tolist() == [health.cells[1]]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
-from operator import itemgetter
-from typing import Any
+from operator import is_, itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -48,7 +48,8 @@ class LinearCode(Code):
         self.generator.setflags(write=False)
         self._combine = lru_cache(_PLANS_MAX)(self._solve)
         self._updater = lru_cache(self.k)(self._make_updater)
-        self._ready: dict[tuple[Any, ...], tuple[itemgetter[Any], Folder]] = {}
+        self._ready: dict[tuple[Any, ...], _Ready] = {}
+        self._last: tuple[tuple[int, ...], Any, _Ready | None] = (), None, None
 
     @cached_property
     def _encoder(self) -> Folder:
@@ -105,8 +106,12 @@ class LinearCode(Code):
         plan.folder().fold([checked[index] for index in plan.reads], list(target), threads)
         return target
 
-    def _quick(self, rows: Rows, wanted: Iterable[int]) -> tuple[itemgetter[Any], Folder] | None:
+    def _quick(self, rows: Rows, wanted: Iterable[int]) -> _Ready | None:
         """Return what makes ``wanted`` of ``rows`` if their indices are plain and all of them are read."""
+        keys, goal, found = self._last
+        # the very objects of the last call: no other check costs as little, and True is not 1
+        if wanted is goal and type(rows) is dict and len(rows) == len(keys) and all(map(is_, rows, keys)):
+            return found
         if type(rows) is not dict or type(wanted) not in _SEQUENCES:
             return None
         if {*map(type, rows), *map(type, wanted)} != _INT:  # True equals 1 as a key
@@ -123,6 +128,8 @@ class LinearCode(Code):
             if len(self._ready) >= _PLANS_MAX:
                 self._ready.clear()
             found = self._ready[key] = itemgetter(*plan.reads), plan.folder()
+        if type(wanted) is tuple:  # a list may be another one next time
+            self._last = tuple(rows), wanted, found
         return found
 
     def decode(self, rows: Rows, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
@@ -201,5 +208,6 @@ class LinearCode(Code):
         return Folder(np.ascontiguousarray(np.repeat(self.generator[self.k :, index, None], 2, axis=1)))
 
 
+_Ready: TypeAlias = "tuple[itemgetter[Any], Folder]"
 _INT = {int}
 _SEQUENCES = {tuple, list}

@@ -136,3 +136,19 @@ def test_k_and_m_out_of_range(k, m):
 def test_m_that_is_no_integer(m):
     with pytest.raises(InputError):
         codes.encode_rs(DATA, m)
+
+
+@pytest.mark.parametrize("key", [True, 1.0])
+def test_what_equals_an_index_is_none_though_the_call_before_was_the_same(key):
+    wanted, out = (0,), np.zeros((1, 8), np.uint8)
+    rows = {1: SHARDS[1], 2: SHARDS[2], 3: SHARDS[3], 4: SHARDS[4]}
+    for _ in range(2):
+        assert np.array_equal(CODE.reconstruct(rows, wanted, out), [SHARDS[0]])
+    odd = {key if index == 1 else index: row for index, row in rows.items()}
+    with pytest.raises(InvalidShardIndex):
+        CODE.reconstruct(odd, wanted, out)
+    with pytest.raises(InvalidShardIndex):
+        CODE.reconstruct(rows, (False,), out)
+    others = {index: SHARDS[index] for index in (1, 2, 3, 5)}
+    assert np.array_equal(CODE.reconstruct(others, wanted, out), [SHARDS[0]])
+    assert np.array_equal(CODE.reconstruct(dict(reversed(rows.items())), wanted, out), [SHARDS[0]])

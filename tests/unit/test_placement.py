@@ -111,6 +111,14 @@ def test_groups_that_can_not_lie_together_are_spread():
         assert place_object(b"%d" % number, code, sites_of(4, 4, 4, 4)).survivable_regions == 1
 
 
+def test_what_is_lost_comes_before_what_is_doubled():
+    code = codes.get("copy:4")
+    held = {0: "u0-0", 1: "u0-0", 2: "u1-0"}
+    assert replace_lost(b"a", code, held, sites_of(1, 1, 1), flag=True).stores == held | {3: "u2-0"}
+    after = replace_lost(b"a", code, held, sites_of(1, 1, 1, 1), flag=True)
+    assert {after.stores[index] for index in (1, 3)} == {"u2-0", "u3-0"}
+
+
 def test_room_is_for_shards_that_come_not_for_those_that_are_there():
     copy, site = codes.get("copy:2"), Site("a", "p", "r", 1000, 450)
     assert place_object(b"a", copy, [site], taken={0: "a"}, shard_bytes=400, flag=True).stores == {0: "a", 1: "a"}

@@ -2,9 +2,11 @@
 
 import math
 import random
+from itertools import combinations
 
 import pytest
 from naive import durability as naive
+from naive import placement
 
 from faultset_ray import codes
 from faultset_ray.errors import InputError
@@ -22,11 +24,15 @@ def test_the_classic_mean_time_to_data_loss(spec):
     assert annual_loss(code, rates) == pytest.approx(HOURS_A_YEAR / hours, rel=0.01)
 
 
-def test_without_repair_every_store_lives_or_dies_alone():
-    code, year = codes.get("rs:4+2"), 0.3
+@pytest.mark.parametrize("spec", ["rs:4+2", "lrc:4+2+2", "lrc:6+3+2"])
+def test_without_repair_every_store_lives_or_dies_alone(spec):
+    code, year = codes.get(spec), 0.3
     rates = Rates(store_losses_a_year=year, detect_hours=1e15)
     dead = 1 - math.exp(-year)
-    expected = sum(math.comb(6, lost) * dead**lost * (1 - dead) ** (6 - lost) for lost in range(3, 7))
+    expected = 0.0
+    for lost in range(code.n + 1):
+        fatal = sum(not placement.decodes(code, left) for left in combinations(range(code.n), code.n - lost))
+        expected += fatal * dead**lost * (1 - dead) ** (code.n - lost)
     assert annual_loss(code, rates) == pytest.approx(expected, rel=1e-9)
 
 
@@ -34,6 +40,7 @@ def test_without_repair_every_store_lives_or_dies_alone():
     ("spec", "store_losses", "region_losses", "per_region"),
     [
         ("copy:3", 4.0, 0.0, 1),
+        ("copy:3", 0.5, 2.0, 2),
         ("rs:4+2", 1.5, 0.0, 1),
         ("rs:4+2", 1.0, 1.0, 1),
         ("rs:4+2", 0.8, 0.3, 2),

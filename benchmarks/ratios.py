@@ -14,6 +14,7 @@ import answers
 import driven
 import peers
 import resident
+import stored
 
 import faultset_ray as fs
 from faultset_ray import geohash
@@ -183,6 +184,7 @@ def main() -> None:
         value = figure.measure()
         verdict = "ok" if value <= figure.limit else "MISSED"
         print(f"{figure.name:75}{value:10.1f}{figure.limit:12.1f}  {figure.unit}  {verdict}", flush=True)
+    stored.show()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""Objects on seven Ray nodes of this machine, beside three copies through the same stores and a hand-written loop.
+
+``python benchmarks/stored.py [ROUNDS]``. All sides write new data and make them durable; each ratio is the median of
+pairs that ran one after the other. Disks of one machine are one disk, so the figures compare work, not hardware.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import faultset_ray as fs
+from actors.local_cluster import LocalCluster, LocalNode
+from faultset_ray.limits import APPEND_SECONDS, KIB, MIB
+from faultset_ray.objects import encode as encoding
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.shards.digest import granule_digests
+
+NODES = 7
+K, M = 4, 2
+CODE, COPIES = f"rs:{K}+{M}", "copy:3"
+WORK = {"64 MiB": (1, 64 * MIB), "1,000 of 64 KiB": (1_000, 64 * KIB)}
+
+dice = np.random.default_rng(1)
+
+
+def objects(count: int, nbytes: int) -> dict[str, np.ndarray]:
+    names = dice.bytes(8).hex()
+    return {f"{names}/{number}": dice.integers(0, 256, nbytes, np.uint8) for number in range(count)}
+
+
+async def copy_stripe(net: Any, rows: Any, header: Any, stripe: int, stores: Any) -> dict[str, str]:
+    """The task of the pool with a plain copy in the place of the code, and all else as it is."""
+    from dataclasses import replace
+
+    parity = np.empty((header.n - header.k, rows.shape[1]), np.uint8)
+    for index in range(len(parity)):
+        np.copyto(parity[index], rows[index % header.k])
+
+    async def append(index: int) -> None:
+        block = rows[index] if index < header.k else parity[index - header.k]
+        own = replace(header, index=index)
+        digests = granule_digests(own, stripe, block)
+        await net.within(APPEND_SECONDS).call(stores[index].addr, PlaceStore.append, own.pack(), stripe, block, digests)
+
+    await asyncio.gather(*map(append, stores))
+    return {}
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[LocalCluster, Path]]:
+    root = Path(tempfile.mkdtemp(prefix="stored-"))
+    labels = [{"faultset.io/store": "true", "faultset.io/region": f"r{index}"} for index in range(NODES)]
+    try:
+        with LocalCluster([LocalNode(label) for label in labels], store_dir=str(root / "stores")) as nodes:
+            yield nodes, root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def disk_bytes(root: Path) -> int:
+    return sum(path.stat().st_size for path in root.rglob("*.shard"))
+
+
+async def timed(work: Callable[[], Awaitable[object]]) -> float:
+    start = time.perf_counter()
+    await work()
+    return time.perf_counter() - start
+
+
+class Sides:
+    """Puts and gets of the same objects by each side."""
+
+    def __init__(self, driver: fs.AsyncDriver, root: Path, loop: Any) -> None:
+        self.driver = driver
+        self.root = root
+        self.loop = loop
+
+    async def put(self, batch: dict[str, np.ndarray], code: str) -> None:
+        await asyncio.gather(*(self.driver.put(f"{code}/{name}", data, code=code) for name, data in batch.items()))
+
+    async def get(self, batch: dict[str, np.ndarray], code: str) -> list[bytes]:
+        return await asyncio.gather(*(self.driver.get(f"{code}/{name}") for name in batch))
+
+    async def put_by_loop(self, batch: dict[str, np.ndarray]) -> None:
+        await asyncio.to_thread(self.loop.put, batch)
+
+    async def get_by_loop(self, batch: dict[str, np.ndarray]) -> list[bytes]:
+        return await asyncio.to_thread(self.loop.get, {name: data.size for name, data in batch.items()})
+
+    async def round(self, count: int, nbytes: int) -> dict[str, float]:
+        """Seconds of each side, and the bytes on disk."""
+        batch = objects(count, nbytes)
+        before = disk_bytes(self.root)
+        found = {"put": await timed(lambda: self.put(batch, CODE))}
+        coded = disk_bytes(self.root)
+        found["put copies"] = await timed(lambda: self.put(batch, COPIES))
+        found["disk"] = (coded - before) / (disk_bytes(self.root) - coded)
+        found["put loop"] = await timed(lambda: self.put_by_loop(batch))
+        found["get"] = await timed(lambda: self.get(batch, CODE))
+        found["get copies"] = await timed(lambda: self.get(batch, COPIES))
+        found["get loop"] = await timed(lambda: self.get_by_loop(batch))
+        wanted = [data.tobytes() for data in batch.values()]
+        assert await self.get(batch, CODE) == wanted == await self.get_by_loop(batch)
+        for name in batch:
+            for code in (CODE, COPIES):
+                await self.driver.delete(f"{code}/{name}", grace_s=0)
+        return found
+
+    async def encode_round(self) -> float:
+        """The speed of encode over the pool, over that of the same tasks with a plain copy."""
+        [data] = objects(1, 128 * MIB).values()
+
+        async def encode() -> None:
+            await self.driver.free(await self.driver.encode(data, f"rs:{K}+{M}"))
+
+        ours = await timed(encode)
+        with mock.patch.object(encoding, "encode_stripe", copy_stripe):
+            copying = await timed(encode)
+        return copying / ours
+
+
+async def measure(rounds: int) -> list[tuple[str, float, float, bool]]:
+    """``(name, value, target, whether at least)`` of all."""
+    import ray
+    from ray import cloudpickle
+    from ray_loop import Loop
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the nodes don't have the benchmarks
+    cloudpickle.register_pickle_by_value(sys.modules["ray_loop"])
+    rows: list[tuple[str, float, float, bool]] = []
+    with cluster() as (nodes, root):
+        async with await fs.connect_async(nodes.address, system="stored", state_dir=root / "state") as driver:
+            places = [info.place for info in await driver.stores()]
+            sides = Sides(driver, root, Loop(root / "loop", places, K, M))
+            for name, (count, nbytes) in WORK.items():
+                await sides.round(min(count, 50), nbytes)  # starts the workers, compiles
+                found = [await sides.round(count, nbytes) for _ in range(rounds)]
+                for verb in ("put", "get"):
+                    seconds = statistics.median(one[verb] for one in found)
+                    rows.append((f"{verb} of {name} : seconds", seconds, 0.0, True))
+                    for peer, target in (("loop", 1.0), ("copies", 0.0)):
+                        ratio = statistics.median(one[f"{verb} {peer}"] / one[verb] for one in found)
+                        rows.append(
+                            (f"{verb} of {name} : {'pyeclib' if peer == 'loop' else COPIES}", ratio, target, True)
+                        )
+                rows.append(
+                    (f"bytes on disk, {name} : {COPIES}", statistics.median(one["disk"] for one in found), 0.55, False)
+                )
+            await sides.encode_round()
+            ratio = statistics.median([await sides.encode_round() for _ in range(rounds)])
+            rows.append(("encode of 128 MiB over the pool : the same tasks copying", ratio, 0.85, True))
+            await driver.shutdown()
+        ray.shutdown()
+    return rows
+
+
+def show(rounds: int = 5) -> None:
+    print(f"\nobjects on {NODES} Ray nodes of this machine, {CODE}{'':30}{'ratio':>10}{'target':>10}")
+    for name, value, target, least in asyncio.run(measure(rounds)):
+        met = value >= target if least else value <= target
+        shown = f"{'≥' if least else '≤'} {target:g}" if target else ""
+        print(f"{name:75}{value:10.2f}{shown:>10}  {'ok' if met else 'MISSED'}", flush=True)
+
+
+if __name__ == "__main__":
+    show(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

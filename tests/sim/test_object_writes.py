@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sim.test_objects_crashes import once
 from faultset_ray.backend.sim import SimFaults
 from faultset_ray.errors import (
     BackendClosed,
+    CatalogLost,
     ClusterError,
     CoordinatorUnavailable,
     FaultsetError,
@@ -311,3 +313,18 @@ def test_random_histories_with_losses(seed):
         assert found in possible[name], f"{name}: {None if found is None else len(found)} bytes"
 
     simulate(8, scenario, seed=seed, regions=4)
+
+
+def test_a_lost_catalog_is_told_and_not_taken_for_an_empty_one():
+    async def scenario(run):
+        await run.driver.put("o", b"here")
+        run.kill_driver()
+        run.kill_coordinator()
+        shutil.rmtree(run.root / "state")
+        driver = await run.start()
+        for verb in (driver.get("o"), driver.put("o", b"new"), driver.list(), driver.delete("o"), driver.undelete("o")):
+            with pytest.raises(CatalogLost) as caught:
+                await verb
+            assert caught.value.stores
+
+    simulate(8, scenario)

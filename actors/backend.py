@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors import ship
 from actors.attach import attach
 from actors.faults import ray_faults
-from actors.net import RayNet, fetch
+from actors.net import RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.spread import to_pack_onto
@@ -255,6 +255,7 @@ class RayBackend(RayNet):
         self._kept.clear()
         if self._connected:
             await asyncio.to_thread(ray.shutdown)
+            forget_handles()
 
     def _create(self, role: type[Servant], name: str, args: Sequence[Any], at: At) -> bool:
         """Create an actor; False if its name is taken."""

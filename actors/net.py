@@ -24,6 +24,12 @@ _handles_in: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 """By namespace and name, the actors that this process found alive."""
 
 
+def forget_handles() -> None:
+    """Look all actors up again: a handle is worth nothing once this process has left Ray, also if it comes back."""
+    for handles in _handles_in.values():
+        handles.clear()
+
+
 class RayNet(RealWorld):
     """A :class:`~faultset_ray.backend.protocol.Net` over the actors of one namespace."""
 

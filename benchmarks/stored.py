@@ -37,7 +37,7 @@ dice = np.random.default_rng(1)
 
 def objects(count: int, nbytes: int) -> dict[str, np.ndarray]:
     names = dice.bytes(8).hex()
-    return {f"{names}/{number}": dice.integers(0, 256, nbytes, np.uint8) for number in range(count)}
+    return {f"{names}-{number}": dice.integers(0, 256, nbytes, np.uint8) for number in range(count)}
 
 
 async def copy_stripe(net: Any, rows: Any, header: Any, stripe: int, stores: Any) -> dict[str, str]:

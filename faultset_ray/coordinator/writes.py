@@ -294,6 +294,14 @@ class Writes:
                 "INSERT INTO shards VALUES (?, ?, ?)",
                 ((key, row.generation, index) for index, key in enumerate(final) if key != NOWHERE),
             )
+            self._catalog.many(  # to be mended, whether or not anybody lives to report it
+                "INSERT INTO damage VALUES (?, ?, ?, 'it was not written', ?)",
+                (
+                    (row.generation, index, NOWHERE, commit.created_ms)
+                    for index, key in enumerate(final)
+                    if key == NOWHERE
+                ),
+            )
             for index, key in row.planned():
                 if final[index] != key:
                     self._waste.add(key, row.generation, index)

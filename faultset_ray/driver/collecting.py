@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.coordinator.objects import Commit, Damage, Garbage, OpenWrite
+from faultset_ray.coordinator.objects import Commit, Garbage, OpenWrite
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
@@ -128,15 +128,9 @@ class Collector:
             return False
         layout = tuple(stores.get(index, "") for index in range(write.n))
         commit = Commit(write.write_id, record.size, record.sha256, layout, record.created_ms)
-        now_ms = self._backend.now_ms()
-        [entry] = await self._authority.ask(Coordinator.commit_writes, [commit], now_ms)
+        [entry] = await self._authority.ask(Coordinator.commit_writes, [commit], self._backend.now_ms())
         if isinstance(entry, FaultsetError):
             raise entry
-        if write.kind == "put" and not all(layout):
-            missing = [
-                Damage(write.write_id, index, "", "was not written") for index in range(write.n) if not layout[index]
-            ]
-            await self._authority.ask(Coordinator.report_damage, missing, now_ms)
         _LOG.warning("write %s of %r was committed for its driver, which is gone", write.write_id.hex(), write.name)
         return True
 

@@ -117,12 +117,8 @@ class Objects:
             put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
             if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):
                 whole = await intake.read(size) if first is None else first
-                receipt, entry = await put.small(whole, intake.sha256())
-            else:
-                receipt, entry = await put.large(intake, size, first)
-        absent = [index for index, store in enumerate(entry.layout) if not store]
-        self._report([Damage(entry.record.write_id, index, "", "not written") for index in absent])
-        return receipt
+                return await put.small(whole, intake.sha256())
+            return await put.large(intake, size, first)
 
     async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""

@@ -19,7 +19,6 @@ from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.encode import STORE_ERRORS, ObjectWriter, Reading, StoreRef, Written
-from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.rebuild import rebuild_shard
@@ -69,7 +68,7 @@ class Put:
         """Why stores failed, by UUID."""
         self._recorded = False
 
-    async def small(self, data: Bytes, sha256: bytes) -> tuple[Receipt, Entry]:
+    async def small(self, data: Bytes, sha256: bytes) -> Receipt:
         """Write an object that is at hand: a shard is one call to its store, shared with other objects."""
         header = await self._open(self._wish.layout.file_bytes(data.size))
         try:
@@ -85,7 +84,7 @@ class Put:
             await asyncio.shield(self._abort())
             raise
 
-    async def large(self, source: Reading, size: int | None, first: Bytes | None) -> tuple[Receipt, Entry]:
+    async def large(self, source: Reading, size: int | None, first: Bytes | None) -> Receipt:
         """Write an object stripe by stripe; what is missing in the end is rebuilt on other stores."""
         header = await self._open(self._wish.layout.file_bytes(size or 0))
         try:
@@ -196,7 +195,7 @@ class Put:
         arguments = self._write_id, index, size, stripes, sha256
         return await self._lines.call(store, SEAL_SECONDS, PlaceStore.seal, *arguments)
 
-    async def _finish(self, header: Header, size: int, sha256: bytes) -> tuple[Receipt, Entry]:
+    async def _finish(self, header: Header, size: int, sha256: bytes) -> Receipt:
         if not self._kept():
             raise StoresLost(self._failed)
         reach("put.sealed")
@@ -223,9 +222,9 @@ class Put:
         self._recorded = True
         reach("put.recorded")
         layout = tuple(held.get(index, "") for index in range(header.n))
-        entry = await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms))
+        await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms))
         reach("put.committed")
-        receipt = Receipt(
+        return Receipt(
             wish.name,
             header.generation,
             size,
@@ -234,7 +233,6 @@ class Put:
             survivable(wish.code, held),
             record.durability,
         )
-        return receipt, entry
 
     async def _abort(self) -> None:
         """Give the write up: first nothing can commit it any more, then the stores drop what they have.

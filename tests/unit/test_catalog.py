@@ -143,8 +143,9 @@ def test_damage_is_noted_once_and_only_where_the_shard_is(coordinator):
     ]
     assert coordinator.report_damage(damage, 10) == 2
     assert coordinator.report_damage([replace(damage[0], reason="again")], 20) == 1
-    assert coordinator.damage(10) == [damage[0], damage[3]]
-    assert (coordinator.tally().damage, coordinator.tally().oldest_damage_ms) == (2, 10)
+    unwritten = replace(damage[3], reason="it was not written")
+    assert coordinator.damage(10) == [unwritten, damage[0]], "known from the commit on"
+    assert (coordinator.tally().damage, coordinator.tally().oldest_damage_ms) == (2, 5), "since it was written"
     coordinator.damage_settled([damage[0]])
     [move] = [ShardMove(b"\1" * 16, 3, "", "s5")]
     coordinator.open_shard_moves([move], 0)

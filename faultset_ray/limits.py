@@ -157,7 +157,7 @@ SEAL_SECONDS: Final = 60.0
 """Deadline of sealing a shard, which waits for the disk."""
 TASK_SECONDS: Final = 120.0
 """Deadline of one task, its wait for a free CPU included."""
-TASK_WAITS_SECONDS: Final = 20.0
+TASK_WAITS_SECONDS: Final = 30.0
 """How long a task may be late the first time, its wait for a free CPU included: by then an autoscaler has seen that
 it waits; then it is run elsewhere, and asks for no CPU."""
 CODING_CPUS: Final = 0.5

@@ -117,7 +117,9 @@ async def run_again(
             async with asyncio.timeout(TASK_WAITS_SECONDS if attempt == 1 else None):
                 return await backend.run(task, at, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout, TimeoutError) as error:
-            _LOG.info("a task was lost or late, and is run again: %s", error or "it waited for a CPU or its place")
+            _LOG.info(
+                "a task was lost or late, and is run again: %s", str(error) or "it waited for a CPU, or its place hangs"
+            )
             await backend.sleep(0.05 * attempt)
             at = At(cpus=0.0 if isinstance(error, TimeoutError) else at.cpus, avoid=at.avoid)
     return await backend.run(task, At(cpus=at.cpus), *args, **kwargs)

@@ -78,6 +78,8 @@ class Drill:
         self.states: dict[int, State] = {}
         self.going_on: set[tuple[object, Rule]] = set()
         self.relocated: set[int] = set()
+        self.told_by: dict[int, int] = {}
+        """Which range told of each node last."""
         self.names = 0
         self.returning = []
 
@@ -238,7 +240,11 @@ class Drill:
             self.tell_region(change)
             return
         state = self.states.get(change.handle, State.UNKNOWN)
-        late = change.handle in self.relocated and (change.before == State.UNKNOWN or change.rule == Rule.MOVED)
+        another = self.told_by.get(change.handle) != change.range  # the range that it left may not know yet
+        late = change.handle in self.relocated and (
+            another or change.before == State.UNKNOWN or change.rule == Rule.MOVED
+        )
+        self.told_by[change.handle] = change.range
         assert late or change.before == state, f"the node was told to be {state.label}: {change}"
         self.states[change.handle] = change.after
 

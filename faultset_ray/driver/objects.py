@@ -49,6 +49,8 @@ from faultset_ray.shards.layout import layout_for
 
 _LOG = logging.getLogger(__name__)
 _TRIES = 3
+_REPORTED_MAX = 10_000
+_REPORT_AGAIN_MS = 60_000
 
 
 class Objects:
@@ -77,7 +79,8 @@ class Objects:
         )
         self._lookups: Batcher[str, Entry | None] = Batcher(self._look_up)
         self._reports: Batcher[Damage, None] = Batcher(self._report_all)
-        self._reported: set[tuple[bytes, int, str]] = set()
+        self._reported: dict[Damage, int] = {}
+        """When it was reported."""
         self._away_until_ms = 0
         """Until when the coordinator is not asked, since it did not answer."""
 
@@ -339,10 +342,12 @@ class Objects:
 
     def _report(self, reports: list[Damage]) -> None:
         """In the background: nobody waits for it, and what gets lost is found by a scrub."""
+        now_ms = self._backend.now_ms()
+        if len(self._reported) > _REPORTED_MAX:
+            self._reported.clear()
         for damage in reports:
-            key = damage.write_id, damage.index, damage.store
-            if key not in self._reported:
-                self._reported.add(key)
+            if self._reported.get(damage, 0) < now_ms - _REPORT_AGAIN_MS:
+                self._reported[damage] = now_ms
                 _LOG.warning("shard %d of write %s: %s", damage.index, damage.write_id.hex(), damage.reason)
                 self._reports.add(damage).add_done_callback(_told)
 

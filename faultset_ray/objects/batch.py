@@ -46,7 +46,7 @@ class Batcher(Generic[T, R]):
         """Of these, how many still take items."""
 
     def add(self, item: T, weight: int = 1) -> asyncio.Future[R]:
-        """The item's result, in time; cancelled, it is only not waited for."""
+        """The item's result, in time. Cancelled before its call begins, the item is left out."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, weight, future))
         if self._active < self._at_once:
@@ -73,8 +73,7 @@ class Batcher(Generic[T, R]):
             self._active -= 1
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch = self._take()
+        while batch := self._take():
             futures = [future for _, future in batch]
             try:
                 results = await self._work([item for item, _ in batch])
@@ -100,6 +99,8 @@ class Batcher(Generic[T, R]):
             if batch and total + weight > self._weight:
                 break
             self._waiting.popleft()
+            if future.cancelled():
+                continue
             total += weight
             batch.append((item, future))
         return batch

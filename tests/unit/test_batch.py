@@ -65,7 +65,10 @@ def test_errors_are_theirs_whose_they_are():
 
 
 def test_an_answer_that_nobody_waits_for_any_more():
+    calls = []
+
     async def work(items):
+        calls.append(items)
         await asyncio.sleep(0)
         return items
 
@@ -74,8 +77,15 @@ def test_an_answer_that_nobody_waits_for_any_more():
         gone, kept = batcher.add(1), batcher.add(2)
         gone.cancel()
         assert await kept == 2
+        under_way, kept = batcher.add(3), batcher.add(4)
+        await asyncio.sleep(0)
+        under_way.cancel()
+        assert await kept == 4
+        batcher.add(5).cancel()
+        assert await batcher.add(6) == 6
 
     asyncio.run(main())
+    assert calls == [[2], [3, 4], [6]]
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

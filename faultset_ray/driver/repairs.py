@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from faultset_ray.backend.protocol import Backend
@@ -71,13 +71,16 @@ class Repairs:
             Give up stores that don't answer now; by default only those that are gone for good, it seems, and for
             an object that would bear no further loss, those that are away.
         """
-        damaged = await self._damaged()
+        reports: list[Damage] = await self._authority.ask(Coordinator.damage, REPAIR_QUEUE_MAX)
+        damaged: dict[bytes, set[int]] = {}
+        for report in reports:
+            damaged.setdefault(report.write_id, set()).add(report.index)
         found: dict[bytes, Need] = {}
 
         def consider(entries: Iterable[Entry | None]) -> None:
             for entry in entries:
                 if entry is not None and entry.record.write_id not in found:
-                    need = _need(entry, inventory, damaged, at_once)
+                    need = _need(entry, inventory, damaged.get(entry.record.write_id, ()), at_once)
                     if need is not None:
                         found[entry.record.write_id] = need
 
@@ -90,7 +93,11 @@ class Repairs:
                 if not after:
                     break
         if damaged:
-            consider(await self._authority.ask(Coordinator.entries, list(damaged)))
+            reported = await self._authority.ask(Coordinator.entries, list(damaged))
+            consider(reported)
+            over = {write_id for write_id, entry in zip(damaged, reported, strict=True) if entry is None}
+            settled = [report for report in reports if report.write_id in over]  # of no object any more
+            await self._authority.ask(Coordinator.damage_settled, settled)
         return sorted(found.values(), key=lambda need: need.urgency)
 
     async def mend(
@@ -138,7 +145,7 @@ class Repairs:
             return
         try:
             [entry] = await self._authority.ask(Coordinator.entries, [write_id])
-            now = None if entry is None else _need(entry, inventory, await self._damaged(write_id), at_once)
+            now = None if entry is None else _need(entry, inventory, _damaged(need, entry, inventory), at_once)
             if now is not None:
                 now = await self._sure(now, inventory)
             if now is None:
@@ -183,19 +190,18 @@ class Repairs:
         lost = need.lost - {damage.index for damage in sound}
         return replace(need, lost=lost) if lost or need.leaving else None
 
-    async def _damaged(self, write_id: bytes | None = None) -> dict[bytes, set[int]]:
-        """The shards that were reported to be damaged, by write."""
-        damaged: dict[bytes, set[int]] = {}
-        reports: list[Damage] = await self._authority.ask(Coordinator.damage, REPAIR_QUEUE_MAX)
-        for report in reports:
-            if write_id in (None, report.write_id):
-                damaged.setdefault(report.write_id, set()).add(report.index)
-        return damaged
+
+def _damaged(need: Need, entry: Entry, inventory: Inventory) -> set[int]:
+    """Of the shards that were lost when it was looked, those that are where they were, on stores that answer."""
+    return {
+        index
+        for index in need.lost
+        if entry.layout[index] == need.entry.layout[index] and entry.layout[index] in inventory.here
+    }
 
 
-def _need(entry: Entry, inventory: Inventory, damaged: dict[bytes, set[int]], at_once: bool) -> Need | None:
+def _need(entry: Entry, inventory: Inventory, bad: Collection[int], at_once: bool) -> Need | None:
     """What an object needs now; its margin is without all stores that are away, also those not given up yet."""
-    bad = damaged.get(entry.record.write_id, ())
     if at_once:
         away = frozenset(set(entry.layout) - inventory.here.keys())
         return need_of(entry, away, inventory.leaving, bad)

@@ -174,10 +174,10 @@ class Scrubber:
             if store == uuid and index not in there.indices
         ]
         lacking = await self._still(uuid, lacking)
-        found.missing += len(lacking)
         unrecorded = [entry for entry, there in zip(entries, held, strict=True) if there.indices and not there.recorded]
         found.records += await self._record(ref, unrecorded)
-        await self._report([Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking])
+        reports = [Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking]
+        found.missing += await self._report(reports)
         return after or -1
 
     async def _record(self, ref: StoreRef, entries: list[Entry]) -> int:
@@ -225,13 +225,17 @@ class Scrubber:
         if faults:
             known = await self._authority.ask(Coordinator.whose, uuid, list(faults))
             faults = {key: why for (key, why), state in zip(faults.items(), known, strict=True) if state == "live"}
-        found.corrupt += len(faults)
-        await self._report([Damage(write_id, index, uuid, why) for (write_id, index), why in faults.items()])
+        reports = [Damage(write_id, index, uuid, why) for (write_id, index), why in faults.items()]
+        found.corrupt += await self._report(reports)
 
-    async def _report(self, damage: list[Damage]) -> None:
-        if damage:
-            _LOG.warning("scrub found %d shards damaged or missing on store %s", len(damage), damage[0].store)
-            await self._authority.ask(Coordinator.report_damage, damage, self._backend.now_ms())
+    async def _report(self, damage: list[Damage]) -> int:
+        """Have damage mended; how much of it is of objects that there are, and not of what they were before."""
+        if not damage:
+            return 0
+        noted = await self._authority.ask(Coordinator.report_damage, damage, self._backend.now_ms())
+        if noted:
+            _LOG.warning("scrub found %d shards damaged or missing on store %s", noted, damage[0].store)
+        return noted
 
 
 def _orphan(uuid: str, key: tuple[bytes, int], page: ScanPage, at: int) -> Orphan:

@@ -107,6 +107,23 @@ def test_a_scrub_finds_what_is_damaged_and_it_is_mended_in_its_place():
     simulate(6, scenario)
 
 
+def test_a_damaged_header_is_mended_though_the_store_has_the_file_open():
+    async def scenario(run):
+        await run.put("a", run.sim.token(100_000))
+        await run.check_objects()
+        entry = await run.entry("a")
+        path = run.shard_file((await run.layout("a"))[0], entry.record.write_id, 0)
+        with path.open("r+b") as file:
+            file.seek(40)
+            file.write(b"\xff")
+        found = await run.driver.scrub()
+        assert found.corrupt == 1
+        await run.settle(run.quiet)
+        await run.check_shards()
+
+    simulate(6, scenario)
+
+
 def test_a_report_that_is_wrong_moves_nothing():
     async def scenario(run):
         await run.put("a", run.sim.token(100_000))

@@ -212,6 +212,8 @@ class Gathering:
 
     def _choose(self) -> tuple[set[int] | None, set[int]]:
         """The shards to make the rows of, None if they don't suffice; and those of them that are not here."""
+        if all(index in self._rows for index in self._goal):
+            return set(self._goal), set()
         have = [index for index in range(self._code.n) if index not in self._unusable]
         if self._hedged and (needed := _needed(self._code, self._goal, sorted(self._rows))) is not None:
             return needed, set()

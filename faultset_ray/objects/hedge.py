@@ -151,6 +151,7 @@ async def race_rows(
     patience_s = pace.late_after(nbytes)
     begun_s = net.uptime_s()
     due_s = begun_s + patience_s
+    hedged = False
     try:
         while True:
             fresh = asking.ask()
@@ -159,16 +160,18 @@ async def race_rows(
             if not asking.waits():
                 return asking.rows(), set(flying)
             wait_s = max(0.0, due_s - net.uptime_s())
-            await asyncio.wait(flying.values(), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.FIRST_COMPLETED if hedged else asyncio.FIRST_EXCEPTION
+            await asyncio.wait(flying.values(), timeout=wait_s, return_when=first)
             ready = sorted(index for index, future in flying.items() if future.done())
             for index in ready:
                 asking.take(index, _answer(flying.pop(index)))
-            if not ready:
+            now_s = net.uptime_s()
+            if flying and now_s >= due_s:
                 patience_s *= 2
-                now_s = net.uptime_s()
                 due_s = now_s + patience_s
                 extra = asking.instead()
                 if extra and pace.may_hedge(len(extra), now_s - begun_s, nbytes):
+                    hedged = True
                     asking.hedge(extra)
                     flying |= {index: fetch(index) for index in extra}
     finally:

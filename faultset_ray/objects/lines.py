@@ -107,7 +107,8 @@ class Lines:
         return line
 
     async def _read(self, store: StoreRef, reads: list[Read]) -> Sequence[Block | BaseException]:
-        return await self._backend.within(READ_SECONDS).call(store.addr, PlaceStore.read_batch, reads)
+        found = await self._backend.within(READ_SECONDS).call(store.addr, PlaceStore.read_batch, reads)
+        return found.split()
 
     async def _write(self, store: StoreRef, shards: list[Whole]) -> Sequence[SealReceipt | BaseException]:
         return await self._backend.within(SEAL_SECONDS).call(store.addr, PlaceStore.write, shards, self._now())

@@ -14,7 +14,7 @@ from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_base import StoreBase
 from faultset_ray.objects.store_records import RecordKey, is_full
 from faultset_ray.objects.store_shards import check_key
-from faultset_ray.objects.store_values import Block, Check, Held, Key, Read, ScanPage, SealReceipt, Whole
+from faultset_ray.objects.store_values import Block, Blocks, Check, Held, Key, Read, ScanPage, SealReceipt, Whole
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
@@ -283,9 +283,9 @@ class Store(StoreBase):
         with self._operation("read a block"):
             return self._sealed.reader(key).read(stripe, first_granule, granules)
 
-    def read_batch(self, reads: Sequence[Read]) -> list[Block | FaultsetError]:
+    def read_batch(self, reads: Sequence[Read]) -> Blocks:
         """:meth:`read` for many in one call, with an error in the place of what can't be read."""
-        return [self._read(read) for read in reads]
+        return Blocks.of([self._read(read) for read in reads])
 
     def _read(self, read: Read) -> Block | FaultsetError:
         try:

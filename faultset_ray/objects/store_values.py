@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from faultset_ray.errors import FaultsetError
 
 WRITE_ID_BYTES = 16
 Key = tuple[bytes, int]
@@ -73,6 +76,44 @@ class Whole:
     digests: NDArray[np.uint8] | None
     size: int
     sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Blocks that were read together, one behind the other: a thousand small arrays take long to be sent."""
+
+    data: NDArray[np.uint8]
+    """All blocks."""
+    digests: NDArray[np.uint8]
+    """uint8[granules, 4], of all blocks."""
+    lengths: list[tuple[int, int]]
+    """Bytes and granules of each; zeros where it could not be read."""
+    errors: Mapping[int, FaultsetError]
+    """By position, why it could not."""
+
+    @classmethod
+    def of(cls, read: Sequence[Block | FaultsetError]) -> Self:
+        """Put together what was read."""
+        found = [each for each in read if not isinstance(each, FaultsetError)]
+        errors = {at: each for at, each in enumerate(read) if isinstance(each, FaultsetError)}
+        lengths = [(0, 0) if isinstance(each, FaultsetError) else (each[0].size, len(each[1])) for each in read]
+        if len(found) == 1:
+            return cls(*found[0], lengths, errors)
+        data = np.concatenate([block for block, _ in found]) if found else np.empty(0, np.uint8)
+        digests = np.concatenate([of_block for _, of_block in found]) if found else np.empty((0, 4), np.uint8)
+        return cls(data, digests, lengths, errors)
+
+    def split(self) -> list[Block | FaultsetError]:
+        """What was read, each by itself; views."""
+        parts: list[Block | FaultsetError] = []
+        start = first = 0
+        for at, (nbytes, granules) in enumerate(self.lengths):
+            if at in self.errors:
+                parts.append(self.errors[at])
+            else:
+                parts.append((self.data[start : start + nbytes], self.digests[first : first + granules]))
+            start, first = start + nbytes, first + granules
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ STEWARD_SECONDS: Final = 1.0
 """How often a system's steward looks after its ranges; changes of state are saved, and so may be seen, as often."""
 LEASE_SECONDS: Final = 10.0
 """How long a driver is the steward without asking again."""
+LEASE_AHEAD_MS: Final = 3_600_000
+"""A lease that ends later than this was asked for by a clock that was wrong, and counts no more."""
 CENSUS_SECONDS: Final = 5.0
 """Deadline of the small calls of the steward."""
 RANGE_GONE_SECONDS: Final = 2.0

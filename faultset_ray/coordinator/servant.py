@@ -23,7 +23,7 @@ from faultset_ray.coordinator.object_verbs import ObjectVerbs
 from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
-from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, UPDATE_SHARE_MAX
+from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, LEASE_AHEAD_MS, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 
 
@@ -276,7 +276,7 @@ class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
         """
         ledger = self._serve()
         holder, until_ms = ledger.catalog.one("SELECT holder, until_ms FROM system")
-        if holder in ("", driver) or until_ms <= now_ms:
+        if holder in ("", driver) or not now_ms < until_ms <= now_ms + LEASE_AHEAD_MS:
             holder, until_ms = (driver, now_ms + round(seconds * 1000)) if seconds > 0 else ("", now_ms)
             with ledger.catalog.transaction():
                 ledger.catalog.do("UPDATE system SET holder = ?, until_ms = ?", holder, until_ms)

@@ -50,9 +50,9 @@ class Caretaker:
         self._scrubber = Scrubber(backend, authority)
         self._spreading = Spreading(backend, authority, mover)
         self._inventory: Inventory | None = None
-        self._ends_ms = 0
-        """When the lease is over, unless it is renewed."""
-        self._looked_ms = 0
+        self._ends_s = 0.0
+        """When the lease is over, unless it is renewed: by the uptime, as clocks may jump."""
+        self._looked_s = -CARETAKER_SECONDS
         self._inherited = False
         """Whether what the one before left under way was given up."""
         self._chores: asyncio.Task[None] | None = None
@@ -60,12 +60,12 @@ class Caretaker:
 
     def tick(self) -> None:
         """Go on for as long as the lease holds; begins what is due and returns at once."""
-        now_ms = self._backend.now_ms()
-        if now_ms > self._ends_ms:
+        now_s = self._backend.uptime_s()
+        if now_s > self._ends_s:
             self._inherited = False
-        self._ends_ms = now_ms + round(1000 * LEASE_SECONDS)
-        if _idle(self._chores) and now_ms - self._looked_ms >= 1000 * CARETAKER_SECONDS:
-            self._looked_ms = now_ms
+        self._ends_s = now_s + LEASE_SECONDS
+        if _idle(self._chores) and now_s - self._looked_s >= CARETAKER_SECONDS:
+            self._looked_s = now_s
             self._chores = self._begin(self._do_chores())
         if _idle(self._work) and self._inventory is not None and self._inherited:
             self._work = self._begin(self._do_work())
@@ -83,7 +83,7 @@ class Caretaker:
         return asyncio.ensure_future(_told(doing))
 
     def _holds(self) -> bool:
-        return self._backend.now_ms() < self._ends_ms
+        return self._backend.uptime_s() < self._ends_s
 
     def _look(self) -> Inventory:
         assert self._inventory is not None, "it was looked before anything is worked at"
@@ -134,7 +134,7 @@ class Caretaker:
         now_ms = self._backend.now_ms()
         for deep, every_s in ((False, SCRUB_LIGHT_SECONDS), (True, SCRUB_DEEP_SECONDS)):
             cursor = await self._scrubber.cursor(deep=deep)
-            if cursor is None or cursor.done_ms is None or now_ms - cursor.began_ms >= 1000 * every_s:
+            if cursor is None or cursor.done_ms is None or not 0 <= now_ms - cursor.began_ms < 1000 * every_s:
                 bucket = Bucket(self._backend, SCRUB_BYTES_PER_SECOND)
                 await self._scrubber.step(self._look(), Scrubbed(deep), bucket)
 

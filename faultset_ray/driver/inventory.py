@@ -52,7 +52,8 @@ class Lookout:
     backend: Backend
     authority: Authority
     stores: StoreDirectory
-    _missed_ms: dict[str, int] = field(default_factory=dict)
+    _missed_s: dict[str, float] = field(default_factory=dict)
+    """By the uptime: what a wrong clock has written down of a store does not keep it from being given up."""
 
     async def look(self) -> Inventory:
         """Look at all stores, show them the fence of now, and tell the coordinator."""
@@ -63,9 +64,12 @@ class Lookout:
         rows = await self.authority.ask(Coordinator.stores_seen, seen, now_ms)
         counted = {uuid: row for uuid, row in rows.items() if row.state != "retired"}
         missing = counted.keys() - infos.keys()
-        self._missed_ms = {uuid: self._missed_ms.get(uuid, now_ms) for uuid in missing}
-        away = {uuid for uuid in missing if now_ms - self._missed_ms[uuid] >= 1000 * REPAIR_SOON_SECONDS}
-        gone = {uuid for uuid in away if now_ms - counted[uuid].seen_ms >= 1000 * REPAIR_AFTER_SECONDS}
+        now_s = self.backend.uptime_s()
+        self._missed_s = {uuid: self._missed_s.get(uuid, now_s) for uuid in missing}
+        missed_s = {uuid: now_s - since_s for uuid, since_s in self._missed_s.items()}
+        away = {uuid for uuid in missing if missed_s[uuid] >= REPAIR_SOON_SECONDS}
+        unseen_s = {uuid: max(missed_s[uuid], (now_ms - counted[uuid].seen_ms) / 1000) for uuid in away}
+        gone = {uuid for uuid in away if unseen_s[uuid] >= REPAIR_AFTER_SECONDS}
         leaving = {
             uuid
             for uuid, row in counted.items()

@@ -59,7 +59,7 @@ class Repairs:
         self._backend = backend
         self._authority = authority
         self._mover = mover
-        self._again: dict[bytes, tuple[int, float]] = {}
+        self._again: dict[bytes, tuple[float, float]] = {}
         """When an object that could not be mended is tried again, and how long was waited, by write id."""
 
     async def needs(self, inventory: Inventory, *, at_once: bool = False) -> list[Need]:
@@ -140,8 +140,8 @@ class Repairs:
         self, need: Need, inventory: Inventory, bucket: Bucket | None, done: Repaired, *, at_once: bool
     ) -> None:
         write_id, name = need.entry.record.write_id, need.entry.record.name
-        due_ms, waited_s = self._again.get(write_id, (0, 0.0))
-        if not at_once and self._backend.now_ms() < due_ms:
+        due_s, waited_s = self._again.get(write_id, (0.0, 0.0))
+        if not at_once and self._backend.uptime_s() < due_s:
             return
         try:
             [entry] = await self._authority.ask(Coordinator.entries, [write_id])
@@ -161,7 +161,7 @@ class Repairs:
             raise
         except FaultsetError as error:
             wait_s = min(max(2 * waited_s, REPAIR_AGAIN_SECONDS), REPAIR_AGAIN_SECONDS_MAX)
-            self._again[write_id] = self._backend.now_ms() + round(1000 * wait_s), wait_s
+            self._again[write_id] = self._backend.uptime_s() + wait_s, wait_s
             _LOG.warning("object %r could not be repaired, next attempt in %g s: %s", name, wait_s, error)
             done.failed[name] = str(error)
             return

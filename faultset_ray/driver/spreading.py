@@ -59,7 +59,7 @@ class Spreading:
         self._authority = authority
         self._mover = mover
         self._members: bytes = b""
-        self._since_ms = 0
+        self._since_s = 0.0
         """Since when these stores take part."""
 
     async def step(
@@ -79,10 +79,10 @@ class Spreading:
             return 0
         members = hashlib.sha256("\n".join(taking_part).encode()).digest()
         if members != self._members:
-            self._members, self._since_ms = members, self._backend.now_ms()
+            self._members, self._since_s = members, self._backend.uptime_s()
         before = await self._authority.ask(Coordinator.note, _NOTE)
         if before and before != members:
-            if self._backend.now_ms() - self._since_ms < 1000 * SPREAD_AFTER_SECONDS:
+            if self._backend.uptime_s() - self._since_s < SPREAD_AFTER_SECONDS:
                 return 0
             moves = await self._plan(inventory, taking_part)
             moved = await self._carry_out(moves, bucket, going)

@@ -53,6 +53,10 @@ class Client(SimBackend):
         self._check_open()
         await super().sleep(seconds)
 
+    def now_ms(self):
+        """By this driver's clock, which may be wrong by ``life["ahead_ms"]``."""
+        return super().now_ms() + self.life.get("ahead_ms", 0)
+
     async def close(self):
         """The simulation goes on."""
         self.kill()

@@ -1,0 +1,99 @@
+"""Clocks that jump, and regions that are cut off: what was acknowledged stays, and nothing is told wrongly."""
+
+from __future__ import annotations
+
+import pytest
+from sim.object_world import simulate
+from sim.test_objects_crashes import once
+
+from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable
+from faultset_ray.failpoints import arm
+
+HOUR_MS = 3_600_000
+YEAR_MS = 8_760 * HOUR_MS
+
+
+@pytest.mark.parametrize("ahead_ms", [-YEAR_MS, -HOUR_MS, HOUR_MS, YEAR_MS])
+@pytest.mark.parametrize("step", ["put.opened", "put.sealed", "put.recorded", "put.committed", "move.copied"])
+def test_a_clock_that_jumps(step, ahead_ms):
+    """Of the driver that is the steward too, in the middle of something, and back an hour later."""
+
+    async def scenario(run):
+        for number in range(4):
+            await run.put(f"o{number}", run.sim.token(20_000 * number))
+        new = run.sim.token(100_000)
+
+        def jump():
+            run.client.life["ahead_ms"] = ahead_ms
+
+        act = once(jump)
+        with arm(step, act):
+            if step.startswith("move."):
+                run.drain((await run.layout("o1"))[0])
+            try:
+                await run.put("o1", new)
+            except ClusterError:
+                assert await run.driver.get("o1") in {new, run.payloads["o1"]}
+            for _ in range(10):
+                await run.sim.sleep(30)
+                await run.check_objects()
+        assert not act.left
+        generation = (await run.driver.stat("o1")).generation
+        run.client.life["ahead_ms"] = 0
+        for _ in range(10):
+            await run.put("o2", run.sim.token(5_000))
+            await run.check_objects()
+            await run.sim.sleep(60)
+        await run.put("o1", new[::-1])
+        assert (await run.driver.stat("o1")).generation > generation, "generations don't hang on clocks"
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(9, scenario)
+
+
+def test_a_region_that_is_cut_off_and_joined_again():
+    async def scenario(run):
+        for number in range(4):
+            await run.put(f"o{number}", run.sim.token(20_000 * number))
+        region = ["p00", "p05"]
+        for place in region:
+            run.sim.cut(place)
+        await run.check_objects()
+        for number in range(4):
+            await run.put(f"o{number}", run.sim.token(30_000 * number))
+        await run.check_objects()
+        await run.driver.delete("o3")
+        del run.payloads["o3"]
+        for place in region:
+            run.sim.heal(place)
+        await run.driver.scrub()
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(10, scenario, regions=5)
+
+
+def test_the_head_is_cut_off_and_joined_again():
+    """Its coordinator lives on; nothing is written meanwhile, and no second one is made."""
+
+    async def scenario(run):
+        for number in range(4):
+            await run.put(f"o{number}", run.sim.token(20_000 * number))
+        epoch = (await run.driver._authority.ask(Coordinator.fence)).epoch
+        run.sim.cut("head")
+        await run.check_objects()
+        with pytest.raises(CoordinatorUnavailable):
+            await run.driver.put("o1", b"new")
+        run.sim.heal("head")
+        await run.put("o2", b"newer")
+        await run.check_objects()
+        assert (await run.driver._authority.ask(Coordinator.fence)).epoch == epoch
+        await run.settle(run.quiet)
+        assert await run.driver.get("o1") == run.payloads["o1"]
+        await run.check_shards()
+
+    simulate(9, scenario)

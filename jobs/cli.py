@@ -8,17 +8,26 @@ import typer
 
 from faultset_ray._version import __version__
 from jobs.decode import decode
+from jobs.decommission import decommission
 from jobs.drill import drill
 from jobs.encode import encode
 from jobs.failover import failover
+from jobs.get import get
+from jobs.ls import ls
 from jobs.mark import mark
 from jobs.observe import observe
 from jobs.output import run
 from jobs.plan import plan
+from jobs.put import put
+from jobs.rebuild import rebuild
 from jobs.regions import regions
 from jobs.register import register
 from jobs.repair import repair
 from jobs.replay import replay
+from jobs.rm import rm
+from jobs.scrub import scrub
+from jobs.stat import stat
+from jobs.status import status
 from jobs.survivors import survivors
 from jobs.verify import verify
 from jobs.watch import watch
@@ -27,7 +36,8 @@ from jobs.why import why
 application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 _VERBS = (
     *(failover, register, observe, survivors, why, plan, watch, mark, regions, replay),
-    *(encode, decode, verify, repair, drill),
+    *(put, get, ls, stat, rm, status, scrub, repair, decommission, rebuild),
+    *(encode, decode, verify, drill),
 )
 for job in _VERBS:
     application.command()(job)

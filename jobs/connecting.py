@@ -29,15 +29,16 @@ BackendName = Annotated[
 
 SystemName = Annotated[
     str,
-    typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; `register` creates it if need be."),
+    typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; `register` and `put` create it."),
 ]
+Name = Annotated[str, typer.Argument(help="The object's name; any text of 1 to 1,024 bytes in UTF-8.")]
 FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
 
 
 def attached(address: str | None, system: str, *, create: bool = False) -> Driver:
     """A driver of a named system on a cluster that runs already: what a verb does must be there for the next one.
 
-    Only what makes nodes known makes a system; to all else, one that there is not is an error.
+    Only what makes nodes known or stores objects makes a system; to all else, one that there is not is an error.
     """
     return connect(address or os.environ.get("RAY_ADDRESS") or "auto", system=system, create=create)
 

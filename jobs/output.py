@@ -25,6 +25,7 @@ from faultset_ray.errors import FaultsetError
 OK: Final = 0
 NO_SURVIVORS: Final = 1
 USAGE: Final = 2
+NOT_RECOVERABLE: Final = 3
 DAMAGED: Final = 4
 INTERNAL: Final = 70
 
@@ -46,6 +47,10 @@ ObjectName = Annotated[
     typer.Option("--object", help="Which of several is meant: the file's name when it was encoded, or its write id."),
 ]
 
+BytesPerSecond = Annotated[
+    float | None, typer.Option("--bytes-per-s", min=1, help="Move at most so many bytes a second; no limit by default.")
+]
+
 
 def data_on_stdout() -> BinaryIO:
     """Give stdout to data; what people and programs are told goes to stderr from now on."""
@@ -63,6 +68,21 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, in
     with Progress(*columns, console=_errors, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done, total: bar.update(task, advance=done, total=total)
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """Show on stderr, where that is a terminal, that something is under way which doesn't say how far it is."""
+    if not _errors.is_terminal or console.quiet:
+        yield
+        return
+    with _errors.status(title):
+        yield
+
+
+def shown(name: str) -> str:
+    """An object's name as people may see it: one that would move the cursor, or break the line, is quoted."""
+    return name if name.isprintable() else repr(name)
 
 
 _finished = threading.Event()

@@ -1,0 +1,37 @@
+"""Stores emptied and let go: ``python -m jobs.decommission``, ``faultset decommission``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from jobs.connecting import Address, SystemName, attached
+from jobs.output import BytesPerSecond, Json, app, console, finish, run, working
+
+
+def decommission(
+    which: Annotated[str, typer.Argument(metavar="PLACE|STORE", help="A place (a Ray NodeID), or a store's UUID.")],
+    bytes_per_s: BytesPerSecond = None,
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Empty the stores of a place, or one store, and end them, so that the place may go.
+
+    Every shard is verified where it went before its store is let go. Where the other stores can't keep what was
+    promised, nothing is changed and the exit code is 5. Interrupted, it leaves what has moved where it is, and the
+    store takes part again.
+    """
+    begun = time.perf_counter()
+    with attached(address, system) as driver, working(f"decommission {which}"):
+        done = driver.decommission(which, bytes_per_s=bytes_per_s)
+    stores = ", ".join(done.stores)
+    console.print(f"{stores} let go: {done.shards:,} shards of {done.objects:,} objects moved", soft_wrap=True)
+    finish({"system": system, "which": which, **asdict(done), "seconds": round(time.perf_counter() - begun, 3)})
+
+
+if __name__ == "__main__":
+    run(app(decommission))

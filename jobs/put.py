@@ -1,0 +1,86 @@
+"""A file stored as an object: ``python -m jobs.put``, ``faultset put``."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from faultset_ray.driver.object_verbs import PUT_CODE
+from jobs.connecting import Address, Name, SystemName, attached
+from jobs.output import Json, app, console, finish, progress, run, shown
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, told: Callable[[int, int | None], None], size: int | None) -> None:
+        super().__init__()
+        self._file = file
+        self._told = told
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)  # type: ignore[attr-defined]  # of every binary file
+        self._told(count, self._size)
+        return int(count)
+
+
+def put(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The file to store; - for stdin.")],
+    code: Annotated[str, typer.Option(help="The code, such as rs:10+4: 10 data shards and 4 of parity.")] = PUT_CODE,
+    tolerate: Annotated[
+        int | None, typer.Option(help="Losses of stores that it must bear; by default as many as the code does.")
+    ] = None,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no object of that name.")] = False,
+    if_generation: Annotated[int | None, typer.Option(help="Only in place of this generation.")] = None,
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Store a file as an object, in place of the one of that name. Makes the system if there is none.
+
+    Ends with 0 when the object is durable on as many stores as were promised. After an error it is wholly there or
+    wholly absent; `stat` tells.
+    """
+    begun = time.perf_counter()
+    source = nullcontext(sys.stdin.buffer) if file == Path("-") else file.open("rb")
+    with source as opened, attached(address, system, create=True) as driver, progress("put") as told:
+        size = file.stat().st_size if file.is_file() else None
+        data = _Counted(opened, told, size)
+        receipt = driver.put(name, data, code=code, tolerate=tolerate, if_absent=if_absent, if_generation=if_generation)
+    seconds = time.perf_counter() - begun
+    console.print(
+        f"{shown(name)}: {receipt.size:,} bytes as {receipt.spec}, {receipt.n_durable} shards, in {seconds:.2f} s; "
+        f"any {receipt.survivable} stores may be lost",
+        soft_wrap=True,
+    )
+    if receipt.durability == "none":
+        console.print("  not durable: some stores have no directory of their own and end with their processes")
+    finish(
+        {
+            "system": system,
+            "name": name,
+            "generation": receipt.generation,
+            "size": receipt.size,
+            "code": receipt.spec,
+            "n_durable": receipt.n_durable,
+            "survivable": receipt.survivable,
+            "durability": receipt.durability,
+            "seconds": round(seconds, 3),
+        }
+    )
+
+
+if __name__ == "__main__":
+    run(app(put))

@@ -1,0 +1,68 @@
+"""What stores hold, compared with the catalog: ``python -m jobs.scrub``, ``faultset scrub``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from jobs.connecting import Address, SystemName, attached
+from jobs.output import DAMAGED, BytesPerSecond, Json, app, console, finish, run, working
+
+
+def scrub(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte, and verify its digest.")] = False,
+    drop_orphans: Annotated[
+        bool, typer.Option("--drop-orphans", help="Have the stores delete shards that no object needs.")
+    ] = False,
+    bytes_per_s: BytesPerSecond = None,
+    system: SystemName = "default",
+    address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
+) -> None:
+    """Compare what the stores hold with what the catalog says of them. What is damaged is queued for repair.
+
+    Ends with exit code 0 if nothing is missing or damaged, else 4.
+    """
+    begun = time.perf_counter()
+    with attached(address, system) as driver, working("scrub"):
+        found = driver.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s)
+    looked = f"{found.shards:,} shards on {found.stores} stores"
+    console.print(f"{looked}: {found.missing:,} missing, {found.corrupt:,} damaged")
+    if found.silent:
+        console.print(f"  these stores did not answer: {', '.join(sorted(set(found.silent)))}", soft_wrap=True)
+    if found.orphans:
+        freed = sum(orphan.file_bytes for orphan in found.orphans)
+        what = "deleted" if drop_orphans else "--drop-orphans deletes them"
+        console.print(f"  {len(found.orphans):,} shards, {freed:,} bytes, that no object needs: {what}")
+    finish(
+        {
+            "system": system,
+            "deep": deep,
+            "stores": found.stores,
+            "shards": found.shards,
+            "bytes": found.bytes,
+            "missing": found.missing,
+            "corrupt": found.corrupt,
+            "records": found.records,
+            "silent": sorted(set(found.silent)),
+            "orphans": [
+                {
+                    "store": orphan.store,
+                    "write_id": orphan.write_id.hex(),
+                    "index": orphan.index,
+                    "file_bytes": orphan.file_bytes,
+                }
+                for orphan in found.orphans
+            ],
+            "dropped": drop_orphans,
+            "seconds": round(time.perf_counter() - begun, 3),
+        }
+    )
+    if found.missing or found.corrupt:
+        raise typer.Exit(DAMAGED)
+
+
+if __name__ == "__main__":
+    run(app(scrub))

@@ -118,7 +118,8 @@ def sorted_out(scans: Scans) -> Found:
         if each.record.kind == "put":
             by_write.setdefault(each.record.write_id, []).append(each)
     rows = _plain(shards)
-    writes = [_write(group, rows, *spans.pop(write_id, (0, 0))) for write_id, group in by_write.items()]
+    taken = {each.record.generation for each in told}
+    writes = [_write(group, taken, rows, *spans.pop(write_id, (0, 0))) for write_id, group in by_write.items()]
     orphaned = np.zeros(len(shards.store), bool)
     for start, end in spans.values():
         orphaned[start:end] = True
@@ -198,8 +199,10 @@ def _plain(shards: Shards) -> tuple[list[int], list[int], list[bool], list[int]]
     return shards.store.tolist(), shards.index.tolist(), shards.sound.tolist(), shards.generation.tolist()
 
 
-def _write(told: list[Told], rows: tuple[list[int], list[int], list[bool], list[int]], start: int, end: int) -> Write:
-    """One write, and its shards, which are the rows from start to end."""
+def _write(
+    told: list[Told], taken: set[int], rows: tuple[list[int], list[int], list[bool], list[int]], start: int, end: int
+) -> Write:
+    """One write, and its shards, which are the rows from start to end; ``taken`` are generations of others."""
     stores, indices, sound, generations = rows
     first = told[0].record
     layout, unsound, spare = [NOBODY] * first.n, list[int](), set[tuple[int, int]]()
@@ -213,5 +216,7 @@ def _write(told: list[Told], rows: tuple[list[int], list[int], list[bool], list[
                 unsound.append(index)
         else:
             spare.add((index, store))
-    carried = [generations[row] for row in range(start, end) if sound[row]]
-    return Write(told, min([first.generation, *carried]), layout, unsound, sorted(spare))
+    carried = {generations[row] for row in range(start, end) if sound[row]} - taken
+    owner = min([first.generation, *carried])
+    taken.add(owner)
+    return Write(told, owner, layout, unsound, sorted(spare))

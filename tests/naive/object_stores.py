@@ -30,6 +30,9 @@ class NaiveStore:
         self.shards[write_id, index] = (generation, object_id)
 
     def record(self, record: Record) -> None:
+        """Take a record; as stores do, not one of a write that no shard is left of."""
+        if record.kind == "put" and not any(write_id == record.write_id for write_id, _ in self.shards):
+            return
         self.records[record.object_id, record.generation] = record.pack()
 
     def held(self, write_id: bytes) -> tuple[set[int], bool]:

@@ -334,6 +334,21 @@ def test_what_is_being_dropped_under_a_tombstone_is_not_lost(coordinator):
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
 
 
+def test_headers_that_contradict_each_other_mix_nothing_up(coordinator):
+    """No coordinator gives one generation to two writes; what a header says is not worth an object."""
+    stores = stored(("one", 1, 5, range(4), True), ("two", 2, 9, range(4), True), ("three", 3, 11, range(4), True))
+    for number in (2, 3):
+        stores["s0"].write(bytes([number]) * 16, 0, 5, object_id("two"))
+        stores["s1"].write(bytes([number]) * 16, 1, 4, object_id("two"))
+    assert rebuilt(coordinator, list(stores.values()), 0).lost == ()
+    found = coordinator.lookup(["one", "two", "three"])
+    assert [(entry.record.generation, entry.record.write_id[0], entry.layout) for entry in found] == [
+        (5, 1, LAYOUT),
+        (9, 2, LAYOUT),
+        (11, 3, LAYOUT),
+    ]
+
+
 def test_older_generations_of_a_lost_object_stay(coordinator):
     stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True))
     assert [lost.generation for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == [6]

@@ -15,7 +15,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-long test-host test-all lint bench bench-codes docs docs-plots $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-long soak test-host test-all lint bench bench-codes docs docs-plots $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -54,6 +54,9 @@ test-long: $(LONG) ## every large count; each is a target test-long-NAME and tak
 
 $(LONG): test-long-%: setup
 	COUNT=$(COUNT) SEED=$(SEED) $(PYTEST) tests/long/test_long_$*.py -m long
+
+soak: setup ## kill real nodes, workers, drivers and the head under objects that are written; options: DURATION=600 SEED=1
+	PYTHONPATH=.:tests $(PY) -m soak.soak $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED))
 
 test-host: setup ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
 	@FAULTSET_TEST_PYTHON=$(PY) tests/host/run $(ARGS)

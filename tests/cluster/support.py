@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -11,8 +12,9 @@ import subprocess
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -25,6 +27,9 @@ T = TypeVar("T")
 
 PROJECT = str(Path(__file__).parents[2])
 """The checkout, as ``PYTHONPATH`` of driver processes."""
+START_TRIES = 4
+START_SECONDS = 180.0
+"""What a Ray node may take to start on a machine with much else to do."""
 
 
 def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
@@ -120,17 +125,24 @@ def bare(**environ: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environ
 
 
+def _start_of(process: subprocess.Popen[bytes], log: Path) -> str:
+    """What came of ``ray start``; empty while it goes on. It gives up after 30 s, which a busy machine may need."""
+    if "Ray runtime started" in log.read_text():
+        return "started"
+    return "" if process.poll() is None else "ended"
+
+
 class RayHead:
     """``ray start --head`` by another interpreter: own ports, temporary directory and token; a context manager."""
 
-    def __init__(self, python: Path, cpus: int = 2, **environ: str) -> None:
+    def __init__(self, python: Path, cpus: int = 2, *, dashboard: bool = True, **environ: str) -> None:
         self._temp_dir = Path(tempfile.mkdtemp(prefix="fsr-", dir="/tmp"))
         token = self._temp_dir / "auth_token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-        port, dashboard = free_port(), free_port()
+        port, port_of_dashboard = free_port(), free_port()
         self.address = f"127.0.0.1:{port}"
-        self.dashboard = f"http://127.0.0.1:{dashboard}"
+        self.dashboard = f"http://127.0.0.1:{port_of_dashboard}"
         self.token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         state = {"FAULTSET_STATE_DIR": str(self._temp_dir / "state"), "RAY_memory_monitor_refresh_ms": "0"}
         path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
@@ -138,25 +150,48 @@ class RayHead:
         self._python = python
         self._options = {
             "port": port,
-            "dashboard-port": dashboard,
+            "include-dashboard": str(dashboard).lower(),
+            "dashboard-port": port_of_dashboard,
             "ray-client-server-port": free_port(),
             "num-cpus": cpus,
             "temp-dir": self._temp_dir,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._numbers = itertools.count()
         try:
             self._head = self._start("--head", self._options)
         except BaseException:
             self.close()
             raise
 
-    def add_node(self, cpus: int = 2) -> None:
-        """Start one more node of the cluster."""
-        self._start(f"--address={self.address}", {"num-cpus": cpus})
+    @property
+    def pid(self) -> int:
+        """Of the head."""
+        return self._head.pid
+
+    def add_node(
+        self, cpus: int = 2, labels: Mapping[str, str] | None = None, **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start one more node of the cluster; several threads may at once."""
+        told = {"labels": ",".join(f"{name}={value}" for name, value in labels.items())} if labels else {}
+        return self._start(f"--address={self.address}", {"num-cpus": cpus} | told, environ)
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """``kill -9`` a node and everything below it."""
+        self._kill(node)
+        self._processes.remove(node)
 
     def restart(self) -> None:
         """``kill -9`` the head and everything below it, and start it again as it was."""
-        self._kill(self._head)
+        self.kill_head()
+        self.start_head()
+
+    def kill_head(self) -> None:
+        """``kill -9`` the head and everything below it."""
+        self.kill(self._head)
+
+    def start_head(self) -> None:
+        """Start the head that was killed, as it was."""
         # nodes on other machines would not hinder the start: this note, and processes that name this address, do
         (self._temp_dir / "ray_current_cluster").unlink(missing_ok=True)
         self._head = self._start("--head", self._options)
@@ -167,7 +202,9 @@ class RayHead:
             self._kill(process)
         shutil.rmtree(self._temp_dir, ignore_errors=True)
 
-    def _start(self, role: str, options: dict[str, object]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, role: str, options: Mapping[str, object], environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         common = {
             "node-ip-address": "127.0.0.1",
             "dashboard-agent-listen-port": free_port(),
@@ -175,25 +212,24 @@ class RayHead:
             "max-worker-port": 0,
             "object-store-memory": 256 * 1024 * 1024,
         }
-        with (self._temp_dir / f"start-{len(self._processes)}.log").open("w+") as log:
-            process = subprocess.Popen(
-                [self._python, "-m", "ray.scripts.scripts", "start", role, "--block", "--disable-usage-stats"]
-                + [f"--{name}={value}" for name, value in (common | options).items()],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._temp_dir,
-                env=self._environ,
-            )
+        command = [self._python, "-m", "ray.scripts.scripts", "start", role, "--block", "--disable-usage-stats"]
+        command += [f"--{name}={value}" for name, value in {**common, **options}.items()]
+        for tries_left in reversed(range(START_TRIES)):
+            log = self._temp_dir / f"start-{next(self._numbers)}.log"
+            with log.open("w") as file:
+                process = subprocess.Popen(
+                    command,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._temp_dir,
+                    env={**self._environ, **(environ or {})},
+                )
             self._processes.append(process)
-
-            def started() -> bool:
-                log.seek(0)
-                said = log.read()
-                assert process.poll() is None, said
-                return "Ray runtime started" in said
-
-            until(started)
-        return process
+            if until(partial(_start_of, process, log), START_SECONDS) == "started":
+                return process
+            assert tries_left, log.read_text()
+            self.kill(process)
+        raise AssertionError("a last attempt raises or returns")
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:

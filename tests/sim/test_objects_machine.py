@@ -108,11 +108,12 @@ class ObjectsMachine(RuleBasedStateMachine):
     def room(self):
         return len(self.away | self.harmed) < TOLERATED
 
-    @rule(place=PLACE)
-    def kill(self, place):
-        if (self.room or place in self.harmed) and place not in self.away | self.retired:
-            self.run.kill(place)
-            self.away.add(place)
+    @rule(places=st.lists(PLACE, min_size=1, max_size=4, unique=True))
+    def kill(self, places):
+        for place in places:
+            if (self.room or place in self.harmed) and place not in self.away | self.retired:
+                self.run.kill(place)
+                self.away.add(place)
 
     @precondition(lambda self: self.away)
     @rule()

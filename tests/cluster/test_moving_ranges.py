@@ -29,7 +29,7 @@ THRESHOLD_MS = 100.0
 @pytest.fixture
 def busy_ranges(monkeypatch):
     """A range is split past 600 observations a second, and soon."""
-    monkeypatch.setattr(shaping, "Sizing", lambda: Sizing(samples_max=600.0))
+    monkeypatch.setattr(shaping, "Sizing", lambda **_: Sizing(samples_max=600.0))
     monkeypatch.setattr(planner, "SPLIT_SECONDS", 2.0)
 
 

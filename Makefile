@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
 	@touch $@
 
-drill: setup ## the main job: real fleet, real file, 7 Ray nodes, 3 killed, every byte back (options: ARGS='--kill 2')
+drill: setup ## the main job: real fleet, real file, 7 Ray nodes, a region of 3 killed, every byte back (options: ARGS='--kill 2')
 	$(PY) -m jobs.drill $(ARGS)
 
 lint: setup ## style, format, layers, types

@@ -1,4 +1,4 @@
-"""The main job: a real cluster on this machine loses nodes, and nothing else is lost.
+"""The main job: a real cluster on this machine loses a whole region, and nothing else is lost.
 
 ``python -m jobs.drill``, ``faultset drill``, ``make drill``.
 """
@@ -29,6 +29,7 @@ from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import FaultsetError, InputError, RegionTimeout
 from faultset_ray.model import Fleet
 from jobs import drill_report, oracle
+from jobs.get import fetch
 from jobs.output import INTERNAL, app, console, fail, finish, run, with_error
 
 R = TypeVar("R")
@@ -36,6 +37,7 @@ R = TypeVar("R")
 OBSERVER = "westeurope"
 PER_REGION = 20
 PRECISION = 3
+OBJECT = "drill"
 RESTORED_SECONDS = 60.0
 
 
@@ -73,15 +75,18 @@ def drill(
     seed: Annotated[int, typer.Option(help="Of the fleet, of where the nodes stand and of which are killed.")] = 0,
     nodes: Annotated[int, typer.Option(help="Ray nodes to start, each a raylet of its own.")] = 7,
     code: Annotated[str, typer.Option(help="The erasure code.")] = "rs:4+3",
-    kill: Annotated[int, typer.Option(help="Nodes to kill -9, with all their processes.")] = 3,
+    kill: Annotated[
+        int, typer.Option(help="Nodes of the region that is lost: each is killed with -9, with all its processes.")
+    ] = 3,
     file: Annotated[
-        Path | None, typer.Option(help="File to encode; by default LLVM's library, 170 MB, which numba brings.")
+        Path | None, typer.Option(help="File to store; by default LLVM's library, 170 MB, which numba brings.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Survivors answer within so many ms.")] = 100.0,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report to this file too.")] = None,
 ) -> None:
-    """Start Ray nodes, ask for survivors, encode a file over them, kill some, and get every byte back.
+    """Start Ray nodes in some regions, ask for survivors, store a file on them, kill a region, and get every byte back.
 
+    The file is an object of a named system, each of its shards durable on the store of another node.
     Ends with 0 only if the file is whole again and the survivors equal the oracle's.
     """
     path = file or default_file()
@@ -103,7 +108,7 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
     result["seconds"] = clock.seconds
     dice = random.Random(seed)  # noqa: S311 - a drill is to be repeatable
     fleet = azure_fleet(OBSERVER, PER_REGION, seed)
-    regions = _homes(fleet, threshold, nodes, dice)
+    regions = _homes(fleet, threshold, nodes, kill, dice)
     with tempfile.TemporaryDirectory(prefix="faultset-drill-") as scratch:
         stores = Path(scratch, "stores")
         stores.mkdir()
@@ -111,18 +116,20 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
         cluster = clock.time(f"start {nodes} Ray nodes", lambda: LocalCluster(specs, store_dir=str(stores)))
         with cluster:
             region_of = dict(zip(cluster.node_ids, regions, strict=True))
-            driver = clock.time("connect", lambda: connect(cluster.address, region_actors=nodes))
+            driver = clock.time("connect", lambda: _connected(cluster, nodes, scratch))
             with driver:
                 registered = clock.time(f"register {len(fleet):,} nodes", lambda: driver.register(fleet, PRECISION))
                 before = clock.time("survivors", lambda: _survivors(driver, registered, threshold))
                 drill_report.survivors("Survivors", registered, before)
-                shards = clock.time("encode", lambda: driver.encode(path, code))
-                drill_report.shards(shards, region_of)
-                result |= {"survivors_before": before.ids.tolist(), "sha256_in": shards.sha256, "size": shards.size}
+                clock.time("put", lambda: driver.put(OBJECT, path, code=code))
+                stored = driver.stat(OBJECT)
+                drill_report.shards(stored, region_of)
+                result |= {"survivors_before": before.ids.tolist(), "sha256_in": stored.sha256, "size": stored.size}
+                result |= {"durability": stored.durability, "survivable": stored.survivable}
 
-                doomed = dice.sample(cluster.node_ids, kill)
+                doomed = [place for place in cluster.node_ids if kill and region_of[place] == regions[0]]
                 victims = clock.time("kill", lambda: [Victim(id_, region_of[id_], cluster.kill(id_)) for id_ in doomed])
-                lost = [index for index, (place, _) in sorted(shards.locations.items()) if place in doomed]
+                lost = [index for index, (_, place, _) in sorted(stored.locations.items()) if place in doomed]
                 result["killed"] = [
                     {"place": victim.place, "region": victim.region, "pids": list(victim.pids)} for victim in victims
                 ]
@@ -136,7 +143,7 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
                 drill_report.survivors("Survivors without the killed", registered, after)
                 result["survivors_after"] = after.ids.tolist()
                 out = Path(scratch, "again")
-                clock.time("decode", lambda: driver.decode(shards, out))
+                clock.time("get", lambda: fetch(driver, OBJECT, out))
                 result["sha256_out"] = _sha256(out)
     expected = _expected(fleet, [victim.region for victim in victims], threshold)
     whole = result["sha256_in"] == _sha256(path) == result["sha256_out"]
@@ -144,15 +151,26 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
     result["bytes_back"] = whole
     result["survivors_equal_oracle"] = equal
     result["passed"] = whole and equal
-    drill_report.verdict(result, shards, clock.seconds)
+    drill_report.verdict(result, codes.get(code).k, clock.seconds)
 
 
-def _homes(fleet: Fleet, threshold: float, nodes: int, dice: random.Random) -> list[str]:
-    """Azure regions for the Ray nodes: among those with survivors, so that a killed one is missed."""
+def _connected(cluster: LocalCluster, nodes: int, scratch: str) -> Driver:
+    return connect(cluster.address, system="drill", region_actors=nodes, state_dir=str(Path(scratch, "state")))
+
+
+def _homes(fleet: Fleet, threshold: float, nodes: int, kill: int, dice: random.Random) -> list[str]:
+    """The Azure region of each Ray node: `kill` of them in the first, fewer in each other one.
+
+    The first are regions with survivors, so that one that is killed is missed.
+    """
+    others = max(1, kill - 1)
+    sizes = [kill] * (kill > 0) + [min(others, nodes - at) for at in range(kill, nodes, others)]
     near = fleet.latency_ms <= threshold
     trusted = sorted({node_id.rpartition("-")[0] for node_id in fleet.ids[near]})
-    others = [name for name in azure_regions().names if name not in trusted]
-    return dice.sample(trusted, min(nodes, len(trusted))) + dice.sample(others, max(0, nodes - len(trusted)))
+    rest = [name for name in azure_regions().names if name not in trusted]
+    chosen = dice.sample(trusted, min(len(sizes), len(trusted)))
+    chosen += dice.sample(rest, len(sizes) - len(chosen))
+    return [region for region, size in zip(chosen, sizes, strict=True) for _ in range(size)]
 
 
 def _spec(region: str) -> LocalNode:

@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
+from faultset_ray.driver.object_values import ObjectStat
 from faultset_ray.model import Fleet
-from faultset_ray.objects.shardset import ShardSet
 from jobs.output import console
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def survivors(title: str, fleet: Fleet, answer: Survivors) -> None:
     console.print(f"  no survivor in {len(answer.empty_regions)} regions, no answer from {len(answer.missing_regions)}")
 
 
-def shards(held: ShardSet, region_of: Mapping[str, str]) -> None:
+def shards(stored: ObjectStat, region_of: Mapping[str, str]) -> None:
     """Where each shard lies."""
-    table = Table(title=f"{held.size:,} bytes as {held.spec}: survives the loss of any {held.survivable} places")
+    table = Table(title=f"{stored.size:,} bytes as {stored.spec}: survives the loss of any {stored.survivable} stores")
     table.add_column("shard", justify="right")
     table.add_column("Ray node")
     table.add_column("region")
-    for index, (place, _) in sorted(held.locations.items()):
+    for index, (_, place, _) in sorted(stored.locations.items()):
         table.add_row(str(index), place[:12], region_of.get(place, ""))
     console.print(table)
 
@@ -59,17 +59,17 @@ def killed(victims: Sequence[Victim], lost: Sequence[int]) -> None:
     console.print(f"  lost shards: {', '.join(map(str, lost)) or 'none'}")
 
 
-def verdict(result: Mapping[str, Any], held: ShardSet, seconds: Mapping[str, float]) -> None:
-    """How long each step took, and whether all is well."""
+def verdict(result: Mapping[str, Any], k: int, seconds: Mapping[str, float]) -> None:
+    """How long each step took, and whether all is well; the first `k` shards are of data."""
     table = Table(title="Timings")
     table.add_column("step")
     table.add_column("seconds", justify="right")
     table.add_column("MB/s", justify="right")
     for step, took in seconds.items():
-        rate = f"{held.size / took / 1e6:,.0f}" if step in ("encode", "decode") else ""
+        rate = f"{result['size'] / took / 1e6:,.0f}" if step in ("put", "get") else ""
         table.add_row(step, f"{took:.2f}", rate)
     console.print(table)
-    data_lost = [index for index in result["lost_shards"] if index < held.header.k]
+    data_lost = [index for index in result["lost_shards"] if index < k]
     lines = [
         f"every byte is back: {'yes' if result['bytes_back'] else 'NO'}   SHA-256 {result['sha256_out']}",
         f"data shards rebuilt from parity: {', '.join(map(str, data_lost)) or 'none'}",

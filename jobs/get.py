@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
-from faultset_ray.objects.gather import Bytes
+from faultset_ray.driver.sync import Driver
 from faultset_ray.objects.sink import sink_for
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, data_on_stdout, finish, progress, run, shown
+
+Span = tuple[int, int]
+Told = Callable[[int, int | None], None]
+
+
+def _untold(_done: int, _total: int | None) -> None:
+    """Nobody watches."""
 
 
 def get(
@@ -33,36 +40,36 @@ def get(
     begun = time.perf_counter()
     span = None if wanted is None else _span(wanted)
     out = data_on_stdout() if file == Path("-") else None
-    size = 0
     with attached(address, system) as driver, progress("get") as told:
-        pieces = _counted(driver.get_stream(name, span))
-        if out is not None:
-            for start, piece in pieces:
-                out.write(piece.data)
-                size = start + piece.size
-                told(piece.size, None)
-            out.flush()
-        else:
-            with sink_for(file, 0) as sink:
-                for start, piece in pieces:
-                    sink.write(start, piece)
-                    size = start + piece.size
-                    told(piece.size, None)
-                sink.finish()
+        size = fetch(driver, name, file, span, told) if out is None else _pour(driver, name, out, span, told)
     seconds = time.perf_counter() - begun
     console.print(f"{shown(name)} → {file}, {size:,} bytes in {seconds:.2f} s", soft_wrap=True)
     finish({"system": system, "name": name, "file": str(file), "size": size, "seconds": round(seconds, 3)})
 
 
-def _counted(pieces: Iterator[Bytes]) -> Iterator[tuple[int, Bytes]]:
-    """Each piece, and where it starts."""
-    start = 0
-    for piece in pieces:
-        yield start, piece
-        start += piece.size
+def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told: Told = _untold) -> int:
+    """Bring an object, or some bytes of it, into a file, which appears whole or not at all; how many they are."""
+    size = 0
+    with sink_for(file, 0) as sink:
+        for piece in driver.get_stream(name, span):
+            sink.write(size, piece)
+            size += piece.size
+            told(piece.size, None)
+        sink.finish()
+    return size
 
 
-def _span(text: str) -> tuple[int, int]:
+def _pour(driver: Driver, name: str, out: BinaryIO, span: Span | None, told: Told) -> int:
+    size = 0
+    for piece in driver.get_stream(name, span):
+        out.write(piece.data)
+        size += piece.size
+        told(piece.size, None)
+    out.flush()
+    return size
+
+
+def _span(text: str) -> Span:
     try:
         start, stop = text.split(":")
         return int(start), int(stop)

@@ -191,6 +191,8 @@ def test_drill(tmp_path):
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert (result["sha256_in"], result["sha256_out"]) == (digest, digest)
     assert len(result["lost_shards"]) == len(result["killed"]) == 2
+    assert len({victim["region"] for victim in result["killed"]}) == 1, "one region, and all of it"
+    assert (result["durability"], result["survivable"]) == ("fsync", 2)
     assert all(victim["place"] and len(victim["pids"]) > 1 for victim in result["killed"])
     assert set(result["survivors_after"]) < set(result["survivors_before"])
 

@@ -158,7 +158,7 @@ class Passage:
         now = replace(
             now,
             parked=now.parked.without(members.handles),
-            taken=self.taken.noted(arrivals),
+            taken=self.taken.noted(arrivals).noted(back),
             gone=now.gone[~here],
             gone_at=now.gone_at[~here],
         )
@@ -172,8 +172,8 @@ class Passage:
         news = self.taken.news(arrivals)
         absent = news.of(health.find(news.handles) < 0).newer_than(self.parked)
         parked = Rows.joined([self.parked.without(absent.handles), absent])
-        now = replace(self, taken=self.taken.noted(news), parked=parked)
         news = news.of(health.find(news.handles) >= 0)
+        now = replace(self, taken=self.taken.noted(news), parked=parked)
         slots = health.find(news.handles)
         if not len(slots):
             return now, health, _moved(health, slots, news.health.state)

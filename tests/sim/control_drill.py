@@ -254,7 +254,7 @@ class Drill:
         what = change.region or change.range, ends.get(change.rule, change.rule)
         inherited = change.rule == Rule.THAWED and change.range > 3  # frozen when it took over from others
         assert inherited or (what in self.going_on) == (change.rule in ends), f"told out of turn: {change}"
-        self.going_on ^= {what}
+        (self.going_on.discard if change.rule in ends else self.going_on.add)(what)
 
     # -- The run
 

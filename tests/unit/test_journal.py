@@ -12,6 +12,7 @@ from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.checkpoint import Checkpoint, divided, folded, newest_rows, since_of
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
+from faultset_ray.control.messages import Members
 from faultset_ray.control.passage import Passage, Rows, Taken
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
@@ -188,6 +189,20 @@ def test_parked_rows_go_where_their_cells_go_and_the_latest_counts():
     parts = divided([newer, older], bounds)
     assert [part.passage.parked.handles.tolist() for part in parts] == [[2], [5], [9]]
     assert [part.passage.parked.rosters.tolist() for part in parts] == [[3], [6], [7]]
+
+
+def test_a_row_that_comes_before_its_node_waits_for_it():
+    rules, nobody = Policy().rules, Health.from_columns(table([]))
+    early, health, told = Passage().adopted(nobody, rows([3], [7]), rules)
+    assert (early.parked.handles.tolist(), len(health), len(told)) == ([3], 0, 0)
+    again, _, _ = early.adopted(nobody, rows([3], [7]), rules)
+    assert again.parked.handles.tolist() == [3]
+    handles, cells = np.array([3], np.uint32), np.array([9 << 56 | 1], np.uint64)
+    members = Members(7, handles, cells, np.array([np.nan]), np.array([0]), np.zeros(1, np.uint8))
+    passage, health, told = again.enrolled(nobody, members, Rows.none(), rules, 1)
+    assert (health.last.tolist(), [Rule(rule) for rule in told.rule]) == ([9.0], [Rule.MOVED])
+    assert len(passage.parked) == 0
+    assert len(passage.adopted(health, rows([3], [7]), rules)[2]) == 0, "it comes once"
 
 
 def test_an_alarm_begins_and_ends_once():

@@ -147,9 +147,16 @@ class Waste:
                 "UPDATE generations SET state = 'condemned', purge_ms = NULL WHERE generation = ?", generation
             )
         [(_, _, _, name, layout)] = [row for row in group if row[0] == owner]
-        self._catalog.do(  # what it would bring back is gone
-            "UPDATE generations SET purge_ms = NULL WHERE state <> 'visible' AND state = 'deleted' AND name = ?", name
+        [newest] = self._catalog.one(
+            "SELECT state FROM generations WHERE state <> 'visible' AND name = ? AND kind <> 'delete' "
+            "ORDER BY generation DESC LIMIT 1",
+            name,
         )
+        if newest == "condemned":  # it was what an undeletion would bring back
+            self._catalog.do(
+                "UPDATE generations SET purge_ms = NULL WHERE state <> 'visible' AND state = 'deleted' AND name = ?",
+                name,
+            )
         keys = {key for key in keys_of(layout) if key != NOWHERE}
         self._catalog.many("DELETE FROM shards WHERE store = ? AND generation = ?", ((key, owner) for key in keys))
         self._catalog.do("DELETE FROM damage WHERE generation = ?", owner)

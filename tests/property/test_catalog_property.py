@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from naive.object_stores import NaiveStore, rebuilt
 
 from faultset_ray.coordinator.objects import Commit, Intent, ShardMove, Ticket
@@ -196,18 +196,45 @@ class CatalogMachine(RuleBasedStateMachine):
             intent = Intent(request, "undelete", name, "", 0, 0, 0, 1, coming.entry.layout, "y")
             self.open[request] = Open(intent, generation, coming.entry.record, tuple(filter(None, intent.layout)))
 
-    @rule(name=names, action=st.sampled_from(["put", "delete", "undelete"]), pick=picks)
-    def at_once(self, name, action, pick):
+    @initialize()
+    def not_empty(self):
+        for pick, name in enumerate(NAMES):
+            self.put_at_once(name, pick)
+
+    def at_once(self, begin, *given):
         """A whole write, so that histories of many are tried too."""
         before = set(self.open)
-        if action == "put":
-            self.open_put(name, "", pick, "x")
-        elif action == "delete":
-            self.open_delete(name, "", 500_000 * (pick % 2))
-        else:
-            self.open_undelete(name)
+        begin(*given)
         for write_id in set(self.open) - before:
             self.commit_now(self.open[write_id])
+
+    @rule(name=names, pick=picks)
+    def put_at_once(self, name, pick):
+        self.at_once(self.open_put, name, "", pick, "x")
+
+    @precondition(lambda self: self.there())
+    @rule(pick=picks, grace_ms=st.sampled_from([0, 500_000]))
+    def delete_at_once(self, pick, grace_ms):
+        self.at_once(self.open_delete, self.some(NAMES, self.visible, pick), "", grace_ms)
+
+    @precondition(lambda self: self.coordinator.list_objects(deleted=True))
+    @rule(pick=picks)
+    def undelete_at_once(self, pick):
+        deleted = self.coordinator.list_objects(deleted=True)
+        self.at_once(self.open_undelete, deleted[pick % len(deleted)].record.name)
+
+    @precondition(lambda self: self.coordinator.list_objects())
+    @rule(index=st.integers(0, N - 1), pick=picks)
+    def move_at_once(self, index, pick):
+        before = set(self.moves)
+        self.open_move(self.some(NAMES, self.visible, pick), index, pick)
+        for key in set(self.moves) - before:
+            self.end_move(list(self.moves).index(key), True)
+
+    def some(self, names, holds, pick):
+        """One of the names of which something holds, or any."""
+        found = [name for name in names if holds(name)] or names
+        return found[pick % len(found)]
 
     @precondition(lambda self: self.open)
     @rule(pick=picks, some=st.booleans())
@@ -253,6 +280,7 @@ class CatalogMachine(RuleBasedStateMachine):
         assert isinstance(self.coordinator.commit_writes([given], self.now_ms)[0], WriteAborted)
         self.aborted[write_id] = self.open.pop(write_id)
 
+    @precondition(lambda self: self.open)
     @rule(driver=st.sampled_from("xy"))
     def renew(self, driver):
         mine = [write.intent.write_id for write in self.open.values() if write.intent.driver == driver]
@@ -260,6 +288,7 @@ class CatalogMachine(RuleBasedStateMachine):
         assert not {late.write_id for late in self.coordinator.unresolved(self.now_ms + 59_999)} & {*mine}
         assert {late.write_id for late in self.coordinator.unresolved(self.now_ms + 60_000)} >= {*mine}
 
+    @precondition(lambda self: self.open)
     @rule()
     def resolve(self):
         """As the caretaker does."""
@@ -279,7 +308,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     # -- Upkeep
 
-    @rule(seconds=st.sampled_from([1, 50, 70, 70, 600]))
+    @rule(seconds=st.sampled_from([1, 50, 70, 600]))
     def wait(self, seconds):
         self.now_ms += seconds * 1000
 
@@ -299,6 +328,7 @@ class CatalogMachine(RuleBasedStateMachine):
         if not self.coordinator.tally().aborting:
             self.aborted.clear()
 
+    @precondition(lambda self: self.coordinator.list_objects())
     @rule(name=names, index=st.integers(0, N - 1), pick=picks)
     def open_move(self, name, index, pick):
         entry = self.coordinator.lookup([name])[0]
@@ -351,7 +381,7 @@ class CatalogMachine(RuleBasedStateMachine):
             self.coordinator._ledger.catalog.home.close()  # as the kernel does for a process that is gone
         self.coordinator = Coordinator("s", self.durable, self.root, bytes(16))
 
-    @precondition(lambda self: not self.open and not self.aborted and not self.moves)
+    @precondition(lambda self: not self.open and not self.aborted and not self.moves and self.there())
     @rule()
     def lose_the_catalog(self):
         """The stores alone are enough."""

@@ -212,6 +212,17 @@ def test_a_tombstone_waits_for_what_is_older(coordinator):
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
 
 
+def test_the_grace_of_a_deletion_is_not_cut_short_by_older_garbage(coordinator):
+    put(coordinator, 1)
+    newer = put(coordinator, 2)
+    coordinator.open_writes([intent(3, kind="delete", grace_ms=10**6)], 0)
+    coordinator.commit_writes([commit(3)], 0)
+    coordinator.collected(coordinator.garbage(10**5, 10))
+    [hidden] = coordinator.lookup_deleted(["name"])
+    assert (hidden.record, hidden.purge_ms) == (newer.record, 10**6 + 5)
+    assert coordinator.undelete("name", b"\4" * 16, "d", 10**5).entry.record.write_id == newer.record.write_id
+
+
 def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
     entry = put(coordinator, 1)
     coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)

@@ -345,6 +345,16 @@ def test_what_is_being_dropped_under_a_tombstone_is_not_lost(coordinator):
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
 
 
+def test_a_record_that_was_left_behind_is_forgotten_unless_it_is_all_there_is(coordinator):
+    """A shard that moved away leaves its record for a while; of a lost object every record counts."""
+    stores = stored(("name", 1, 5, range(3), True), ("lost", 2, 6, [0], True))
+    stores["s3"].records |= stores["s0"].records
+    assert [lost.name for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == ["lost"]
+    assert [(item.store, item.write_id, item.records) for item in coordinator.garbage(0, 10)] == [
+        ("s3", b"\1" * 16, ((object_id("name"), 5),))
+    ]
+
+
 def test_headers_that_contradict_each_other_mix_nothing_up(coordinator):
     """No coordinator gives one generation to two writes; what a header says is not worth an object."""
     stores = stored(("one", 1, 5, range(4), True), ("two", 2, 9, range(4), True), ("three", 3, 11, range(4), True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -29,7 +29,8 @@ def decode(
     result then go to stderr. Only a file is all or nothing: a program that reads stdout must heed the exit code.
     """
     begun = time.perf_counter()
-    done = asyncio.run(_decode(private_backend(backend, address), directory, out, wanted))
+    target = data_on_stdout() if out == Path("-") else out  # before anything is started that may print
+    done = asyncio.run(_decode(private_backend(backend, address), directory, target, wanted))
     seconds = time.perf_counter() - begun
     console.print(f"{directory} → {out}, {done.size:,} bytes of {done.spec} in {seconds:.2f} s")
     for index, why in sorted(done.unusable.items()):
@@ -46,11 +47,10 @@ def decode(
     )
 
 
-async def _decode(backend: Backend, directory: Path, out: Path, wanted: str | None) -> DecodedFile:
+async def _decode(backend: Backend, directory: Path, out: Path | BinaryIO, wanted: str | None) -> DecodedFile:
     async with closing(backend):
-        target = data_on_stdout() if out == Path("-") else out
         with progress("decode") as done:
-            return await decode_directory(backend, directory, target, wanted=wanted, progress=done)
+            return await decode_directory(backend, directory, out, wanted=wanted, progress=done)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,10 @@ BytesPerSecond = Annotated[
 
 
 def data_on_stdout() -> BinaryIO:
-    """Give stdout to data; what people and programs are told goes to stderr from now on."""
+    """Give stdout to data; all else goes to stderr from now on, also what Ray prints of nodes and workers."""
     console.stderr = True
-    return sys.stdout.buffer
+    data, sys.stdout = sys.stdout.buffer, sys.stderr
+    return data
 
 
 @contextmanager
@@ -147,6 +148,7 @@ def run(application: typer.Typer) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding
     _finished.clear()
+    stdout = sys.stdout
     try:
         application(standalone_mode=True)
     except SystemExit as ended:
@@ -164,6 +166,10 @@ def run(application: typer.Typer) -> None:
         message = f"{type(error).__name__}: {error}"
         _complain("internal_error", message, {"error": {"code": "internal_error", "message": message}})
         sys.exit(INTERNAL)
+    finally:
+        with suppress(OSError):  # who was to read is gone, and that was told: Python is not to try again at its end
+            stdout.flush()
+            sys.stdout = stdout
 
 
 def _os_error(error: OSError, message: str) -> NoReturn:

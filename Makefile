@@ -44,7 +44,7 @@ lint: setup ## style, format, layers, types
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
 
 test-fast: setup
-	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "not ray and not long"
+	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "not ray and not cluster and not long and not host"
 	$(PYTEST)
 
 test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part

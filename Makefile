@@ -10,6 +10,10 @@ STAMP := $(VENV)/.setup
 EXTRAS := dataframe,polars
 
 CORE_TIERS := tests/unit tests/property tests/golden tests/contract
+# what no kernel takes part in, or only one that other tests of the core call: once is enough for it
+WITHOUT_KERNELS := unit/test_jobs*.py unit/test_store*.py unit/test_catalog*.py unit/test_coordinator*.py unit/test_filesystem.py \
+	unit/test_bad_arguments.py unit/test_absurd_arguments.py property/test_store_machine.py property/test_catalog*.py \
+	property/test_object_ranges.py contract/test_objects.py contract/test_older_library_cli.py
 
 VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
@@ -44,7 +48,7 @@ lint: setup ## style, format, layers, types
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
 
 test-fast: setup
-	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) -m "not ray and not cluster and not long and not host"
+	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) $(WITHOUT_KERNELS:%='--ignore-glob=tests/%') -m "not ray and not cluster and not long and not host"
 	$(PYTEST)
 
 test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part

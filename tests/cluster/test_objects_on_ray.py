@@ -11,7 +11,7 @@ from actors.local_cluster import LocalCluster, LocalNode
 from faultset_ray.errors import NotEnoughShards, ObjectNotFound
 from faultset_ray.limits import KIB
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode({"faultset.io/store": "true", "faultset.io/region": name}) for name in ("a", "b", "c", "d")]
 

@@ -6,9 +6,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from faultset_ray.coordinator.objects import Garbage
+from faultset_ray.coordinator.objects import Garbage, Intent
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
+
+
+@dataclass
+class Open:
+    """A write as its driver knows it."""
+
+    intent: Intent
+    generation: int
+    record: Record | None = None
+    layout: tuple[str, ...] = ()
+    recorded: bool = False
+
+
+@dataclass
+class Past:
+    """What was committed of a name."""
+
+    generation: int
+    record: Record
+    purge_ms: int | None = None
 
 
 @dataclass

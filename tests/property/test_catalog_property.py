@@ -3,19 +3,17 @@ committed is what is read, its shards stay, the rest goes, and the stores alone 
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from naive.object_stores import NaiveStore, rebuilt
+from naive.object_stores import NaiveStore, Open, Past, rebuilt
 
 from faultset_ray.coordinator.objects import Commit, Intent, ShardMove, Ticket
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import (
-    InputError,
     ObjectNotFound,
     PreconditionFailed,
     StaleEpoch,
@@ -31,26 +29,6 @@ picks = st.integers(0, 99)
 DAY_MS = 86_400_000
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Thousands of transactions: what waits for a disk is tested elsewhere."""
-
-
-@dataclass
-class Open:
-    """A write as its driver knows it."""
-
-    intent: Intent
-    generation: int
-    record: Record | None = None
-    layout: tuple[str, ...] = ()
-    recorded: bool = False
-
-
-@dataclass
-class Past:
-    """What was committed of a name."""
-
-    generation: int
-    record: Record
-    purge_ms: int | None = field(default=None)
 
 
 class CatalogMachine(RuleBasedStateMachine):
@@ -510,20 +488,3 @@ CatalogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count
 InMemory.TestCase.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
 test_catalog_against_dicts = CatalogMachine.TestCase
 test_catalog_in_memory_against_dicts = InMemory.TestCase
-
-
-def test_what_can_not_be_written_is_refused():
-    coordinator = Coordinator("s", identity=bytes(16))
-    good = Intent(bytes(16), "put", "a", "rs:2+2", K, N, 64, 1, ("x", "y", "z", ""), "d")
-    bad = [replace(good, name="\ud800"), replace(good, name=""), replace(good, k=5), replace(good, layout=("x",))]
-    bad += [replace(good, kind="undelete"), replace(good, write_id=b"short")]
-    answers = coordinator.open_writes([*bad, good], 0)
-    assert all(isinstance(answer, InputError) for answer in answers[:-1])
-    assert answers[-1].generation == (1 << 32) + 1
-    [answer] = coordinator.commit_writes([Commit(bytes(16), 1, bytes(32), ("x", "", "", ""), 0)], 0)
-    assert "with 1 shards" in str(answer)
-    for wrong in ({"size": -1}, {"size": 1 << 49}, {"sha256": b""}):
-        given = replace(Commit(bytes(16), 1, bytes(32), good.layout, 0), **wrong)
-        assert isinstance(coordinator.commit_writes([given], 0)[0], InputError)
-    with pytest.raises(InputError):
-        coordinator.lookup(["\ud800"])

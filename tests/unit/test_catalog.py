@@ -426,3 +426,20 @@ def test_ten_thousand_objects_are_rebuilt_in_a_few_seconds(coordinator):
     [entry] = coordinator.lookup(["o7"])
     assert entry.layout == tuple(f"t{(7 + index) % 20}" for index in range(n))
     assert seconds < 15, "about one on a quiet machine"
+
+
+def test_what_can_not_be_written_is_refused():
+    coordinator = Coordinator("s", identity=bytes(16))
+    good = Intent(bytes(16), "put", "a", "rs:2+2", 2, 4, 64, 1, ("x", "y", "z", ""), "d")
+    bad = [replace(good, name="\ud800"), replace(good, name=""), replace(good, k=5), replace(good, layout=("x",))]
+    bad += [replace(good, kind="undelete"), replace(good, write_id=b"short")]
+    answers = coordinator.open_writes([*bad, good], 0)
+    assert all(isinstance(answer, InputError) for answer in answers[:-1])
+    assert answers[-1].generation == (1 << 32) + 1
+    [answer] = coordinator.commit_writes([Commit(bytes(16), 1, bytes(32), ("x", "", "", ""), 0)], 0)
+    assert "with 1 shards" in str(answer)
+    for wrong in ({"size": -1}, {"size": 1 << 49}, {"sha256": b""}):
+        given = replace(Commit(bytes(16), 1, bytes(32), good.layout, 0), **wrong)
+        assert isinstance(coordinator.commit_writes([given], 0)[0], InputError)
+    with pytest.raises(InputError):
+        coordinator.lookup(["\ud800"])

@@ -249,7 +249,8 @@ class SealedShards:
             return None
         except OSError:
             header = None
-        why = self._reason(key).read_text(errors="replace") if self._reason(key).exists() else "no reason is kept"
+        kept = self._reason(key)
+        why = kept.read_bytes().decode(errors="replace") if kept.exists() else "no reason is kept"
         return ShardFile(aside, header, None, f"quarantined: {why}")
 
     def _sync(self, directories: set[Path]) -> None:

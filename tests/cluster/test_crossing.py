@@ -12,7 +12,7 @@ from actors.local_cluster import LocalNode
 from cluster.tasks import Raising, busy_threads
 from faultset_ray.backend.protocol import At
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode(cpus=2)]
 

@@ -31,6 +31,7 @@ def test_in_this_process(name):
     assert output(name, "local").count("\n") > 3
 
 
+@pytest.mark.cluster
 @pytest.mark.ray
 def test_the_answers_on_a_cluster_are_the_same(head):
     assert output("interactive.py", RAY_ADDRESS=head.address, **head.token) == output("interactive.py", "local")

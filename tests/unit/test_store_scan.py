@@ -201,7 +201,7 @@ def test_quarantine_is_told_of_and_never_read(store):
     write_id = bytes([1]) * 16
     store.read(write_id, 0, 0)
     used = store.info().used_bytes
-    store.quarantine(write_id, 0, "granule 3 of stripe 1 is corrupt", FENCE)
+    store.quarantine(write_id, 0, "granule 3 of stripe 1\r\nis corrupt: é", FENCE)
     store.quarantine(write_id, 0, "another reason", FENCE)
     for act in (lambda: store.read(write_id, 0, 0), lambda: store.check(write_id, 0)):
         with pytest.raises(ShardNotFound):
@@ -212,7 +212,7 @@ def test_quarantine_is_told_of_and_never_read(store):
     assert (store.info().shards, store.info().used_bytes) == (1, used // 2)
     [page], rows = pages(store, 1)[0][:1], pages(store, 1)[1]
     assert rows == [
-        (write_id, 0, "quarantined: granule 3 of stripe 1 is corrupt"),
+        (write_id, 0, "quarantined: granule 3 of stripe 1\r\nis corrupt: é"),
         (write_id, 1, ""),
     ]
     assert page.generation.tolist() == [9]

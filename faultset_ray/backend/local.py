@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
+from faultset_ray.backend.memory import OneMemory
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import choose_place, list_loads
@@ -37,7 +38,7 @@ class _Hosted(Generic[S]):
         self.room = asyncio.Semaphore(servant.concurrency)
 
 
-class LocalBackend(RealWorld):
+class LocalBackend(RealWorld, OneMemory):
     """Runs everything in this process; :class:`~faultset_ray.backend.protocol.Backend` by structure.
 
     Parameters
@@ -159,25 +160,6 @@ class LocalBackend(RealWorld):
         if place not in self._places:
             raise PlaceUnreachable(place, "the place was lost while it ran a task")
         return result
-
-    async def hold(
-        self,
-        task: Callable[Concatenate[Net, P], Awaitable[R]],
-        at: At,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """The task's result: there is one memory."""
-        return await self.run(task, at, *args, **kwargs)
-
-    def share(self, value: R) -> R:
-        """The value itself: there is one memory."""
-        return value
-
-    async def fetch(self, value: Any) -> Any:
-        """The value itself."""
-        return value
 
     async def want(self, demand: Sequence[At]) -> None:
         """Nothing to scale in one process."""

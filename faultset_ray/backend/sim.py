@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
+from faultset_ray.backend.memory import OneMemory
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
@@ -99,7 +100,7 @@ class _World:
         self.trace.append(f"{self.loop.time():.6f} {event}")
 
 
-class SimBackend:
+class SimBackend(OneMemory):
     """A :class:`~faultset_ray.backend.protocol.Backend` under a virtual clock; see the module's text."""
 
     def __init__(self, places: Sequence[Place], *, seed: int, faults: SimFaults | None = None) -> None:
@@ -297,25 +298,6 @@ class SimBackend:
         except TimeoutError:
             raise CallTimeout(place, name, TASK_SECONDS) from None
         return result
-
-    async def hold(
-        self,
-        task: Callable[Concatenate[Net, P], Awaitable[R]],
-        at: At,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """The task's result: there is one memory."""
-        return await self.run(task, at, *args, **kwargs)
-
-    def share(self, value: R) -> R:
-        """The value itself: there is one memory."""
-        return value
-
-    async def fetch(self, value: Any) -> Any:
-        """The value itself."""
-        return value
 
     async def want(self, demand: Sequence[At]) -> None:
         """Noted in the trace; the simulated fleet of places does not scale."""

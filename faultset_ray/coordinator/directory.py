@@ -67,10 +67,6 @@ class Directory:
         """The range of that id; None when it is no longer one of the fleet's."""
         return next((info for info in self.ranges if info.id == range_id), None)
 
-    def with_ranges(self, ranges: tuple[RangeInfo, ...]) -> Directory:
-        """The same nodes cut into other ranges."""
-        return replace(self, ranges=ranges)
-
     def members(self, range_id: int) -> NDArray[np.intp]:
         """The handles of one range, ascending; without nodes that were removed."""
         position = [info.id for info in self.ranges].index(range_id)

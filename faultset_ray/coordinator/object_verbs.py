@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faultset_ray.coordinator.entries import name_bytes
-from faultset_ray.coordinator.ledger import Ledger
 from faultset_ray.coordinator.object_ledger import ObjectLedger
 from faultset_ray.coordinator.objects import (
     Commit,
@@ -21,23 +20,18 @@ from faultset_ray.coordinator.objects import (
     Undeletion,
     Whose,
 )
+from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.errors import CatalogLost, FaultsetError
 from faultset_ray.objects.entry import Entry, Fence
 from faultset_ray.objects.store_values import StoreInfo
 
 
-class ObjectVerbs:
+class ObjectVerbs(RebuildVerbs):
     """Base of the coordinator. Every method is safe to repeat, and a batch is one transaction.
 
     Where a list comes back that may hold errors, each stands at the position of the item that it refuses, which
     changed nothing. ``now_ms`` is the caller's clock.
     """
-
-    system: str
-    _lost: CatalogLost | None = None
-
-    def _serve(self) -> Ledger:
-        raise NotImplementedError
 
     def _objects(self) -> ObjectLedger:
         """The catalog of objects; refuses where it is known to be lost."""

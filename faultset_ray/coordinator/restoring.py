@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,15 +31,16 @@ class _Rebuild:
     scans: Scans = field(default_factory=Scans)
 
 
-class RebuildVerbs:
+class RebuildVerbs(ABC):
     """Base of the coordinator: a catalog that is lost is made anew from what the stores tell, page by page."""
 
     system: str
-    _lost: CatalogLost | None
+    _lost: CatalogLost | None = None
     _rebuild: _Rebuild | None = None
 
+    @abstractmethod
     def _serve(self) -> Ledger:
-        raise NotImplementedError
+        """The state; refuses where another coordinator has taken it over."""
 
     def rebuild_begin(self, infos: Sequence[StoreInfo], now_ms: int) -> None:
         """Begin to rebuild, or begin again. The catalog to be is the one that most of the stores belong to.

@@ -20,14 +20,13 @@ from faultset_ray.coordinator.home import StateHome, state_root
 from faultset_ray.coordinator.ledger import Known, Ledger, leaving_of, touched_by
 from faultset_ray.coordinator.moves import Move, Retired, moved, planned
 from faultset_ray.coordinator.object_verbs import ObjectVerbs
-from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
 from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, LEASE_AHEAD_MS, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 
 
-class Coordinator(ObjectVerbs, RebuildVerbs, Servant):
+class Coordinator(ObjectVerbs, Servant):
     """The one authority of a system.
 
     What changes is on the disk before it is acknowledged, if the coordinator has a directory. A request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from faultset_ray.objects.entry import Entry
 
@@ -54,8 +54,8 @@ class ObjectInfo:
     """In hex."""
 
     @classmethod
-    def of(cls, entry: Entry) -> Self:
-        """What the catalog has of an object."""
+    def of(cls, entry: Entry, **more: Any) -> Self:
+        """What the catalog has of an object, and ``more`` fields where the class has more."""
         record = entry.record
         return cls(
             record.name,
@@ -65,21 +65,14 @@ class ObjectInfo:
             record.created_ms,
             record.durability,
             record.sha256.hex(),
+            **more,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectStat:
+class ObjectStat(ObjectInfo):
     """One object, and how it fares now."""
 
-    name: str
-    size: int
-    generation: int
-    spec: str
-    created_ms: int
-    durability: str
-    sha256: str
-    """In hex."""
     tolerate: int
     """Losses of stores that were promised."""
     health: Health

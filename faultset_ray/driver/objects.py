@@ -241,9 +241,8 @@ class Objects:
             else:
                 missing[index] = "missing" if isinstance(held, Held) else held
         bears = survivable(codes.get(record.spec), {index: uuid for index, (uuid, _, _) in locations.items()})
-        info = ObjectInfo.of(entry)
-        return ObjectStat(
-            **{name: getattr(info, name) for name in ObjectInfo.__slots__},
+        return ObjectStat.of(
+            entry,
             tolerate=record.tolerate,
             health="lost" if bears < 0 else "degraded" if missing else "healthy",
             survivable=bears,

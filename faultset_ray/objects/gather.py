@@ -342,8 +342,3 @@ AWAY: Final = ("late", "unreachable")
 def reason(error: FaultsetError) -> str:
     """In a few words, why a shard can't be used."""
     return _WORDS.get(error.code) or (f"corrupt: {error}" if isinstance(error, CodingError) else str(error))
-
-
-def is_damage(why: str) -> bool:
-    """Whether a reason tells of bytes that are not what was written, in one stripe perhaps and not in others."""
-    return why.startswith(("corrupt", "wrong index"))

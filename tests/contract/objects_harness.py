@@ -2,73 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
-import pytest
-
-from faultset_ray.backend.local import LocalBackend
+from contract.harnesses import harness_of
 from faultset_ray.backend.protocol import Place
-from faultset_ray.backend.sim import SimBackend
 
 LABELS = [{"faultset.io/region": f"r{index % 4}", "faultset.io/store": "true"} for index in range(7)]
 PLACES = [Place("home"), *(Place(f"p{index}", labels) for index, labels in enumerate(LABELS))]
 
 
-class LocalHarness:
-    def __init__(self):
-        self.backend = LocalBackend(PLACES, cpus=2)
-        self._loop = asyncio.new_event_loop()
-
-    def run(self, scenario):
-        return self._loop.run_until_complete(scenario)
-
-    def kill(self, place):
-        self.backend.kill(place)
-
-    def ref(self, value):
-        return self.backend.share(value)
-
-    def close(self):
-        self._loop.close()
-
-
-class SimHarness(LocalHarness):
-    def __init__(self):
-        self.backend = SimBackend(PLACES, seed=1)
-
-    def run(self, scenario):
-        return self.backend.execute(scenario)
-
-    def close(self):
-        self.backend.dispose()
-
-
-class RayHarness(LocalHarness):
-    def __init__(self):
-        from actors.backend import RayBackend
-        from actors.local_cluster import LocalCluster, LocalNode
-
-        self.cluster = LocalCluster(
-            [LocalNode(labels) for labels in LABELS], store_dir=os.environ["FAULTSET_STORE_DIR"]
-        )
-        self.backend = RayBackend("objects", lasting=False, address=self.cluster.address)
-        self._loop = asyncio.new_event_loop()
-
-    def kill(self, place):
-        self.cluster.kill(place)
-
-    def close(self):
-        super().close()
-        self.cluster.close()
-
-
-HARNESSES = [
-    pytest.param(LocalHarness, id="local"),
-    pytest.param(SimHarness, id="sim"),
-    pytest.param(RayHarness, id="ray", marks=pytest.mark.cluster),
-]
+def objects_harness(kind):
+    return harness_of(kind, PLACES, LABELS, "objects", store_dir=os.environ["FAULTSET_STORE_DIR"])
 
 
 def shard_path(stat, index):

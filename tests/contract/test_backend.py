@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from contract.backend_servants import (
     sum_all,
     sum_here,
 )
-from faultset_ray.backend.local import LocalBackend
+from contract.harnesses import LOCAL, RAY, SIM, RayHarness, harness_of
 from faultset_ray.backend.protocol import Addr, At, Place
-from faultset_ray.backend.sim import SimBackend
 from faultset_ray.errors import (
     BackendClosed,
     CallTimeout,
@@ -35,59 +33,8 @@ from faultset_ray.errors import (
 )
 
 LABELS = [{"faultset.io/region": name, "faultset.io/store": "true"} for name in ("north", "south", "west")]
+PLACES = [Place(f"p{i}", labels, 1.0) for i, labels in enumerate(LABELS)]
 
-
-class LocalHarness:
-    def __init__(self):
-        self.backend = LocalBackend([Place(f"p{i}", labels, 1.0) for i, labels in enumerate(LABELS)], cpus=2)
-        self._loop = asyncio.new_event_loop()
-
-    def run(self, scenario):
-        return self._loop.run_until_complete(scenario)
-
-    def kill(self, place):
-        self.backend.kill(place)
-
-    def close(self):
-        self.run(self.backend.close())
-        self._loop.close()
-
-
-class SimHarness(LocalHarness):
-    def __init__(self):
-        self.backend = SimBackend([Place(f"p{i}", labels, 1.0) for i, labels in enumerate(LABELS)], seed=1)
-
-    def run(self, scenario):
-        return self.backend.execute(scenario)
-
-    def close(self):
-        self.run(self.backend.close())
-        self.backend.dispose()
-
-
-class RayHarness(LocalHarness):
-    def __init__(self):
-        from actors.backend import RayBackend
-        from actors.local_cluster import LocalCluster, LocalNode
-
-        # the workers' interpreters must find this suite's servants
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-        self.cluster = LocalCluster([LocalNode(labels) for labels in LABELS])
-        self.backend = RayBackend("contract", lasting=False, address=self.cluster.address)
-        self._loop = asyncio.new_event_loop()
-
-    def kill(self, place):
-        self.cluster.kill(place)
-
-    def close(self):
-        super().close()
-        self.cluster.close()
-        del os.environ["PYTHONPATH"]
-
-
-LOCAL = pytest.param(LocalHarness, id="local")
-SIM = pytest.param(SimHarness, id="sim")
-RAY = pytest.param(RayHarness, id="ray", marks=pytest.mark.ray)
 
 # a servant of the simulator can't hang, since computing takes no virtual time: see tests/sim for lost messages
 real_time = pytest.mark.parametrize("harness", [LOCAL, RAY], indirect=True)
@@ -95,9 +42,12 @@ real_time = pytest.mark.parametrize("harness", [LOCAL, RAY], indirect=True)
 
 @pytest.fixture(scope="module", params=[LOCAL, SIM, RAY])
 def harness(request):
-    harness = request.param()
-    yield harness
-    harness.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # the workers' interpreters must find this suite's servants
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        harness = harness_of(request.param, PLACES, LABELS, "contract")
+        yield harness
+        harness.close()
 
 
 @pytest.fixture

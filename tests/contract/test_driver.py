@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import faultset_ray as fs
-from faultset_ray.backend.local import LocalBackend
+from contract.harnesses import LOCAL, RAY, SIM, harness_of
 from faultset_ray.backend.protocol import Place
-from faultset_ray.backend.sim import SimBackend
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import InputError, NotEnoughShards, UnknownFleet, UnknownNode
 from faultset_ray.limits import KIB
@@ -22,60 +21,10 @@ PLACES = [Place("home"), *(Place(f"p-{labels['faultset.io/region']}", labels) fo
 SYSTEM = "contract"
 
 
-class LocalHarness:
-    def __init__(self):
-        self.backend = LocalBackend(PLACES, cpus=2)
-        self._loop = asyncio.new_event_loop()
-
-    def run(self, scenario):
-        return self._loop.run_until_complete(scenario)
-
-    def kill(self, place):
-        self.backend.kill(place)
-
-    def close(self):
-        self._loop.close()
-
-
-class SimHarness(LocalHarness):
-    def __init__(self):
-        self.backend = SimBackend(PLACES, seed=1)
-
-    def run(self, scenario):
-        return self.backend.execute(scenario)
-
-    def close(self):
-        self.backend.dispose()
-
-
-class RayHarness(LocalHarness):
-    def __init__(self):
-        from actors.backend import RayBackend
-        from actors.local_cluster import LocalCluster, LocalNode
-
-        # room for the ranges of all fleets on the places that are left at the end
-        self.cluster = LocalCluster([LocalNode(labels, cpus=4) for labels in LABELS])
-        self.backend = RayBackend(SYSTEM, lasting=False, address=self.cluster.address)
-        self._loop = asyncio.new_event_loop()
-
-    def kill(self, place):
-        self.cluster.kill(place)
-
-    def close(self):
-        super().close()
-        self.cluster.close()
-
-
-HARNESSES = [
-    pytest.param(LocalHarness, id="local"),
-    pytest.param(SimHarness, id="sim"),
-    pytest.param(RayHarness, id="ray", marks=pytest.mark.ray),
-]
-
-
-@pytest.fixture(scope="module", params=HARNESSES)
+@pytest.fixture(scope="module", params=[LOCAL, SIM, RAY])
 def harness(request):
-    harness = request.param()
+    # room for the ranges of all fleets on the places that are left at the end
+    harness = harness_of(request.param, PLACES, LABELS, SYSTEM, cpus=4)
     yield harness
     harness.close()
 

@@ -9,7 +9,8 @@ import os
 import numpy as np
 import pytest
 
-from contract.objects_harness import HARNESSES, flip, shard_path
+from contract.harnesses import LOCAL, SIM
+from contract.objects_harness import flip, objects_harness, shard_path
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import (
     InputError,
@@ -25,11 +26,11 @@ NAMES = ["../x", "a\0b", "two\nlines", "é" * 512, "😀", " ", ".", "/etc/passw
 SIZES = [0, 1, 63, 64 * KIB, 3 * 64 * KIB + 5, 900_001]
 
 
-@pytest.fixture(scope="module", params=HARNESSES)
+@pytest.fixture(scope="module", params=[LOCAL, SIM, pytest.param("ray", id="ray", marks=pytest.mark.cluster)])
 def harness(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAULTSET_STORE_DIR", str(tmp_path_factory.mktemp("stores")))
-        harness = request.param()
+        harness = objects_harness(request.param)
         yield harness
         harness.close()
 

@@ -6,6 +6,7 @@ seconds stands in the summary.
 
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,6 +17,7 @@ lines: list[str] = []
 @dataclass
 class Large:
     seed: int
+    target: str
     counted: int = 0
     notes: list[str] = field(default_factory=list)
     """What was measured, for the summary."""
@@ -24,10 +26,22 @@ class Large:
         self.counted = int(os.environ.get("COUNT") or default)
         return self.counted
 
+    def drills(self, default: int, drill) -> Counter:
+        """Run a drill for as many seeds; what happened in all of them."""
+        happened: Counter = Counter()
+        for seed in range(self.seed, self.seed + self.count(default)):
+            try:
+                happened.update(drill(seed))
+            except Exception as error:
+                raise AssertionError(f"seed {seed}: {self.target} SEED={seed} COUNT=1 replays it") from error
+        del happened["trace"]  # a number that tells one run from another
+        self.notes.append(", ".join(f"{number:,} {what}" for what, number in sorted(happened.items())))
+        return happened
+
 
 @pytest.fixture
 def large(request):
-    run = Large(int(os.environ.get("SEED") or 1))
+    run = Large(int(os.environ.get("SEED") or 1), f"make {request.path.stem.replace('_', '-', 2)}")
     before = time.monotonic()
     yield run
     seconds = time.monotonic() - before

@@ -30,6 +30,9 @@ from faultset_ray.driver.watch import RegionChange
 from faultset_ray.errors import ClusterError, InputError
 from faultset_ray.geohash import encode
 
+HAPPENING = ("told", "observed", "whole", "partial", "moved", "crashed", "returned")
+"""What must happen over many seeds."""
+
 PRECISION = 2
 STEPS = 30
 PLACES = [Place(f"p{index}") for index in range(5)]

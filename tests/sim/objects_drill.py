@@ -23,6 +23,9 @@ from faultset_ray.failpoints import NAMES, arm
 from faultset_ray.limits import INTENT_SECONDS
 from faultset_ray.objects.needs import margin
 
+HAPPENING = ("put", "read", "deleted", "killed", "damaged", "points", "drivers")
+"""What must happen over many seeds."""
+
 PLACES = 9
 STEPS = 40
 CODES = ["rs:3+2", "rs:4+2", "copy:3", "lrc:4+2+2"]

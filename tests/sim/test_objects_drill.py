@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
-from sim.objects_drill import drill
+from sim.objects_drill import HAPPENING, drill
 
 SEEDS = range(12)
 counted: Counter[str] = Counter()
@@ -21,7 +21,7 @@ def test_nothing_acknowledged_is_lost(seed):
 
 def test_the_drills_did_something():
     """Last: over all seeds, each thing that may happen did."""
-    for what in ("put", "read", "deleted", "killed", "damaged", "points", "drivers"):
+    for what in HAPPENING:
         assert counted[what] > 0, counted
 
 

@@ -57,20 +57,6 @@ def files(store):
     return sorted(str(path.relative_to(home)) for path in home.rglob("*.shard"))
 
 
-@pytest.fixture(params=["fsync", "none"])
-def store(request, tmp_path):
-    store = store_at(tmp_path if request.param == "fsync" else None)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def durable(tmp_path):
-    store = store_at(tmp_path)
-    yield store
-    store.close()
-
-
 def test_keeps_shards(store):
     receipts = [put(store, index) for index in (2, 0, 1)]
     assert [receipt.index for receipt in receipts] == [2, 0, 1]

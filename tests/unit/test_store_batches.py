@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from naive import shards as naive
-from stores import FENCE, shard_files, store_at
+from stores import FENCE, shard_files
 
 from faultset_ray.errors import CorruptShard, IncompleteShard, InputError, ShardSizeError, StoreFailure
 from faultset_ray.objects import store_base
@@ -40,20 +40,6 @@ def empty(index=0, write=0):
 
 def names(store):
     return sorted(path.name for folder in ("tmp", "shards") for path in Path(store.info().path, folder).rglob("*.*"))
-
-
-@pytest.fixture(params=["fsync", "none"])
-def store(request, tmp_path):
-    store = store_at(tmp_path if request.param == "fsync" else None)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def durable(tmp_path):
-    store = store_at(tmp_path)
-    yield store
-    store.close()
 
 
 def test_they_are_the_files_that_blocks_make(store):

@@ -58,20 +58,6 @@ def sorted_records(*records):
     return sorted(records, key=lambda record: (record.object_id, record.generation))
 
 
-@pytest.fixture(params=["fsync", "none"])
-def store(request, tmp_path):
-    store = store_at(tmp_path if request.param == "fsync" else None)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def durable(tmp_path):
-    store = store_at(tmp_path)
-    yield store
-    store.close()
-
-
 def test_they_are_found_by_name_and_in_order(store):
     hold(store, 1, 2, 3)
     records = [put(1, "a", 5), put(2, "a", 1 << 63), gone("a", 7), put(3, "b", 1)]

@@ -12,6 +12,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from damaging import flip
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
@@ -49,14 +50,6 @@ def files(store_root, shards: ShardSet | None = None):
     if shards is None:
         return found
     return {int(path.name.split(".")[1]): path for path in found if path.name.startswith(shards.write_id)}
-
-
-def damage(path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 0x40]))
 
 
 def store_pids() -> dict[str, int]:
@@ -134,12 +127,12 @@ def test_damage_on_disk_is_read_around(driver, store_root, caplog):
     data = payload(512 * KIB, seed=4)
     shards = driver.encode(data, "rs:3+2", stripe_bytes=96 * KIB)
     paths = files(store_root, shards)
-    damage(paths[0], 5_000)
-    damage(paths[2], 140_000)
+    flip(paths[0], 5_000)
+    flip(paths[2], 140_000)
     assert driver.decode(shards) == data
     assert driver.decode(shards, bytearray(len(data))) is None
-    damage(paths[1], 6_000)
-    damage(paths[4], 7_000)
+    flip(paths[1], 6_000)
+    flip(paths[4], 7_000)
     with pytest.raises(NotEnoughShards) as caught:
         driver.decode(shards)
     assert set(caught.value.missing) == {0, 1, 4}, "of stripe 0 only 2 and 3 are left"

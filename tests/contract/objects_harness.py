@@ -18,12 +18,3 @@ def objects_harness(kind):
 
 def shard_path(stat, index):
     return Path(stat.locations[index][2])
-
-
-def flip(path, at=300):
-    """One bit of a file."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))

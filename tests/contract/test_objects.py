@@ -8,9 +8,10 @@ import os
 
 import numpy as np
 import pytest
+from damaging import flip
 
 from contract.harnesses import LOCAL, SIM
-from contract.objects_harness import flip, objects_harness, shard_path
+from contract.objects_harness import objects_harness, shard_path
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import (
     InputError,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from damaging import flip
 from typer.testing import CliRunner
 
 import faultset_ray as fs
@@ -169,10 +170,7 @@ def test_damage_is_found_and_mended(verb, system):
     code, told, _ = verb("scrub", "--deep")
     assert (code, told["shards"], told["missing"], told["corrupt"], told["orphans"]) == (OK, 6, 0, 0, [])
     assert told["bytes"] > len(DATA)
-    shard = Path(system.driver.stat("a").locations[3][2])
-    raw = bytearray(shard.read_bytes())
-    raw[5000] ^= 1
-    shard.write_bytes(raw)
+    flip(Path(system.driver.stat("a").locations[3][2]), 5000)
     code, told, _ = verb("scrub", "--deep", "--bytes-per-s", 1e9)
     assert (code, told["missing"], told["corrupt"]) == (DAMAGED, 0, 1)
     assert verb("repair")[1]["shards"] <= 1, "unless the background was first"

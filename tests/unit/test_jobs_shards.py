@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaging import flip
 
 ROOT = Path(__file__).parents[2]
 CONTENT = np.random.default_rng(1).bytes(300_000)
@@ -32,12 +33,6 @@ def encoded(tmp_path):
     (tmp_path / "f").write_bytes(CONTENT)
     assert faultset(tmp_path, "encode", "f", "--code", "rs:4+2", "-o", "d").returncode == 0
     return tmp_path
-
-
-def flip(path, position=300):
-    damaged = bytearray(path.read_bytes())
-    damaged[position] ^= 1
-    path.write_bytes(damaged)
 
 
 def test_through_pipes(tmp_path):

@@ -9,6 +9,7 @@ from functools import wraps
 
 import numpy as np
 import pytest
+from damaging import flip
 from stores import FENCE
 
 from faultset_ray import codes
@@ -188,7 +189,7 @@ def test_a_local_group_is_rebuilt_within_its_region():
 def test_damage_under_way_is_read_around():
     async def work(fixture):
         for index in (1, 5):
-            _flip(await fixture.file(fixture.refs[index], index), 300)
+            flip(await fixture.file(fixture.refs[index], index), 300)
         before = (await fixture.file(fixture.refs[0], 0)).read_bytes()
         await fixture.rebuild(0, 8, without={0})
         assert (await fixture.file(fixture.refs[8], 0)).read_bytes() == before
@@ -201,7 +202,7 @@ def test_sound_granules_of_damaged_shards_suffice():
 
     async def work(fixture):
         for index, granule in ((1, 0), (2, 1), (3, 2)):
-            _flip(await fixture.file(fixture.refs[index], index), 256 + 65_536 * granule + 9)
+            flip(await fixture.file(fixture.refs[index], index), 256 + 65_536 * granule + 9)
         before = (await fixture.file(fixture.refs[0], 0)).read_bytes()
         await fixture.rebuild(0, 4, without={0})
         assert (await fixture.file(fixture.refs[4], 0)).read_bytes() == before
@@ -236,7 +237,7 @@ def test_what_does_not_read_back_does_not_count(monkeypatch):
     @wraps(seal)  # servants are called by names
     def careless(store, write_id, index, *rest):
         receipt = seal(store, write_id, index, *rest)
-        _flip(store.stat(write_id, index).path, 300)
+        flip(store.stat(write_id, index).path, 300)
         return receipt
 
     async def work(fixture):
@@ -258,7 +259,7 @@ def test_a_copy_carries_its_digests_along_and_refuses_damage():
         assert receipt.index == 1
         path = await fixture.file(fixture.refs[1], 1)
         assert (await fixture.file(fixture.refs[6], 1)).read_bytes() == path.read_bytes()
-        _flip(await fixture.file(fixture.refs[2], 2), 300)
+        flip(await fixture.file(fixture.refs[2], 2), 300)
         with pytest.raises(NotEnoughShards) as caught:
             await copy_shard(*move, 2, fixture.refs[2], fixture.refs[6], FENCE)
         assert caught.value.missing[2].startswith("corrupt: stripe 0")
@@ -272,11 +273,3 @@ def test_a_plan_goes_by_regions_first_and_then_by_number():
     regions = {f"u{i}": "a" if i < 4 or i == 8 else "b" if i < 8 or i == 9 else "c" for i in range(12)} | {"t": "c"}
     plan = plan_reads(codes.get("lrc:8+2+2"), 0, refs, {}, target, None, regions)
     assert set(plan.reads) == {1, 2, 3, 8}, "the group from one other region, rather than eight from two"
-
-
-def _flip(path, at):
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))

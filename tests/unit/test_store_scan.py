@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaging import flip
 from naive import shards as naive
 from stores import FENCE, shard_files, store_at
 
@@ -54,12 +55,6 @@ def store(tmp_path):
     store = store_at(tmp_path)
     yield store
     store.close()
-
-
-def flip(path, at):
-    raw = bytearray(path.read_bytes())
-    raw[at] ^= 1
-    path.write_bytes(raw)
 
 
 def test_pages_tell_every_shard_once_and_in_order(store):

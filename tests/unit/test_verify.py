@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaging import flip
 from running import run
 
 import faultset_ray as fs
@@ -31,13 +32,6 @@ def shards(tmp_path):
     for index, shard in enumerate(fs.pack_shards(CONTENT, "rs:4+2", stripe_bytes=4 * 3 * 65_536)):
         path_of(directory, index).write_bytes(shard)
     return directory
-
-
-def flip(path, *positions):
-    damaged = bytearray(path.read_bytes())
-    for position in positions:
-        damaged[position] ^= 1
-    path.write_bytes(damaged)
 
 
 def test_all_sound(shards):

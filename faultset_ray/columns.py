@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +191,11 @@ def check_precision(precision: Any) -> int:
 def is_integer(value: Any) -> bool:
     """Tell whether a value is a whole number; booleans are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Tell whether a value is an int of Python's, which files and messages hold as it is; booleans are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def frozen(column: NDArray[Any]) -> NDArray[Any]:

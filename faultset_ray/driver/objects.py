@@ -12,6 +12,7 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.columns import is_int
 from faultset_ray.coordinator.objects import Commit, Damage, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -362,11 +363,11 @@ def _told(future: asyncio.Future[None]) -> None:
 
 def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> None:
     """Refuse what can't be asked for."""
-    if isinstance(tolerate, bool) or not isinstance(tolerate, int) or not 0 <= tolerate <= most:
+    if not is_int(tolerate) or not 0 <= tolerate <= most:
         raise InputError(f"tolerate is {tolerate!r}; expected 0 to {most}, which the code bears")
     if not isinstance(if_absent, bool):
         raise InputError(f"if_absent is {if_absent!r}; expected True or False")
-    if if_generation is not None and (isinstance(if_generation, bool) or not isinstance(if_generation, int)):
+    if if_generation is not None and not is_int(if_generation):
         raise InputError(f"if_generation is {if_generation!r}; expected a generation")
     if if_absent and if_generation is not None:
         raise InputError("if_absent and if_generation exclude each other")
@@ -375,9 +376,5 @@ def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> N
 def _check_span(span: Any) -> None:
     if span is None:
         return
-    if (
-        not isinstance(span, tuple)
-        or len(span) != 2
-        or any(isinstance(at, bool) or not isinstance(at, int) for at in span)
-    ):
+    if not isinstance(span, tuple) or len(span) != 2 or any(not is_int(at) for at in span):
         raise InputError(f"range is {span!r}; expected (start, stop) in bytes")

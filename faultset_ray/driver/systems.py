@@ -7,6 +7,7 @@ import secrets
 from os import PathLike
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.columns import is_int
 from faultset_ray.driver.backends import load
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
@@ -40,7 +41,7 @@ def is_private(system: str) -> bool:
 
 def check_region_actors(number: int | None) -> None:
     """Refuse what can't be a number of region actors."""
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+    if number is not None and (not is_int(number) or number < 1):
         raise InputError(f"region_actors is {shown(number)}; expected an integer of at least 1")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
+from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.shards.memory import empty
@@ -120,7 +121,7 @@ def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:
 
 def _count(what: str, did: str, answer: object, most: int) -> int:
     """How many bytes a stream says that it read or wrote; more than it was given are not believed."""
-    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 < answer <= most:
+    if not is_int(answer) or not 0 < answer <= most:
         raise InputError(f"{what} said that it {did} {answer!r} bytes, of {most} at most")
     return answer
 

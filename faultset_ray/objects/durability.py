@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.codes.base import Code
+from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError
 
 HOURS_A_YEAR: Final = 8766.0
@@ -80,7 +81,7 @@ def annual_loss(code: Code, rates: Rates, *, per_region: int = 1) -> float:
     float
         From 0 to 1, exact to some nine digits however small.
     """
-    if isinstance(per_region, bool) or not isinstance(per_region, int) or not 1 <= per_region <= code.n:
+    if not is_int(per_region) or not 1 <= per_region <= code.n:
         raise InputError(f"per_region is {per_region!r}; expected from 1 to n = {code.n}")
     moves = _moves(code, rates, per_region)
     return min(1.0, float(_after(moves, HOURS_A_YEAR)[0, -1]))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from faultset_ray.codes.base import Code
+from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError, NotEnoughPlaces
 from faultset_ray.geohash import centers, strings_to_cells
 from faultset_ray.kernels.rendezvous import key_of
@@ -145,7 +146,7 @@ def _placed(
 ) -> Layout:
     if not isinstance(key, bytes):
         raise InputError(f"key is {key!r}; expected bytes")
-    if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 0:
+    if not is_int(shard_bytes) or shard_bytes < 0:
         raise InputError(f"shard_bytes is {shard_bytes!r}; expected a number of bytes")
     dealer = Dealer(columns, code, shard_bytes)
     need = ceil(code.n / max(1, code.tolerance // promised)) if promised else 1
@@ -182,7 +183,7 @@ def _columns(sites: Sequence[Site], survivors: Trusted | None) -> Columns:
 def _tolerance(code: Code, tolerate: int | None) -> int:
     if tolerate is None:
         return code.tolerance
-    if isinstance(tolerate, bool) or not isinstance(tolerate, int) or tolerate < 0:
+    if not is_int(tolerate) or tolerate < 0:
         raise InputError(f"tolerate is {tolerate!r}; expected how many losses are to be borne, 0 or more")
     if tolerate > code.tolerance:
         raise InputError(

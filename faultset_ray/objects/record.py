@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from google_crc32c import value as crc32c
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, InputError, InvalidObjectName, UnsupportedFormat
 from faultset_ray.limits import (
     FORMAT_SHARDS_MAX,
@@ -247,7 +248,7 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
         "tolerate": (record.tolerate, FORMAT_SHARDS_MAX),
     }
     for field, (number, most) in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
+        if not is_int(number) or not 0 <= number <= most:
             yield field, f"is {number!r}; expected 0 to {most}"
             return
     if record.kind not in _KINDS.values():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, FaultsetError, InputError, ShardNotFound, UnsupportedFormat
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.record import Record
@@ -372,6 +373,6 @@ class Store(StoreBase):
 
 
 def _at_least_one(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+    if not is_int(limit) or limit < 1:
         raise InputError(f"limit is {limit!r}; expected an integer from 1")
     return limit

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, InputError, ShardNotFound, UnsupportedFormat
 from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
@@ -263,7 +264,7 @@ def check_key(write_id: bytes, index: int) -> Key:
     """Refuse what can't name a shard: nothing else becomes a name on disk."""
     if not isinstance(write_id, bytes) or len(write_id) != WRITE_ID_BYTES:
         raise InputError(f"write id is {write_id!r}; expected {WRITE_ID_BYTES} bytes")
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < FORMAT_SHARDS_MAX:
+    if not is_int(index) or not 0 <= index < FORMAT_SHARDS_MAX:
         raise InputError(f"index is {index!r}; expected 0 to {FORMAT_SHARDS_MAX - 1}")
     return write_id, index
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, FaultsetError, IncompleteShard, InputError, LimitExceeded, ShardSizeError
 from faultset_ray.limits import OBJECT_BYTES_MAX, STORE_ABORTED_WRITES_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
@@ -263,7 +264,7 @@ def _verified(whole: Whole) -> tuple[Header, Trailer]:
     layout = header.layout
     if len(whole.header) != HEADER_BYTES:
         raise InputError(f"header is of {len(whole.header)} bytes; expected {HEADER_BYTES}")
-    if isinstance(whole.size, bool) or not isinstance(whole.size, int) or whole.size < 0:
+    if not is_int(whole.size) or whole.size < 0:
         raise InputError(f"size is {whole.size!r}; expected a number of bytes")
     if whole.size > OBJECT_BYTES_MAX:
         raise LimitExceeded("object bytes", whole.size, OBJECT_BYTES_MAX)

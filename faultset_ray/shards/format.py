@@ -13,6 +13,7 @@ from typing import Final
 
 from google_crc32c import value as crc32c
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, InputError, UnsupportedFormat
 from faultset_ray.limits import (
     FORMAT_SHARDS_MAX,
@@ -213,7 +214,7 @@ def _refuse_unknown(header: Header, what: str) -> None:
 def _faults(header: Header) -> Iterator[tuple[str, str]]:
     """``(field, reason)`` of every bound that a header breaks."""
     numbers = (header.index, header.k, header.n, header.block_bytes, header.granule_bytes, header.generation)
-    if any(isinstance(number, bool) or not isinstance(number, int) for number in numbers):
+    if any(not is_int(number) for number in numbers):
         yield "numbers", f"must be integers, not {numbers}"
         return
     if not 1 <= header.n <= FORMAT_SHARDS_MAX:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError, LimitExceeded, ShardSizeError
 from faultset_ray.limits import GRANULE_BYTES, OBJECT_BYTES_MAX, STRIPE_BYTES_DEFAULT, STRIPE_BYTES_MAX
 
@@ -123,7 +124,7 @@ def layout_for(size: int | None, k: int, stripe_bytes: int = STRIPE_BYTES_DEFAUL
         ("k", k, 1),
         ("stripe_bytes", stripe_bytes, 1),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not is_int(value) or value < least:
             raise InputError(f"{name} is {value!r}; expected an integer of at least {least}")
     if size is not None and size > OBJECT_BYTES_MAX:
         raise LimitExceeded("object bytes", size, OBJECT_BYTES_MAX)

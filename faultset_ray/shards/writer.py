@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.columns import is_int
 from faultset_ray.errors import IncompleteShard, InputError, LimitExceeded, ShardSizeError
 from faultset_ray.limits import OBJECT_BYTES_MAX
 from faultset_ray.shards.disk import fsync_directory, write_all
@@ -202,7 +203,7 @@ class ShardWriter:
             raise InputError(f"{self.header.label}: stripe {stripe} was appended before with other bytes")
 
     def _check_size(self, size: int, stripes: int) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        if not is_int(size) or size < 0:
             raise InputError(f"size is {size!r}; expected a number of bytes")
         if size > OBJECT_BYTES_MAX:
             raise LimitExceeded("object bytes", size, OBJECT_BYTES_MAX)

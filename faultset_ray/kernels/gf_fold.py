@@ -27,7 +27,7 @@ INPUTS_MAX: Final = 255
 """Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
 """Rows in of one chunk, which every tile of a large matrix reads again."""
-_PARTS_EACH: Final = 16
+_PARTS_EACH: Final = 4
 """Parts for each of several threads, so that a slow one is not waited for long."""
 _PART_BYTES_MIN: Final = 1 << 16
 """Rows in and out of one part, some microseconds of work."""

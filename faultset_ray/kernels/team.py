@@ -5,9 +5,10 @@ it. Here helpers stay in compiled code: one looks for work for some 100 microsec
 then sleeps on a POSIX semaphore. All meet in one *board* of words in memory:
 
 - work is a C function ``f(arguments, part, parts)``, to be called once for each part;
-- the *ticket* says how many parts are left and how many helpers may take them. A part is taken by
-  compare-and-swap of the ticket, by helpers and caller alike, so that a helper that is late costs
-  nothing, and what it finds on the board is of the work that it took a part of;
+- each member, the caller too, has a *ticket*: which parts of its own range are left, and how many helpers
+  may take some. A part is taken by compare-and-swap of a ticket: from the front of one's own, then from
+  the end of the others', so that each goes through memory in order, a helper that is late costs nothing,
+  and what it finds on the board is of the work that it took a part of;
 - the caller waits for parts that were begun, and for nothing else. While one call shares its work,
   another does its own alone.
 """
@@ -29,11 +30,13 @@ from numba.extending import intrinsic
 
 from .jit import kernel
 
-_BUSY, _TICKET, _DONE, _CLOSED = 0, 64, 128, 192
-_FUNCTION, _ARGUMENTS, _PARTS = 256, 264, 272
-_HELPERS: Final = 320
-"""Words that several threads write are on cache lines of their own; then comes a line for each helper."""
-_ASLEEP, _SEMAPHORE, _HELPER_BYTES = 0, 16, 64  # a sem_t has 16 to 32 bytes
+_BUSY, _DONE, _CLOSED = 0, 64, 128
+_FUNCTION, _ARGUMENTS, _PARTS, _COUNT = 192, 200, 208, 216
+_MEMBERS: Final = 256
+"""Words that several threads write are on cache lines of their own; then come two for each member, the caller first."""
+_LEFT, _ASLEEP, _SEMAPHORE, _MEMBER_BYTES = 0, 64, 80, 128  # a sem_t has 16 to 32 bytes
+_BITS: Final = 28
+_MASK: Final = (1 << _BITS) - 1
 
 _LOOKS: Final = 4096
 """Looks at the board before a helper sleeps, or the caller gives its CPU to others: some 100 microseconds."""
@@ -60,7 +63,7 @@ class Work:
 
 def board_bytes(helpers: int) -> int:
     """Return the size of a board for so many helpers; it must start at a multiple of 64, all zeros."""
-    return _HELPERS + helpers * _HELPER_BYTES
+    return _MEMBERS + (1 + helpers) * _MEMBER_BYTES
 
 
 def _word(builder: ir.IRBuilder, address: Any) -> Any:
@@ -141,18 +144,37 @@ def _call(_context, function, arguments, part, parts):  # type: ignore[no-untype
 
 
 @kernel()
+def _line(board: int, number: int) -> int:
+    """Where the lines of a helper lie; of the caller, -1."""
+    return board + _MEMBERS + (number + 1) * _MEMBER_BYTES
+
+
+@kernel()
+def _has_parts(ticket: int) -> bool:
+    """Whether a ticket has parts left."""
+    return (ticket >> _BITS & _MASK) < (ticket & _MASK)
+
+
+@kernel()
 def _take_parts(board: int, number: int) -> bool:
     """Do parts while there are any for a helper of this number, -1 being the caller; whether there were."""
     found = False
-    while True:
-        ticket = _get(board + _TICKET)
-        left, helpers = ticket & 0xFFFFFFFF, ticket >> 32
-        if left == 0 or number >= helpers:
-            return found
-        if _swap(board + _TICKET, ticket, ticket - 1):
-            found = True
-            _call(_get(board + _FUNCTION), _get(board + _ARGUMENTS), left - 1, _get(board + _PARTS))
-            _add(board + _DONE, 1)
+    members = _get(board + _COUNT)
+    for step in range(members):
+        owner = (number + 1 + step) % members - 1
+        left = _line(board, owner) + _LEFT
+        while True:
+            ticket = _get(left)
+            first, last, helpers = ticket >> _BITS & _MASK, ticket & _MASK, ticket >> 2 * _BITS
+            if first >= last or number >= helpers:
+                break
+            mine = step == 0
+            if _swap(left, ticket, ticket + (1 << _BITS) if mine else ticket - 1):
+                found = True
+                part = first if mine else last - 1
+                _call(_get(board + _FUNCTION), _get(board + _ARGUMENTS), part, _get(board + _PARTS))
+                _add(board + _DONE, 1)
+    return found
 
 
 @kernel()
@@ -174,9 +196,12 @@ def share(board: int, helpers: int, function: int, arguments: int, parts: int) -
     _set(board + _ARGUMENTS, arguments)
     _set(board + _PARTS, parts)
     _set(board + _DONE, 0)
-    _set(board + _TICKET, helpers << 32 | parts)
+    _set(board + _COUNT, helpers + 1)
+    for number in range(helpers, -1, -1):
+        first, last = parts * number // (helpers + 1), parts * (number + 1) // (helpers + 1)
+        _set(_line(board, number - 1) + _LEFT, helpers << 2 * _BITS | first << _BITS | last)
     for number in range(helpers):
-        mine = board + _HELPERS + number * _HELPER_BYTES
+        mine = _line(board, number)
         if _swap(mine + _ASLEEP, 1, 0):
             _sem_post(mine + _SEMAPHORE)
     _take_parts(board, -1)
@@ -193,7 +218,7 @@ def share(board: int, helpers: int, function: int, arguments: int, parts: int) -
 @kernel()
 def help_out(board: int, number: int) -> None:
     """Do parts of others' work until the board is closed; for a thread of its own."""
-    mine = board + _HELPERS + number * _HELPER_BYTES
+    mine = _line(board, number)
     _sem_init(mine + _SEMAPHORE, 0, 0)
     looks = 0
     while _get(board + _CLOSED) == 0:
@@ -204,7 +229,7 @@ def help_out(board: int, number: int) -> None:
             _pause()
         else:
             _set(mine + _ASLEEP, 1)
-            if _get(board + _TICKET) & 0xFFFFFFFF or _get(board + _CLOSED):
+            if _has_parts(_get(mine + _LEFT)) or _get(board + _CLOSED):
                 _set(mine + _ASLEEP, 0)  # what came meanwhile may not have seen it asleep
             while _get(mine + _ASLEEP):  # a signal ends a wait too
                 _sem_wait(mine + _SEMAPHORE)
@@ -214,7 +239,7 @@ def help_out(board: int, number: int) -> None:
 @kernel()
 def asleep(board: int, number: int) -> bool:
     """Whether a helper waits to be woken."""
-    return bool(_get(board + _HELPERS + number * _HELPER_BYTES + _ASLEEP))
+    return bool(_get(_line(board, number) + _ASLEEP))
 
 
 @kernel()
@@ -222,6 +247,6 @@ def close(board: int, helpers: int) -> None:
     """Send the helpers home once they have done what they began."""
     _set(board + _CLOSED, 1)
     for number in range(helpers):
-        mine = board + _HELPERS + number * _HELPER_BYTES
+        mine = _line(board, number)
         if _swap(mine + _ASLEEP, 1, 0):
             _sem_post(mine + _SEMAPHORE)

@@ -43,6 +43,8 @@ class Collector:
     def __init__(self, backend: Backend, authority: Authority) -> None:
         self._backend = backend
         self._authority = authority
+        self._told: set[bytes] = set()
+        """Open writes of which it was said why they stay open."""
 
     # -- Writes
 
@@ -54,14 +56,22 @@ class Collector:
         acknowledged write.
         """
         ended = 0
-        for write in await self._authority.ask(Coordinator.unresolved, self._backend.now_ms()):
+        writes = await self._authority.ask(Coordinator.unresolved, self._backend.now_ms())
+        self._told.intersection_update(write.write_id for write in writes)
+        for write in writes:
             try:
                 ended += await self._resolve(write, inventory)
             except BackendClosed:
                 raise
             except FaultsetError as error:
-                _LOG.info("write %s of %r stays open: %s", write.write_id.hex(), write.name, error)
+                self._waits(write, str(error))
         return ended
+
+    def _waits(self, write: OpenWrite, reason: str) -> None:
+        """Say once why a write stays open: it holds its name's conditions up."""
+        level = logging.INFO if write.write_id in self._told else logging.WARNING
+        self._told.add(write.write_id)
+        _LOG.log(level, "write %s of %r stays open: %s", write.write_id.hex(), write.name, reason)
 
     async def _resolve(self, write: OpenWrite, inventory: Inventory) -> bool:
         found = await self._found(write, inventory)
@@ -73,6 +83,7 @@ class Collector:
                 await self._authority.ask(Coordinator.abort_writes, [write.write_id])
                 _LOG.warning("write %s of %r was given up: its driver is gone", write.write_id.hex(), write.name)
                 return True
+            self._waits(write, f"stores {', '.join(sorted(found.silent))} don't say whether they have its record")
             return False
         record = write.record or found.record or _tombstone(write, self._backend.now_ms())
         stores = {index: uuid for index, uuid in enumerate(write.layout) if uuid}
@@ -122,9 +133,7 @@ class Collector:
         uuids = sorted(set(stores.values()))
         noted = sum(answer is True for answer in await _each(note, uuids))
         if noted <= write.tolerate:
-            _LOG.info(
-                "write of %r waits: %d stores took its record, %d are needed", write.name, noted, write.tolerate + 1
-            )
+            self._waits(write, f"{noted} stores took its record, {write.tolerate + 1} are needed")
             return False
         layout = tuple(stores.get(index, "") for index in range(write.n))
         commit = Commit(write.write_id, record.size, record.sha256, layout, record.created_ms)

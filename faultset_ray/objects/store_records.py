@@ -79,12 +79,19 @@ class Records:
             pass
 
     def add(self, records: Sequence[tuple[Record, bytes]]) -> list[bool]:
-        """Add records with their packed form, all or none; False for each whose key another record has."""
+        """Add records with their packed form, all or none; False for each whose key another record has.
+
+        Tombstones of one write are the same, whoever made them: a driver's, and that of who carries its write on.
+        """
         rows = [(*_key(record.object_id, record.generation), record.write_id, raw) for record, raw in records]
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", rows)
-            query = "SELECT body FROM records WHERE object_id = ? AND generation = ?"
-            return [db.execute(query, row[:2]).fetchone() == (row[3],) for row in rows]
+            query = "SELECT write_id, body FROM records WHERE object_id = ? AND generation = ?"
+            kept = [db.execute(query, row[:2]).fetchone() for row in rows]
+        return [
+            body == raw or (record.kind == "delete" and write_id == record.write_id)
+            for (record, raw), (write_id, body) in zip(records, kept, strict=True)
+        ]
 
     def of(self, object_id: bytes) -> list[bytes]:
         """The packed records of an object, newest first."""

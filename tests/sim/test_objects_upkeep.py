@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import wraps
 from unittest import mock
 
 import pytest
@@ -13,10 +14,11 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver import caretaker
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, CatalogLost, ClusterError, InputError, ObjectNotFound
+from faultset_ray.errors import BackendClosed, CatalogLost, ClusterError, InputError, ObjectNotFound, StoreFailure
 from faultset_ray.failpoints import arm
 from faultset_ray.limits import INTENT_SECONDS, REPAIR_AFTER_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.record import object_id
 
 
 def moves_watched(order):
@@ -224,6 +226,44 @@ def test_a_store_that_is_silent_holds_no_name_up_for_ever():
         await run.settle(run.quiet)
         await run.check_objects()
         await run.check_shards()
+
+    simulate(7, scenario)
+
+
+def test_a_deletion_is_carried_on_though_the_store_with_its_tombstone_was_away():
+    """Whoever carries it on makes a tombstone of its own; the store that has the driver's comes back."""
+
+    async def scenario(run):
+        await run.put("a", run.sim.token(50_000), code="copy:3")
+        homes = await run.layout("a")
+        keep = PlaceStore.record
+        told = []
+
+        @wraps(keep)
+        def keep_one(store, records, fence):
+            if told and store.info().place not in told:
+                raise StoreFailure(store.uuid, "keep records", "no more of this driver's")
+            told.append(store.info().place)
+            return keep(store, records, fence)
+
+        def crash():
+            run.kill_driver()
+            raise BackendClosed
+
+        del run.payloads["a"]
+        with mock.patch.object(PlaceStore, "record", keep_one):
+            with arm("delete.one_record", crash), suppress(ClusterError):
+                await run.driver.delete("a")
+            await run.sim.sleep(10.0)  # what is on its way arrives
+        run.kill(told[0])
+        await run.start()
+        await run.sim.sleep(2 * INTENT_SECONDS)
+        [others, _] = [len(run.store(place).records([object_id("a")])[0]) for place in homes if place not in told]
+        assert others == 2, "the put and a tombstone"
+        run.revive(told[0])
+        await run.settle(run.quiet)
+        with pytest.raises(ObjectNotFound):
+            await run.driver.get("a")
 
     simulate(7, scenario)
 

@@ -9,6 +9,7 @@ import resource
 import signal
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ def test_another_record_of_the_same_generation_is_refused(store):
     assert type(other) is InputError
     assert "another record of 'a', generation 5" in str(other)
     assert kept(store) == [put(1, "a", 5)]
+
+
+def test_tombstones_of_one_write_are_the_same_whoever_made_them(store):
+    mine = gone("a", 5)
+    others = [replace(mine, created_ms=mine.created_ms + 1, spec="", k=0), replace(mine, write_id=write_id(9))]
+    keep(store, mine)
+    [same, other] = store.record([each.pack() for each in others], FENCE)
+    assert same is None
+    assert type(other) is InputError
+    assert kept(store) == [mine]
 
 
 def test_what_is_no_record_is_refused_alone(store):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.objects import Commit, Garbage, OpenWrite
@@ -23,7 +23,8 @@ from faultset_ray.objects.record import Record, object_id
 
 _LOG = logging.getLogger(__name__)
 
-A = TypeVar("A")
+_AT_ONCE = 32
+"""Writes that are ended at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,25 @@ class Collector:
     async def resolve(self, inventory: Inventory) -> int:
         """End the writes whose drivers are gone; how many were ended.
 
-        One of which any store has a record is rolled forward, since it may have been acknowledged. One of which none
-        has is given up: when all its stores were asked, or those that stay silent are given up and too few to hide an
-        acknowledged write.
+        One of which any store has a record is rolled forward, since readers may have seen it; one of which none has is
+        given up. Stores that stay silent are waited for until they are given up: then those that are left decide. None
+        of them hides an acknowledged write, which would not be open.
         """
-        ended = 0
         writes = await self._authority.ask(Coordinator.unresolved, self._backend.now_ms())
         self._told.intersection_update(write.write_id for write in writes)
-        for write in writes:
-            try:
-                ended += await self._resolve(write, inventory)
-            except BackendClosed:
-                raise
-            except FaultsetError as error:
-                self._waits(write, str(error))
+        ended = 0
+        for first in range(0, len(writes), _AT_ONCE):
+
+            async def end(write: OpenWrite) -> bool:
+                try:
+                    return await self._resolve(write, inventory)
+                except BackendClosed:
+                    raise
+                except FaultsetError as error:
+                    self._waits(write, str(error))
+                    return False
+
+            ended += sum(await asyncio.gather(*map(end, writes[first : first + _AT_ONCE])))
         return ended
 
     def _waits(self, write: OpenWrite, reason: str) -> None:
@@ -78,16 +84,19 @@ class Collector:
         fence = await self._authority.ask(Coordinator.fence)
         if write.kind == "put":
             if found.record is not None:
-                return await self._forward(write, found.record, found.shards, inventory, fence)
-            if found.silent <= inventory.lost(urgent=False) and len(found.silent) <= write.tolerate:
-                await self._authority.ask(Coordinator.abort_writes, [write.write_id])
-                _LOG.warning("write %s of %r was given up: its driver is gone", write.write_id.hex(), write.name)
-                return True
+                return await self._forward(write, found.record, found.shards, found.silent, inventory, fence)
+            if found.silent <= inventory.lost(urgent=False):
+                return await self._give_up(write)
             self._waits(write, f"stores {', '.join(sorted(found.silent))} don't say whether they have its record")
             return False
         record = write.record or found.record or _tombstone(write, self._backend.now_ms())
         stores = {index: uuid for index, uuid in enumerate(write.layout) if uuid}
-        return await self._forward(write, record, stores, inventory, fence)
+        return await self._forward(write, record, stores, found.silent, inventory, fence)
+
+    async def _give_up(self, write: OpenWrite) -> bool:
+        await self._authority.ask(Coordinator.abort_writes, [write.write_id])
+        _LOG.warning("write %s of %r was given up: its driver is gone", write.write_id.hex(), write.name)
+        return True
 
     async def _found(self, write: OpenWrite, inventory: Inventory) -> _Found:
         """Ask every store that the write may have reached."""
@@ -117,9 +126,15 @@ class Collector:
         return _Found(shards, record, frozenset(uuid for uuid, answer in answers.items() if answer is None))
 
     async def _forward(
-        self, write: OpenWrite, record: Record, stores: Mapping[int, str], inventory: Inventory, fence: Fence
+        self,
+        write: OpenWrite,
+        record: Record,
+        stores: Mapping[int, str],
+        silent: frozenset[str],
+        inventory: Inventory,
+        fence: Fence,
     ) -> bool:
-        """Write the record down where it is to be, and commit."""
+        """Write the record down where it is to be, and commit; give up a put of which too few shards are left."""
         packed = record.pack()
 
         async def note(uuid: str) -> bool:
@@ -131,9 +146,16 @@ class Collector:
             return failed is None
 
         uuids = sorted(set(stores.values()))
-        noted = sum(answer is True for answer in await _each(note, uuids))
-        if noted <= write.tolerate:
-            self._waits(write, f"{noted} stores took its record, {write.tolerate + 1} are needed")
+        answers = await _each(note, uuids)
+        noted = {uuid for uuid, answer in zip(uuids, answers, strict=True) if answer is True}
+        awaited = silent.union(uuids) - noted
+        decided = awaited <= inventory.lost(urgent=False)
+        readable = write.kind != "put" or len(stores) >= write.k
+        if decided and not readable:
+            return await self._give_up(write)
+        if not readable or (len(noted) <= write.tolerate and not (noted and decided)):
+            reason = f"{len(noted)} stores took its record, {write.tolerate + 1} are needed; {sorted(awaited)} did not"
+            self._waits(write, reason)
             return False
         layout = tuple(stores.get(index, "") for index in range(write.n))
         commit = Commit(write.write_id, record.size, record.sha256, layout, record.created_ms)

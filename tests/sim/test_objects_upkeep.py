@@ -18,7 +18,7 @@ from faultset_ray.errors import BackendClosed, CatalogLost, ClusterError, InputE
 from faultset_ray.failpoints import arm
 from faultset_ray.limits import INTENT_SECONDS, REPAIR_AFTER_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import object_id
+from faultset_ray.objects.record import Record, object_id
 
 
 def moves_watched(order):
@@ -230,37 +230,74 @@ def test_a_store_that_is_silent_holds_no_name_up_for_ever():
     simulate(7, scenario)
 
 
+async def one_record(run, point, doing):
+    """Have the driver die when one store has a record, and no other: the place of that one."""
+    keep, told = PlaceStore.record, []
+
+    @wraps(keep)
+    def keep_one(store, records, fence):
+        if told and store.info().place not in told:
+            raise StoreFailure(store.uuid, "keep records", "no more of this driver's")
+        told.append(store.info().place)
+        return keep(store, records, fence)
+
+    def crash():
+        run.kill_driver()
+        raise BackendClosed
+
+    with mock.patch.object(PlaceStore, "record", keep_one):
+        with arm(point, crash), suppress(ClusterError):
+            await doing
+        await run.sim.sleep(10.0)  # what is on its way arrives
+    return told[0]
+
+
+@pytest.mark.parametrize(("code", "there"), [("copy:3", True), ("rs:2+2", False)])
+def test_of_a_write_whose_other_stores_are_given_up_those_that_are_left_decide(code, there):
+    """One store has a record, the others never come back: what is left can be read, and is kept, or it is given up."""
+
+    async def scenario(run):
+        payload = run.sim.token(50_000)
+        told = await one_record(run, "put.one_record", run.put("a", payload, code=code))
+        [[raw]] = run.store(told).records([object_id("a")])
+        write_id = Record.unpack(raw).write_id
+        stores = [place.id for place in run.sim._world.all_places.values() if place.id != "head"]
+        others = [place for place in stores if place != told and run.store(place).held([write_id])[0].indices]
+        assert len(others) >= 2
+        for place in others:
+            run.kill(place)
+        await run.start()
+        await run.settle(run.quiet)
+        if there:
+            run.payloads["a"] = payload
+            await run.check_objects()
+        else:
+            with pytest.raises(ObjectNotFound):
+                await run.driver.get("a")
+        await run.put("a", b"next", code="copy:3", if_absent=not there)
+        for place in others:
+            run.revive(place)
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(7, scenario)
+
+
 def test_a_deletion_is_carried_on_though_the_store_with_its_tombstone_was_away():
     """Whoever carries it on makes a tombstone of its own; the store that has the driver's comes back."""
 
     async def scenario(run):
         await run.put("a", run.sim.token(50_000), code="copy:3")
         homes = await run.layout("a")
-        keep = PlaceStore.record
-        told = []
-
-        @wraps(keep)
-        def keep_one(store, records, fence):
-            if told and store.info().place not in told:
-                raise StoreFailure(store.uuid, "keep records", "no more of this driver's")
-            told.append(store.info().place)
-            return keep(store, records, fence)
-
-        def crash():
-            run.kill_driver()
-            raise BackendClosed
-
         del run.payloads["a"]
-        with mock.patch.object(PlaceStore, "record", keep_one):
-            with arm("delete.one_record", crash), suppress(ClusterError):
-                await run.driver.delete("a")
-            await run.sim.sleep(10.0)  # what is on its way arrives
-        run.kill(told[0])
+        told = await one_record(run, "delete.one_record", run.driver.delete("a"))
+        run.kill(told)
         await run.start()
         await run.sim.sleep(2 * INTENT_SECONDS)
-        [others, _] = [len(run.store(place).records([object_id("a")])[0]) for place in homes if place not in told]
+        [others, _] = [len(run.store(place).records([object_id("a")])[0]) for place in homes if place != told]
         assert others == 2, "the put and a tombstone"
-        run.revive(told[0])
+        run.revive(told)
         await run.settle(run.quiet)
         with pytest.raises(ObjectNotFound):
             await run.driver.get("a")

@@ -19,6 +19,7 @@ NAMES: Final = frozenset(
         "delete": ("opened", "one_record", "recorded", "committed"),
         "undelete": ("opened", "one_record", "recorded", "committed"),
         "move": ("opened", "copied", "recorded", "committed", "dropped"),
+        "return": ("dropped", "forgotten"),
         "rebuild": ("scanned", "written"),
     }.items()
     for step in steps

@@ -191,12 +191,15 @@ class Catalog:
             seq = self.do("INSERT INTO requests (id) VALUES (?)", request)
             self.do("DELETE FROM requests WHERE seq <= ?", seq - REQUESTS_KEPT)
 
-    def adopt(self, identity: bytes, epoch: int, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become a catalog of another identity in a higher epoch, with whole rows of some tables."""
+    def adopt(
+        self, identity: bytes, epoch: int, tables: Mapping[str, Iterable[tuple[Any, ...]]], states: Mapping[str, str]
+    ) -> None:
+        """Become a catalog of another identity in a higher epoch, with whole rows of some tables, and states."""
         with self.transaction():
             for table, rows in tables.items():
                 [columns] = self.one("SELECT COUNT(*) FROM pragma_table_info(?)", table)
                 self.many(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})", rows)
+            self.many("UPDATE stores SET state = ? WHERE uuid = ?", ((states[uuid], uuid) for uuid in sorted(states)))
             self.do("UPDATE system SET catalog = ?, epoch = ?", identity, epoch)
         self.epoch = epoch
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.coordinator.entries import Entries
 from faultset_ray.coordinator.objects import StoreState, Tally, Whose
+from faultset_ray.coordinator.retired import Retirements
 from faultset_ray.coordinator.stores import Stores, keys_of
 from faultset_ray.coordinator.upkeep import Upkeep
 from faultset_ray.coordinator.waste import Waste
 from faultset_ray.coordinator.writes import Writes
-from faultset_ray.errors import StoreInUse
+from faultset_ray.errors import InputError, StoreInUse
 
 
 class ObjectLedger:
@@ -24,18 +25,34 @@ class ObjectLedger:
         self.waste = Waste(catalog, self.stores)
         self.writes = Writes(catalog, self.stores, self.entries, self.waste)
         self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste)
+        self.retired = Retirements(catalog)
 
-    def set_store_state(self, uuid: str, state: StoreState) -> None:
+    def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
         """Say what a store is for from now on; nothing is waited for of one that is retired."""
+        if state not in {"active", "draining", "retired"}:
+            raise InputError(f"state of a store is {state!r}; expected active, draining or retired")
         key = self.stores.key(uuid)
         with self._catalog.transaction():
+            if state == "active" and uuid in self.retired.now().stores:
+                state = "returning"
             if state == "retired":
-                needed = self.entries.stored(key) or self.writes.using(key) or self.upkeep.moving(key)
+                needed = self.writes.using(key) or self.upkeep.moving(key)
+                if needed is None and not force:
+                    needed = self.entries.stored(key)
                 if needed is not None:
                     raise StoreInUse(uuid, needed)
             self.stores.set_state(uuid, state)
             if state == "retired":
                 self.waste.retire(key)
+                self.retired.add(uuid, self.writes.latest)
+        self.stores.refresh()
+
+    def store_returned(self, uuid: str) -> None:
+        """A store that was retired has nothing more of before: it takes part again, unless it is to become empty."""
+        with self._catalog.transaction():
+            self.retired.remove(uuid)
+            if self.stores.state(uuid) == "returning":
+                self.stores.set_state(uuid, "active")
         self.stores.refresh()
 
     def whose(self, store: str, shards: Sequence[tuple[bytes, int]]) -> list[Whose]:
@@ -43,13 +60,10 @@ class ObjectLedger:
         key = self.stores.key(store)
         return [self._whose(key, write_id, index) for write_id, index in shards]
 
-    def knows(self, generations: Sequence[int]) -> list[bool]:
-        """Of each generation, whether it is or was to be one of an object, and is not wholly gone."""
-        tables = ("generations", "intents")
-        return [
-            any(self._catalog.one(f"SELECT 1 FROM {table} WHERE generation = ?", each) for table in tables)
-            for each in generations
-        ]
+    def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
+        """Of records that were found on a store, whether the catalog will tell it when to forget them."""
+        key = self.stores.key(store)
+        return [self._keeps(key, generation) for generation in generations]
 
     def note(self, name: str) -> bytes:
         """A small value that somebody keeps here; empty where none is."""
@@ -76,6 +90,16 @@ class ObjectLedger:
         [damage, oldest_ms] = self._catalog.one("SELECT COUNT(*), MIN(at_ms) FROM damage")
         [moves] = self._catalog.one("SELECT COUNT(*) FROM shard_moves")
         return Tally(objects, size, deleted, open_writes, aborting, garbage, damage, oldest_ms, moves)
+
+    def _keeps(self, store: int, generation: int) -> bool:
+        row = self._catalog.one("SELECT kind, owner, layout FROM generations WHERE generation = ?", generation)
+        if not row:
+            found = self._catalog.one("SELECT state FROM intents WHERE generation = ?", generation)
+            return bool(found) and (found[0] == "open" or self.waste.awaited(store, generation))
+        kind, owner, layout = row
+        if kind == "delete":
+            return store in keys_of(layout)
+        return self.waste.holds(store, owner) or self.waste.awaited(store, owner)
 
     def _whose(self, store: int, write_id: bytes, index: int) -> Whose:
         row = self._catalog.one("SELECT state FROM intents WHERE write_id = ?", write_id)

@@ -22,7 +22,7 @@ from faultset_ray.coordinator.objects import (
 )
 from faultset_ray.coordinator.restoring import RebuildVerbs
 from faultset_ray.errors import CatalogLost, FaultsetError
-from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.objects.entry import Entry, Fence, RetiredStores
 from faultset_ray.objects.store_values import StoreInfo
 
 
@@ -107,11 +107,6 @@ class ObjectVerbs(RebuildVerbs):
         entries = self._objects().entries
         return [entries.visible(name_bytes(name)) for name in names]
 
-    def lookup_deleted(self, names: Sequence[str]) -> list[Entry | None]:
-        """What :meth:`undelete` would bring back."""
-        entries = self._objects().entries
-        return [entries.deleted(name_bytes(name)) for name in names]
-
     def entries(self, write_ids: Sequence[bytes]) -> list[Entry | None]:
         """The object, deleted or not, that the shards of each write are of now; None where they are of none."""
         entries = self._objects().entries
@@ -135,12 +130,12 @@ class ObjectVerbs(RebuildVerbs):
         """What is known of shards (write id, index) that were found on a store."""
         return self._objects().whose(store, shards)
 
-    def knows(self, generations: Sequence[int]) -> list[bool]:
-        """Of records that were found on a store, whether they are of the catalog, or may be forgotten.
+    def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
+        """Of records that were found on a store, whether it will be told when to forget them: the catalog names it.
 
-        Where a store comes back that was retired, nobody has told it what to drop meanwhile.
+        One that was retired and comes back has others too: nobody has told it what to drop meanwhile.
         """
-        return self._objects().knows(generations)
+        return self._objects().keeps(store, generations)
 
     def tally(self) -> Tally:
         """How much there is of everything."""
@@ -169,7 +164,7 @@ class ObjectVerbs(RebuildVerbs):
     def stores_seen(self, infos: Sequence[StoreInfo], now_ms: int) -> dict[str, StoreRow]:
         """Note what stores said of themselves; every known store by its UUID.
 
-        Those of another catalog are not among them. One that was retired and is seen at another place serves again.
+        Those of another catalog are not among them. One that was retired and is seen at another place is returning.
 
         Raises
         ------
@@ -187,8 +182,18 @@ class ObjectVerbs(RebuildVerbs):
         """Every store that was ever seen, by its UUID."""
         return self._objects().stores.rows()
 
-    def set_store_state(self, uuid: str, state: StoreState) -> None:
+    def retired_stores(self, since: int = 0) -> RetiredStores | None:
+        """The stores that were let go of; None where this is still of that version."""
+        found = self._objects().retired.now()
+        return None if found.version == since else found
+
+    def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
         """Let a store take part, take no new shards, or be waited for no more.
+
+        Parameters
+        ----------
+        force
+            Retire it though it has shards of objects: they are as lost until it is seen again.
 
         Raises
         ------
@@ -197,7 +202,11 @@ class ObjectVerbs(RebuildVerbs):
         StoreInUse
             It can't be retired: it has a shard of an object, or a write or a move that is open names it.
         """
-        self._objects().set_store_state(uuid, state)
+        self._objects().set_store_state(uuid, state, force=force)
+
+    def store_returned(self, uuid: str) -> None:
+        """A store that was retired has let go of what it had then, and takes part again."""
+        self._objects().store_returned(uuid)
 
     # -- Damage and moves
 

@@ -10,7 +10,7 @@ from faultset_ray.objects.entry import Entry, Fence
 from faultset_ray.objects.record import Record
 
 Action = Literal["put", "delete", "undelete"]
-StoreState = Literal["active", "draining", "retired"]
+StoreState = Literal["active", "draining", "retired", "returning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,8 @@ class StoreRow:
     path: str
     durability: str
     state: StoreState
-    """``"draining"`` gets no new shards; ``"retired"`` is waited for no more."""
+    """``"draining"`` gets no new shards; ``"retired"`` is waited for no more; ``"returning"`` was retired, is back at
+    another place, and gets nothing before it has let go of what it had."""
     seen_ms: int
     """When somebody last reached it."""
     capacity_bytes: int

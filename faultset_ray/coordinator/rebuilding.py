@@ -6,7 +6,7 @@ a write without a record were never acknowledged; they are reported, and stay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,10 +106,18 @@ class Found:
     """The highest that there is."""
 
 
-def sorted_out(scans: Scans) -> Found:
-    """Put together what stores said."""
-    shards = _shards(scans)
-    told, unreadable = _told(scans)
+def sorted_out(scans: Scans, retired: Mapping[int, int] | None = None) -> Found:
+    """Put together what stores said.
+
+    Parameters
+    ----------
+    retired
+        Of stores that were let go of, the last generation there was then. Their records up to it don't count; their
+        shards do, behind all others, where a record of another store speaks of the write.
+    """
+    retired = retired or {}
+    shards = _shards(scans, retired)
+    told, unreadable = _told(scans, retired)
     bounds = _bounds(_halves(shards.write_id))
     rows_of = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
     spans = dict(zip(map(bytes, shards.write_id[bounds[:-1]]), rows_of, strict=True))
@@ -131,7 +139,7 @@ def sorted_out(scans: Scans) -> Found:
     return Found(writes, tombstones, shards, np.flatnonzero(orphaned), unreadable, highest)
 
 
-def _told(scans: Scans) -> tuple[list[Told], int]:
+def _told(scans: Scans, retired: Mapping[int, int]) -> tuple[list[Told], int]:
     """The records ascending by generation, and how many can't be read."""
     found: dict[tuple[int, bytes], Told] = {}
     unreadable = 0
@@ -144,12 +152,13 @@ def _told(scans: Scans) -> tuple[list[Told], int]:
         if record.generation > GENERATION_MAX:
             unreadable += 1
             continue
-        known = found.setdefault((record.generation, record.write_id), Told(record, set()))
-        known.stores.update(scans.records[raw])
+        stores = {store for store in scans.records[raw] if record.generation > retired.get(store, NOBODY)}
+        if stores:
+            found.setdefault((record.generation, record.write_id), Told(record, set())).stores.update(stores)
     return [found[key] for key in sorted(found)], unreadable
 
 
-def _shards(scans: Scans) -> Shards:
+def _shards(scans: Scans, retired: Collection[int]) -> Shards:
     keys = sorted(scans.pages)
     pages = [scans.pages[key] for key in keys]
 
@@ -161,7 +170,8 @@ def _shards(scans: Scans) -> Shards:
     write_id, index = all_of("write_id", np.uint8, 16), all_of("index", np.int64)
     sound = np.array([not fault for page in pages for fault in page.fault], bool)
     halves = _halves(write_id)
-    order = np.lexsort((store, _crowd(halves, store), ~sound, index, halves[:, 1], halves[:, 0]))
+    leaving = np.isin(store, sorted(retired))
+    order = np.lexsort((store, _crowd(halves, store), leaving, ~sound, index, halves[:, 1], halves[:, 0]))
     return Shards(
         store[order],
         write_id[order],

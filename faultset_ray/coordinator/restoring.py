@@ -12,9 +12,11 @@ from typing import Any, Final
 from faultset_ray.coordinator.ledger import Ledger
 from faultset_ray.coordinator.objects import Lost, Orphan, Rebuilt
 from faultset_ray.coordinator.rebuilding import NOBODY, Found, Scans, Told, Write, sorted_out
+from faultset_ray.coordinator.retired import NOTE
 from faultset_ray.coordinator.stores import NOWHERE, WRITTEN, packed
 from faultset_ray.errors import CatalogLost, InputError, StaleEpoch
 from faultset_ray.limits import DELETE_GRACE_SECONDS, SUPERSEDED_GRACE_SECONDS
+from faultset_ray.objects.entry import RetiredStores
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
 
 _ID_BYTES: Final = 16
@@ -29,6 +31,9 @@ class _Rebuild:
     """The highest that a store was shown."""
     foreign: tuple[str, ...]
     scans: Scans = field(default_factory=Scans)
+    seen: frozenset[str] = frozenset()
+    """The stores that answered."""
+    retired: RetiredStores = field(default_factory=RetiredStores)
 
 
 class RebuildVerbs(ABC):
@@ -60,6 +65,7 @@ class RebuildVerbs(ABC):
         known = [info for info in infos if info.uuid not in foreign]
         ledger.objects.stores.note(known, now_ms)
         self._rebuild = _Rebuild(bytes.fromhex(chosen), max((info.epoch for info in known), default=0), foreign)
+        self._rebuild.seen = frozenset(info.uuid for info in known)
 
     def rebuild_shards(self, store: str, after: bytes, page: ScanPage) -> None:
         """Take a page of ``Store.scan``; ``after`` is what it was asked for with."""
@@ -73,21 +79,32 @@ class RebuildVerbs(ABC):
         if key != NOWHERE:
             rebuild.scans.add_records(key, records)
 
+    def rebuild_retired(self, store: str, retired: RetiredStores) -> None:
+        """Take a store's list of the stores that were let go of; the newest counts."""
+        rebuild, key = self._rebuilding(store)
+        if key != NOWHERE and retired.version > rebuild.retired.version:
+            rebuild.retired = retired
+
     def rebuild_end(self, now_ms: int) -> Rebuilt:
         """Make the catalog of all that was taken, in one transaction.
 
         It is the one that the stores know, in a higher epoch than any that they were shown or that wrote to them.
         Every write with a record is rolled forward; what was deleted can be brought back for a grace period from
-        its deletion on, whichever was asked for then.
+        its deletion on, whichever was asked for then. Records that are on retired stores alone don't count.
         """
         rebuild, ledger = self._rebuilding("")[0], self._serve()
-        found = sorted_out(rebuild.scans)
+        retired, stores = rebuild.retired, ledger.objects.stores
+        stores.learn([tuple(retired.stores)])
+        found = sorted_out(rebuild.scans, {stores.key(uuid): last for uuid, last in retired.stores.items()})
         rows = _Rows(now_ms)
         rows.fill(found)
+        rows.notes.append((NOTE, retired.pack()))
+        states = {uuid: "returning" if uuid in rebuild.seen else "retired" for uuid in retired.stores}
         epoch = max(found.generation >> 32, rebuild.epoch, ledger.catalog.epoch) + 1
-        ledger.catalog.adopt(rebuild.identity, epoch, rows.tables())
+        ledger.catalog.adopt(rebuild.identity, epoch, rows.tables(), states)
+        stores.refresh()
         self._rebuild = self._lost = None
-        shards, uuid = found.shards, ledger.objects.stores.uuid
+        shards, uuid = found.shards, stores.uuid
         orphans = tuple(
             Orphan(
                 *(uuid(int(shards.store[row])), shards.write_id[row].tobytes(), int(shards.index[row])),
@@ -118,12 +135,13 @@ class _Rows:
         self.damage: list[tuple[int, int, int, str, int]] = []
         self.lost: list[Lost] = []
         self.visible = self.deleted = self.twice = 0
+        self.notes: list[tuple[str, bytes]] = [WRITTEN]
 
     def tables(self) -> dict[str, Sequence[tuple[Any, ...]]]:
         """What to insert into which table."""
         generations = [self.generations[generation] for generation in sorted(self.generations)]
         return {
-            "notes": [WRITTEN],
+            "notes": self.notes,
             "generations": generations,
             "shards": sorted(self.shards),
             "garbage": sorted(self.garbage),

@@ -19,8 +19,9 @@ _COLUMNS = "uuid, place, region, path, durability, state, seen_ms, capacity_byte
 _UPSERT = (
     f"INSERT INTO stores ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?) "
     "ON CONFLICT (uuid) DO UPDATE SET place = excluded.place, region = excluded.region, path = excluded.path, "
-    "durability = excluded.durability, state = CASE WHEN state = 'retired' AND place <> excluded.place THEN 'active' "
-    "ELSE state END, seen_ms = MAX(seen_ms, excluded.seen_ms), "
+    "durability = excluded.durability, state = CASE "
+    "WHEN state = 'retired' AND place <> excluded.place THEN 'returning' ELSE state END, "
+    "seen_ms = MAX(seen_ms, excluded.seen_ms), "
     "capacity_bytes = excluded.capacity_bytes, used_bytes = excluded.used_bytes, free_bytes = excluded.free_bytes, "
     "shards = excluded.shards"
 )
@@ -76,13 +77,15 @@ class Stores:
         Raises
         ------
         InputError
-            There is no such store, or no such state.
+            There is no such store.
         """
         if uuid not in self._keys:
             raise InputError(f"no store {uuid!r} is known")
-        if state not in {"active", "draining", "retired"}:
-            raise InputError(f"state of a store is {state!r}; expected active, draining or retired")
         self._catalog.do("UPDATE stores SET state = ? WHERE uuid = ?", state, uuid)
+
+    def state(self, uuid: str) -> StoreState | None:
+        """What a store is for; None for one that is not known."""
+        return self._states.get(uuid)
 
     def refresh(self) -> None:
         """Read the keys again."""
@@ -129,7 +132,7 @@ class Stores:
         rows = self._catalog.all("SELECT key, uuid, state FROM stores")
         self._keys: dict[str, int] = {uuid: key for key, uuid, _ in rows}
         self._uuids: dict[int, str] = {NOWHERE: ""} | {key: uuid for key, uuid, _ in rows}
-        self._states = {uuid: state for _, uuid, state in rows}
+        self._states: dict[str, StoreState] = {uuid: state for _, uuid, state in rows}
         self._retired = {key for key, _, state in rows if state == "retired"}
 
 

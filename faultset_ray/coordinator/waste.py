@@ -85,7 +85,7 @@ class Waste:
                 if generation not in told:
                     told[generation] = self._about(generation)
                 write_id, records = told[generation]
-                if index != WHOLE and self._holds(key, generation):
+                if index != WHOLE and self.holds(key, generation):
                     records = ()
                 found.append(
                     Garbage(*(self._stores.uuid(key), generation, write_id, None if index == WHOLE else index), records)
@@ -183,7 +183,7 @@ class Waste:
         records = tuple((called, each) for each in (generation, *(each for (each,) in reborn)))
         return write_id if kind == "put" else b"", records
 
-    def _holds(self, store: int, generation: int) -> bool:
+    def holds(self, store: int, generation: int) -> bool:
         """Whether a store is to keep a shard of a write."""
         return bool(
             self._catalog.one("SELECT 1 FROM shards WHERE store = ? AND generation = ? LIMIT 1", store, generation)

@@ -106,6 +106,11 @@ class Writes:
         """What every call to a store is to carry."""
         return Fence(self._stores.identity, self._catalog.epoch)
 
+    @property
+    def latest(self) -> int:
+        """The last generation that was given, or one before the first of this epoch."""
+        return self._catalog.epoch << 32 | self._sequence
+
     def open(self, intents: Sequence[Intent], now_ms: int) -> list[Ticket | FaultsetError]:
         """Write intents down, in one transaction."""
         self._stores.learn(intent.layout for intent in intents)
@@ -211,7 +216,7 @@ class Writes:
         if self._sequence + 1 >= _SEQUENCES:
             raise LimitExceeded("the number of writes of one epoch", _SEQUENCES, _SEQUENCES - 1)
         self._sequence += 1
-        generation = self._catalog.epoch << 32 | self._sequence
+        generation = self.latest
         self._catalog.do(
             "INSERT INTO intents VALUES (?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')",
             *(generation, intent.write_id, key, intent.kind, intent.conditional, intent.driver),

@@ -18,6 +18,7 @@ from faultset_ray.driver.collecting import Collector
 from faultset_ray.driver.inventory import Inventory, Lookout
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.repairs import Repairs
+from faultset_ray.driver.returning import Returning
 from faultset_ray.driver.scrubbing import Scrubbed, Scrubber
 from faultset_ray.driver.spreading import Spreading
 from faultset_ray.driver.stores import StoreDirectory
@@ -47,6 +48,7 @@ class Caretaker:
         self._lookout = Lookout(backend, authority, stores)
         self._collector = Collector(backend, authority)
         self._repairs = Repairs(backend, authority, mover)
+        self._returning = Returning(backend, authority)
         self._scrubber = Scrubber(backend, authority)
         self._spreading = Spreading(backend, authority, mover)
         self._inventory: Inventory | None = None
@@ -66,9 +68,9 @@ class Caretaker:
         self._ends_s = now_s + LEASE_SECONDS
         if _idle(self._chores) and now_s - self._looked_s >= CARETAKER_SECONDS:
             self._looked_s = now_s
-            self._chores = self._begin(self._do_chores())
+            self._chores = self._begin("a round of chores", self._do_chores())
         if _idle(self._work) and self._inventory is not None and self._inherited:
-            self._work = self._begin(self._do_work())
+            self._work = self._begin("a round of work", self._do_work())
 
     async def close(self) -> None:
         """End; what is under way is given up by the next caretaker."""
@@ -79,8 +81,8 @@ class Caretaker:
 
     # -- Inside
 
-    def _begin(self, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.ensure_future(_told(doing))
+    def _begin(self, what: str, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.ensure_future(_told(what, doing))
 
     def _holds(self) -> bool:
         return self._backend.uptime_s() < self._ends_s
@@ -100,9 +102,11 @@ class Caretaker:
         if not await self._authority.ask(Coordinator.stores):
             return  # no object was ever written: the system need have no stores
         inventory = self._inventory = await self._lookout.look()
-        await self._give_up_moves()
-        await self._collector.resolve(inventory)
-        await self._collector.collect(inventory)
+        # one that fails does not keep the others from being done
+        await _told("giving moves up", self._give_up_moves())
+        await _told("ending writes", self._collector.resolve(inventory))
+        await _told("dropping garbage", self._collector.collect(inventory))
+        await _told("clearing stores that return", self._returning.clear(inventory, self._lookout.retired))
 
     async def _give_up_moves(self) -> None:
         """End moves that nobody carries on: all of the caretaker before, and those of other drivers that take long."""
@@ -139,14 +143,14 @@ class Caretaker:
                 await self._scrubber.step(self._look(), Scrubbed(deep), bucket)
 
 
-async def _told(doing: Coroutine[Any, Any, None]) -> None:
-    """Do something in the background; that it was cut short is told, and tried again."""
+async def _told(what: str, doing: Coroutine[Any, Any, Any]) -> None:
+    """Do something in the background; that it was cut short is told, and it is tried again."""
     try:
         await doing
     except BackendClosed:
         return
     except FaultsetError as error:
-        _LOG.info("a round of the caretaker was cut short: %s", error)
+        _LOG.info("%s was cut short (%s): %s", what, error.code, error)
 
 
 def _idle(task: asyncio.Task[None] | None) -> bool:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.objects import StoreRow
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
-from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS
+from faultset_ray.driver.stores import StoreDirectory, ref_of
+from faultset_ray.errors import BackendClosed, ClusterError
+from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS, STORE_INFO_SECONDS
+from faultset_ray.objects.entry import RetiredStores
+from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.sites import Site
 from faultset_ray.objects.store_values import StoreInfo
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Inventory:
     here: Mapping[str, StoreInfo]
     """Those that answer."""
     leaving: frozenset[str]
-    """Those that are to become empty: decommissioned, or their place is about to leave."""
+    """Those that are to become empty: decommissioned, or their place is about to leave; and those that return."""
     away: frozenset[str]
     """Those that don't answer, for long enough not to be just starting."""
     gone: frozenset[str]
@@ -52,6 +59,8 @@ class Lookout:
     backend: Backend
     authority: Authority
     stores: StoreDirectory
+    retired: RetiredStores = field(default_factory=RetiredStores)
+    """The stores that were let go of."""
     _missed_s: dict[str, float] = field(default_factory=dict)
     """By the uptime: what a wrong clock has written down of a store does not keep it from being given up."""
 
@@ -62,6 +71,7 @@ class Lookout:
         now_ms = self.backend.now_ms()
         seen = [*infos.values(), *self.stores.foreign]
         rows = await self.authority.ask(Coordinator.stores_seen, seen, now_ms)
+        await self.remember(infos.values())
         counted = {uuid: row for uuid, row in rows.items() if row.state != "retired"}
         missing = counted.keys() - infos.keys()
         now_s = self.backend.uptime_s()
@@ -73,7 +83,7 @@ class Lookout:
         leaving = {
             uuid
             for uuid, row in counted.items()
-            if row.state == "draining" or (uuid in infos and self.stores.is_draining(infos[uuid]))
+            if row.state in {"draining", "returning"} or (uuid in infos and self.stores.is_draining(infos[uuid]))
         }
         return Inventory(
             counted,
@@ -83,3 +93,22 @@ class Lookout:
             frozenset(gone),
             frozenset(rows.keys() - counted.keys()),
         )
+
+    async def remember(self, infos: Iterable[StoreInfo]) -> None:
+        """Have stores remember which were let go of; one that fails is told with the next look."""
+        newer = await self.authority.ask(Coordinator.retired_stores, self.retired.version)
+        if newer is not None:
+            self.retired = newer
+        fence, net = self.stores.fence, self.backend.within(STORE_INFO_SECONDS)
+        assert fence is not None, "it was asked for"
+
+        async def tell(info: StoreInfo) -> None:
+            try:
+                await net.call(ref_of(info).addr, PlaceStore.keep_retired, self.retired, fence)
+            except BackendClosed:
+                raise
+            except ClusterError as error:
+                _LOG.info("store %s is told later which stores were retired: %s", info.uuid, error)
+
+        behind = [info for info in infos if info.retired < self.retired.version]
+        await asyncio.gather(*map(tell, behind))

@@ -42,6 +42,8 @@ async def rebuild_catalog(backend: Backend, authority: Authority, stores: StoreD
 async def _read(backend: Backend, authority: Authority, info: StoreInfo) -> None:
     """Pass on all that a store holds."""
     net, addr = backend.within(SEAL_SECONDS), ref_of(info).addr
+    if info.retired:
+        await authority.ask(Coordinator.rebuild_retired, info.uuid, await net.call(addr, PlaceStore.retired_stores))
     after = b""
     while True:
         page = await net.call(addr, PlaceStore.scan, after, REBUILD_PAGE)

@@ -151,7 +151,8 @@ class Room:
         with suppress(ClusterError):
             await self._stores.look()
         known = self._stores.known()
-        active = {uuid for uuid, row in self._rows.items() if row.state != "retired"}
+        # what one that returns has of before is not the newest of anything
+        active = {uuid for uuid, row in self._rows.items() if row.state not in {"retired", "returning"}}
         return {uuid: ref for uuid, ref in known.items() if uuid in active or uuid not in self._rows}
 
     async def close(self) -> None:

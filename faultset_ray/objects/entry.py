@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 from faultset_ray.objects.record import Record
 
@@ -30,3 +33,33 @@ class Fence:
     """16 bytes, one value for the life of a catalog."""
     epoch: int
     """Of the coordinator: one higher at each of its starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredStores:
+    """The stores that were let go of: the catalog says which, and every store remembers it in case that one is lost."""
+
+    version: int = 0
+    """Of two, the higher one counts."""
+    stores: Mapping[str, int] = field(default_factory=dict)
+    """By UUID, the last generation there was then: what such a store has up to it counts only where the catalog, or
+    records of other stores, name it."""
+
+    def pack(self) -> bytes:
+        """JSON: what :meth:`unpack` takes."""
+        return json.dumps({"version": self.version, "stores": dict(sorted(self.stores.items()))}).encode()
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Self:
+        """The opposite of :meth:`pack`.
+
+        Raises
+        ------
+        ValueError
+            It is something else.
+        """
+        body = json.loads(raw)
+        try:
+            return cls(int(body["version"]), {str(uuid): int(last) for uuid, last in body["stores"].items()})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no list of retired stores: {error}") from error

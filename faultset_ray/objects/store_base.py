@@ -13,7 +13,7 @@ from pathlib import Path
 
 from faultset_ray.errors import CatalogMismatch, FaultsetError, InputError, StaleEpoch, StoreFailure
 from faultset_ray.limits import STORE_SPARE_BYTES_MAX, STORE_SPARE_SHARE
-from faultset_ray.objects.entry import Fence
+from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.store_home import StoreHome, claim, claim_private, remove_leftovers
 from faultset_ray.objects.store_records import Records
 from faultset_ray.objects.store_shards import SealedShards
@@ -65,6 +65,7 @@ class StoreBase:
             0 if fence is None else fence.epoch,
             self._sealed.file_bytes,
             self._sealed.count,
+            self._home.retired.version,
         )
 
     def admit(self, fence: Fence) -> StoreInfo:
@@ -78,6 +79,24 @@ class StoreBase:
         with self._operation("remember an epoch"):
             self._admit(fence)
         return self.info()
+
+    def retired_stores(self) -> RetiredStores:
+        """The stores of the catalog that were let go of, as far as this one was told."""
+        return self._home.retired
+
+    def keep_retired(self, retired: RetiredStores, fence: Fence) -> None:
+        """Remember which stores were let go of; on disk when it returns. A list of a lower version changes nothing.
+
+        Raises
+        ------
+        StaleEpoch, CatalogMismatch
+            As :meth:`admit`.
+        """
+        with self._operation("remember which stores were retired"):
+            self._admit(fence)
+            with self._fencing:
+                if retired.version > self._home.retired.version:
+                    self._home.set_retired(retired)
 
     def close(self) -> None:
         """Drop what is not sealed and give the directory up, or remove it if it is private. Again does nothing."""

@@ -6,6 +6,7 @@
       lock                flock held for as long as the store is served
       store.json          which store this is, where it was served last
       fence.json          the catalog it belongs to, and the highest epoch it saw
+      retired.json        stores of the catalog that were let go of
       tmp/                unsealed shards, wiped at start
       shards/AB/          sealed shards, by the first byte of their write id
       records-N.db        records
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faultset_ray.errors import InputError
-from faultset_ray.objects.entry import Fence
+from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.shards.disk import fsync_directory, replace_file
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _SYSTEM = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _JSON_BYTES_MAX = 4096
 _PRIVATE = "private-"
+_RETIRED = "retired.json"
 
 # The subshell is orphaned at once, in a session of its own, so that killing the store's process tree or
 # group misses it. Async commands read /dev/null unless told otherwise, hence the pipe's way over fd 3.
@@ -62,6 +64,8 @@ class StoreHome:
         Whether it outlives the process.
     fence
         What :meth:`set_fence` was last given, also by a process before; None if it never was.
+    retired
+        The same of :meth:`set_retired`; an empty list of version 0 if it never was, or its file is damaged.
     """
 
     def __init__(self, path: Path, identity: str, lock: io.FileIO, reaper: io.FileIO | None = None) -> None:
@@ -69,6 +73,7 @@ class StoreHome:
         self.uuid = identity
         self.durable = reaper is None
         self.fence = _read_fence(path)
+        self.retired = _read_retired(path)
         self._files = [lock] if reaper is None else [lock, reaper]
 
     @property
@@ -91,6 +96,11 @@ class StoreHome:
         body = json.dumps({"catalog": fence.catalog.hex(), "epoch": fence.epoch}).encode()
         replace_file(self.path / "fence.json", body, self.tmp / "fence.json", durable=self.durable)
         self.fence = fence
+
+    def set_retired(self, retired: RetiredStores) -> None:
+        """Remember which stores were let go of; it is on the disk when this returns."""
+        replace_file(self.path / _RETIRED, retired.pack(), self.tmp / _RETIRED, durable=self.durable)
+        self.retired = retired
 
     def close(self) -> None:
         """Unlock the directory, or remove it if it is private; again does nothing."""
@@ -315,6 +325,19 @@ def _read_fence(path: Path) -> Fence | None:
     except FileNotFoundError:
         return None
     return Fence(bytes.fromhex(fence["catalog"]), int(fence["epoch"]))
+
+
+def _read_retired(path: Path) -> RetiredStores:
+    try:
+        fd = os.open(path / _RETIRED, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return RetiredStores()
+    with os.fdopen(fd, "rb") as file:
+        try:
+            return RetiredStores.unpack(file.read())
+        except ValueError as error:
+            _log.error("%s is damaged, and told anew: %s", path / _RETIRED, error)
+            return RetiredStores()
 
 
 def _read_json(path: Path) -> Any:

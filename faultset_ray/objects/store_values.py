@@ -42,6 +42,8 @@ class StoreInfo:
     """Of its sealed shards."""
     shards: int = 0
     """How many those are."""
+    retired: int = 0
+    """Version of the list of retired stores that it remembers; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

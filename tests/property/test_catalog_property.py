@@ -400,7 +400,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_read_or_may_come_back_has_its_shards_and_records(self):
-        entries = [*self.coordinator.lookup(NAMES), *self.coordinator.lookup_deleted(NAMES)]
+        entries = [*self.coordinator.lookup(NAMES), *self.hidden()]
         for entry in filter(None, entries):
             stores = {uuid for uuid in entry.layout if uuid}
             for index, uuid in enumerate(entry.layout):
@@ -422,16 +422,21 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_was_deleted_can_come_back_for_a_while(self):
-        for name, hidden in zip(NAMES, self.coordinator.lookup_deleted(NAMES), strict=True):
+        for name, hidden in zip(NAMES, self.hidden(), strict=True):
             newest = self.newest(name)
             if newest is None or newest.record.kind == "put":
                 assert hidden is None
             elif newest.purge_ms > self.now_ms:
                 assert hidden is not None
 
+    def hidden(self):
+        """What an undeletion would bring back, by name."""
+        entries = self.coordinator._objects().entries
+        return [entries.deleted(name.encode()) for name in NAMES]
+
     @invariant()
     def each_store_is_known_by_its_shards(self):
-        entries = [*self.coordinator.lookup(NAMES), *self.coordinator.lookup_deleted(NAMES)]
+        entries = [*self.coordinator.lookup(NAMES), *self.hidden()]
         for uuid in self.stores:
             expected = [entry for entry in entries if entry is not None and uuid in entry.layout]
             found, after = [], 0
@@ -475,7 +480,7 @@ class CatalogMachine(RuleBasedStateMachine):
             records = [Record.unpack(raw) for raw in store.records.values()]
             assert {record.write_id for record in records if record.kind == "put"} <= live
             # The tombstone below an undeletion stays, since what it hid is there again.
-            assert all(self.coordinator.knows([record.generation for record in records]))
+            assert all(self.coordinator.keeps(uuid, [record.generation for record in records]))
         rows = self.coordinator._ledger.catalog.all("SELECT COUNT(*) FROM generations WHERE state <> 'superseded'")
         assert rows == [(len(entries),)]
 

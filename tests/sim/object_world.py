@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from stores import crash
 
 from faultset_ray.backend.protocol import Place
@@ -21,7 +22,7 @@ from faultset_ray.backend.sim import SimBackend
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.stores import ref_of, servant_of
-from faultset_ray.errors import BackendClosed
+from faultset_ray.errors import BackendClosed, CatalogLost
 from faultset_ray.objects.place_store import PlaceStore
 
 SYSTEM = "objects"
@@ -203,6 +204,17 @@ def world(count, *, seed, regions=None, faults=None):
                 hosted.servant.close()
             sim.dispose()
             shutil.rmtree(root, ignore_errors=True)
+
+
+async def lose_catalog(run: World) -> None:
+    """The coordinator's directory is deleted; nobody takes that for an empty system."""
+    await run.settle(run.quiet)
+    run.kill_driver()
+    run.kill_coordinator()
+    shutil.rmtree(run.root / "state")
+    await run.start()
+    with pytest.raises(CatalogLost):
+        await run.driver.get("o")
 
 
 def simulate(count, scenario, *, seed=1, absent=(), **options):

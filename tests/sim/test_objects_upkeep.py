@@ -10,11 +10,20 @@ import pytest
 from sim.object_world import simulate
 
 from faultset_ray.backend.protocol import Addr
+from faultset_ray.coordinator.objects import Intent, ShardMove
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver import caretaker
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, CatalogLost, ClusterError, InputError, ObjectNotFound, StoreFailure
+from faultset_ray.errors import (
+    BackendClosed,
+    CatalogLost,
+    ClusterError,
+    InputError,
+    ObjectNotFound,
+    StateFailure,
+    StoreFailure,
+)
 from faultset_ray.failpoints import arm
 from faultset_ray.limits import INTENT_SECONDS, REPAIR_AFTER_SECONDS
 from faultset_ray.objects.place_store import PlaceStore
@@ -354,3 +363,37 @@ def test_a_store_that_died_for_good_can_be_let_go():
         assert Addr(f"store/{lost}")
 
     simulate(7, scenario)
+
+
+def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(caplog):
+    caplog.set_level("INFO", "faultset_ray.driver.caretaker")
+
+    def abort_shard_moves(self, *args):
+        raise StateFailure("coordinator.db", "be written", "disk I/O error")
+
+    async def scenario(run):
+        await run.put("a", run.sim.token(3_000))
+        write_id = run.sim.token(16)
+        entry = await run.entry("a")
+        record = entry.record
+        intent = Intent(
+            *(write_id, "put", "b", record.spec, record.k, record.n, record.block_bytes, record.tolerate),
+            *(entry.layout, "a driver that is gone"),
+        )
+        await run.driver._authority.ask(Coordinator.open_writes, [intent], run.sim.now_ms())
+        move = ShardMove(record.write_id, 0, entry.layout[0], min(set(run.driver._stores.known()) - {*entry.layout}))
+        await run.driver._authority.ask(Coordinator.open_shard_moves, [move], run.sim.now_ms())
+
+        async def ended():
+            tally = (await run.driver.status()).tally
+            return not (tally.open_writes or tally.aborting)
+
+        with mock.patch.object(Coordinator, "abort_shard_moves", abort_shard_moves):
+            run.kill_driver()
+            await run.start()
+            await run.settle(ended)
+            assert (await run.driver.status()).tally.moves == 1
+        await run.settle(run.quiet)
+
+    simulate(7, scenario)
+    assert "giving moves up was cut short (coordinator_unavailable)" in caplog.text

@@ -10,6 +10,7 @@ from naive.object_stores import NaiveStore, rebuilt
 from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import CatalogLost, InputError, ObjectNotFound, StaleEpoch, StoreInUse, WriteInProgress
+from faultset_ray.objects.entry import RetiredStores
 from faultset_ray.objects.record import Record, object_id
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
 
@@ -74,16 +75,40 @@ def test_states_of_stores(coordinator):
     assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "draining"
     coordinator.set_store_state("x", "retired")
     assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "retired"
-    assert coordinator.stores_seen([info("x", "p")], 0)["x"].state == "active", "another node took its directory up"
+    assert coordinator.stores_seen([info("x", "p")], 0)["x"].state == "returning", "another node took its directory up"
+    coordinator.set_store_state("x", "active")
+    assert coordinator.stores()["x"].state == "returning", "it has still to let go of what it had"
+    coordinator.store_returned("x")
+    assert coordinator.stores()["x"].state == "active"
     for uuid, state in (("nobody", "active"), ("x", "gone")):
         with pytest.raises(InputError):
             coordinator.set_store_state(uuid, state)
 
 
-def test_generations_that_are_known(coordinator):
+def test_records_are_kept_where_the_catalog_will_tell_when_to_forget_them(coordinator):
     entry = put(coordinator, 1)
-    [slow] = coordinator.open_writes([intent(2, "slow")], 0)
-    assert coordinator.knows([entry.record.generation, slow.generation, 77]) == [True, True, False]
+    [slow, lost] = coordinator.open_writes([intent(2, "slow"), intent(3, "lost")], 0)
+    coordinator.abort_writes([b"\3" * 16])
+    [gone] = coordinator.open_writes([intent(4, kind="delete")], 0)
+    coordinator.commit_writes([commit(4)], 0)
+    generations = [each.generation for each in (entry.record, slow, lost, gone)] + [77]
+    assert coordinator.keeps("s0", generations) == [True, True, True, True, False]
+    assert coordinator.keeps("s5", generations) == [False, True, False, False, False]
+
+
+def test_the_list_of_retired_stores_grows_older_with_each_change(coordinator):
+    coordinator.stores_seen([info("x"), info("y")], 0)
+    assert coordinator.retired_stores() is None
+    entry = put(coordinator, 1)
+    coordinator.set_store_state("x", "retired")
+    first = coordinator.retired_stores()
+    assert first.stores == {"x": entry.record.generation}
+    assert coordinator.retired_stores(first.version) is None
+    coordinator.set_store_state("y", "retired")
+    coordinator.store_returned("x")
+    last = coordinator.retired_stores(first.version)
+    assert (last.stores, last.version - first.version) == ({"y": entry.record.generation}, 2)
+    assert RetiredStores.unpack(last.pack()) == last
 
 
 def test_nothing_is_waited_for_of_a_retired_store(coordinator):
@@ -199,7 +224,7 @@ def test_a_tombstone_waits_for_what_is_older(coordinator):
     late = 10**9
     coordinator.collected(coordinator.garbage(late, 10))
     assert coordinator.garbage(late, 10) == [], "the tombstone stays, as a write from before it is open"
-    assert coordinator.lookup_deleted(["name"]) == [None]
+    assert coordinator._objects().entries.deleted(b"name") is None
     [hidden] = coordinator.commit_writes([commit(2)], late)
     assert hidden.record.generation == slow.generation < gone.record.generation
     assert coordinator.lookup(["name"]) == [None]
@@ -218,7 +243,7 @@ def test_the_grace_of_a_deletion_is_not_cut_short_by_older_garbage(coordinator):
     coordinator.open_writes([intent(3, kind="delete", grace_ms=10**6)], 0)
     coordinator.commit_writes([commit(3)], 0)
     coordinator.collected(coordinator.garbage(10**5, 10))
-    [hidden] = coordinator.lookup_deleted(["name"])
+    hidden = coordinator._objects().entries.deleted(b"name")
     assert (hidden.record, hidden.purge_ms) == (newer.record, 10**6 + 5)
     assert coordinator.undelete("name", b"\4" * 16, "d", 10**5).entry.record.write_id == newer.record.write_id
 
@@ -230,7 +255,7 @@ def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
     coming = coordinator.undelete("name", b"\3" * 16, "d", 59_000)
     late = 10**9
     assert coordinator.garbage(late, 10) == []
-    assert coordinator.lookup_deleted(["name"]) == [None], "its time is over, for those who ask now"
+    assert coordinator._objects().entries.deleted(b"name") is None, "its time is over, for those who ask now"
     [back] = coordinator.commit_writes([commit(3)], late)
     assert back == coming.entry
     assert back.record == replace(entry.record, generation=coming.ticket.generation)

@@ -9,7 +9,7 @@ import pytest
 from stores import crash, store_at
 
 from faultset_ray.errors import CatalogMismatch, InputError, StaleEpoch
-from faultset_ray.objects.entry import Fence
+from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import Whole
 from faultset_ray.shards.format import Header
@@ -25,6 +25,7 @@ CHANGES = {
     "record": lambda store, fence: store.record([TOMBSTONE], fence),
     "forget": lambda store, fence: store.forget([(bytes(32), 1)], fence),
     "drop": lambda store, fence: store.drop([(b"w" * 16, None)], fence),
+    "keep_retired": lambda store, fence: store.keep_retired(RetiredStores(1, {"x": 1}), fence),
     "quarantine": lambda store, fence: store.quarantine(b"w" * 16, 0, "", fence),
 }
 
@@ -90,6 +91,43 @@ def test_one_that_can_not_be_read_is_not_guessed_at(tmp_path, caplog, body):
     assert another.uuid != home.name
     assert "fence.json is not what a store writes" in caplog.text
     another.close()
+
+
+RETIRED = RetiredStores(5, {"a": 7, "b": 9})
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_which_stores_were_retired_is_remembered(tmp_path, clean):
+    store = store_at(tmp_path)
+    assert (store.info().retired, store.retired_stores()) == (0, RetiredStores())
+    store.keep_retired(RETIRED, Fence(CATALOG, 3))
+    store.keep_retired(RetiredStores(4, {}), Fence(CATALOG, 3))
+    store.close() if clean else crash(store)
+    again = store_at(tmp_path)
+    assert (again.uuid, again.info().retired, again.retired_stores()) == (store.uuid, 5, RETIRED)
+    with pytest.raises(StaleEpoch):
+        again.keep_retired(RetiredStores(6, {}), Fence(CATALOG, 2))
+    again.keep_retired(RetiredStores(6, {}), Fence(CATALOG, 3))
+    assert again.retired_stores() == RetiredStores(6, {})
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", '{"version": 1, "stores": []}', '{"version": 1, "stores": {"a": "x"}}']
+)
+def test_a_damaged_list_of_retired_stores_is_told_anew(tmp_path, caplog, body):
+    store = store_at(tmp_path)
+    store.keep_retired(RETIRED, Fence(CATALOG, 3))
+    store.close()
+    home = store._home.path
+    assert RetiredStores.unpack((home / "retired.json").read_bytes()) == RETIRED
+    (home / "retired.json").write_text(body)
+    again = store_at(tmp_path)
+    assert "retired.json is damaged" in caplog.text
+    assert (again.uuid, again.info().retired) == (home.name, 0)
+    again.keep_retired(RETIRED, Fence(CATALOG, 3))
+    assert again.retired_stores() == RETIRED
+    again.close()
 
 
 @pytest.mark.parametrize("fence", [Fence(b"short", 1), Fence(CATALOG, -1), None, (CATALOG, 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -67,12 +68,19 @@ class _Memory(Sink):
 
 
 class _File(Sink):
-    def __init__(self, path: Path) -> None:
+    """A file beside ``path`` that takes its place, with the mode and, if that is allowed, the owner of one there."""
+
+    def __init__(self, path: Path, there: os.stat_result | None) -> None:
         super().__init__()
         self._path = path
         self._descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         self._unfinished = Path(name)
-        os.fchmod(self._descriptor, 0o666 & ~_umask())
+        if there is None:
+            os.fchmod(self._descriptor, 0o666 & ~_umask())
+            return
+        with contextlib.suppress(PermissionError):  # another's file, in a directory that we may write to
+            os.fchown(self._descriptor, there.st_uid, there.st_gid)
+        os.fchmod(self._descriptor, there.st_mode & 0o777)
 
     def finish(self) -> None:
         os.fsync(self._descriptor)
@@ -99,34 +107,47 @@ def sink_for(out: Out | None, size: int) -> Iterator[Sink]:
     Parameters
     ----------
     out
-        A path is written beside its final name, made durable, and renamed. A buffer is written in
-        place: after an error its contents are undefined. None collects the bytes.
+        A path is written beside its final name, made durable, and renamed: links are followed, and a file
+        that is there leaves its mode. A buffer is written in place: after an error its contents are
+        undefined. None collects the bytes.
     size
         Of the object.
 
     Raises
     ------
     InputError
-        Not writable, or no directory to write to.
+        Not writable, no directory to write to, or something there that is no regular file.
     ShardSizeError
         The buffer is of another size than the object.
     """
     if out is None:
         sink: Sink = _Memory(np.empty(size, np.uint8), ours=True)
     elif isinstance(out, (str, os.PathLike)):
-        sink = _File(_target(Path(out)))
+        sink = _File(*_target(Path(out)))
     else:
         sink = _Memory(_writable(out, size), ours=False)
     with contextlib.closing(sink):
         yield sink
 
 
-def _target(path: Path) -> Path:
+def _target(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Where a file is to appear, with links followed, and what is known of the one that is there."""
     if path.is_dir():
         raise InputError(f"{path} is a directory; pass the path of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a directory; {path.name} can't be written there")
-    return path
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        there = None
+    real = Path(os.path.realpath(path))
+    # a link of /proc to something that has no name is followed by stat alone
+    if there is not None and not (stat.S_ISREG(there.st_mode) and real.exists() and real.samefile(path)):
+        raise InputError(
+            f"{path} is no regular file: a pipe or a device can't be replaced by a file as a whole; "
+            f"to write into it, use `-o - > {path}`"
+        )
+    if not real.parent.is_dir():
+        raise InputError(f"{real.parent} is not a directory; {real.name} can't be written there")
+    return real, there
 
 
 def _writable(out: Any, size: int) -> Bytes:

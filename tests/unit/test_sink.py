@@ -114,6 +114,71 @@ def test_permissions_follow_the_umask(tmp_path, umask):
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_file_that_is_replaced_leaves_its_mode(tmp_path, mode):
+    out = tmp_path / "out"
+    out.write_bytes(b"older")
+    out.chmod(mode)
+    with sink_for(out, 6) as sink:
+        fill(sink)
+        [unfinished] = set(tmp_path.iterdir()) - {out}
+        assert unfinished.stat().st_mode & 0o777 == mode
+        sink.finish()
+    assert out.stat().st_mode & 0o777 == mode
+    assert out.read_bytes() == b"abcdef"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_leaves_its_owner(tmp_path):
+    out = tmp_path / "out"
+    out.write_bytes(b"older")
+    os.chown(out, 1234, 2345)
+    with sink_for(out, 6) as sink:
+        fill(sink)
+        sink.finish()
+    assert (out.stat().st_uid, out.stat().st_gid) == (1234, 2345)
+
+
+@pytest.mark.parametrize("before", [b"older", None])
+def test_links_are_followed_and_stay(tmp_path, before):
+    (tmp_path / "far").mkdir()
+    file, link, other = tmp_path / "far" / "file", tmp_path / "link", tmp_path / "other"
+    link.symlink_to("far/file")
+    other.symlink_to(link)
+    if before:
+        file.write_bytes(before)
+    with sink_for(other, 6) as sink:
+        fill(sink)
+        sink.finish()
+    assert other.is_symlink()
+    assert link.is_symlink()
+    assert not file.is_symlink()
+    assert file.read_bytes() == b"abcdef"
+    assert [path.name for path in file.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_what_is_no_file_is_left_as_it_is(tmp_path, through_a_link):
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    out = link if through_a_link else fifo
+    with pytest.raises(InputError, match=f"no regular file.*use `-o - > {out}`"), sink_for(out, 6):
+        pytest.fail("must not open")
+    assert fifo.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "link"]
+
+
+def test_what_has_no_name_is_left_as_it_is(tmp_path):
+    out = tmp_path / "out"
+    with out.open("wb") as held:
+        out.unlink()
+        link = f"/proc/self/fd/{held.fileno()}"
+        with pytest.raises(InputError, match="no regular file"), sink_for(link, 6):
+            pytest.fail("must not open")
+    assert not list(tmp_path.iterdir())
+
+
 def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     whole = os.pwrite
     monkeypatch.setattr(sink_module.os, "pwrite", lambda fd, view, start: whole(fd, view[:2], start))

@@ -52,6 +52,16 @@ class Folder:
         self._control = gf_fold.Control(matrix, level) if level is not None and small else None
         self._quick = 0 if self._control is None or not layout_is_known() else self._control.address
 
+    @property
+    def address(self) -> int:
+        """Of what :func:`~faultset_ray.kernels.gf_fold.fold_chosen` takes; 0 if this is not for it."""
+        return self._quick
+
+    @staticmethod
+    def is_compiled() -> bool:
+        """Whether plain arguments go straight to a kernel."""
+        return gf_levels.chosen() is not None and layout_is_known()
+
     def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
         """``target = matrix · source`` if the arguments are plainly right; else False, nothing touched.
 
@@ -107,6 +117,48 @@ class Folder:
                 block = Folder(np.ascontiguousarray(self._matrix[top : top + side, left : left + side]))
                 add = accumulate or left > 0
                 block.fold(rows[left : left + side], targets[top : top + side], threads, accumulate=add)
+
+
+class Choice:
+    """A fold of some of the rows that are given, while others are copied; positions are fixed, bytes are not.
+
+    Parameters
+    ----------
+    folder : Folder
+        Of the rows read.
+    given, made : int
+        How many rows there are, and how many targets.
+    reads : positions of its rows among those given
+    wanted : positions of its targets
+    copies : pairs of positions, of a row and of the target that it is copied to
+    """
+
+    __slots__ = ("_folder", "_places", "_quick")
+
+    def __init__(
+        self,
+        folder: Folder,
+        given: int,
+        made: int,
+        reads: Sequence[int],
+        wanted: Sequence[int],
+        copies: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self._folder = folder
+        self._quick = 0
+        if (folder.address or (not wanted and Folder.is_compiled())) and max(given, made) <= gf_fold.INPUTS_MAX:
+            self._places = gf_fold.Places(folder.address, given, made, reads, wanted, copies)
+            self._quick = self._places.address
+
+    def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
+        """As :meth:`Folder.try_fold`, with all rows given and all targets."""
+        if not self._quick:
+            return False
+        if type(threads) is int and threads == 1:
+            return bool(gf_fold.fold_chosen(self._quick, id(source), id(target), batched, 0, 0, 0))
+        board, helpers = recruit(threads)
+        work = gf_fold.FOLD.address
+        return bool(gf_fold.fold_chosen(self._quick, id(source), id(target), batched, board, helpers, work))
 
 
 _ONES: Final = np.ones((1, gf_fold.INPUTS_MAX), dtype=np.uint8)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
-from operator import is_, itemgetter
-from typing import Any, TypeAlias
+from operator import is_
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from faultset_ray.kernels.solve import eliminate, express
 
 from . import check
 from .base import Code, by_cost, total_cost
-from .engine import Folder
+from .engine import Choice, Folder
 from .plan import Plan, Rows
 
 _PLANS_MAX = 128
@@ -48,8 +48,8 @@ class LinearCode(Code):
         self.generator.setflags(write=False)
         self._combine = lru_cache(_PLANS_MAX)(self._solve)
         self._updater = lru_cache(self.k)(self._make_updater)
-        self._ready: dict[tuple[Any, ...], _Ready] = {}
-        self._last: tuple[tuple[int, ...], Any, _Ready | None] = (), None, None
+        self._ready: dict[tuple[Any, ...], Choice] = {}
+        self._last: tuple[tuple[int, ...], Any, Choice | None] = (), None, None
 
     @cached_property
     def _encoder(self) -> Folder:
@@ -92,13 +92,12 @@ class LinearCode(Code):
         return Plan(wanted, tuple(order[column] for column in used), matrix)
 
     def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
-        quick = self._quick(rows, wanted)
-        if quick is not None:
-            pick, folder = quick
-            sources = pick(rows)
-            if out is None and isinstance(sources[0], np.ndarray):
-                out = np.empty((len(wanted), sources[0].size), dtype=np.uint8)  # type: ignore[arg-type]
-            if folder.try_fold(sources, out, threads):
+        ready = self._quick(rows, wanted)
+        if ready is not None:
+            given = tuple(rows.values())
+            if out is None and isinstance(given[0], np.ndarray):
+                out = np.empty((len(wanted), given[0].size), dtype=np.uint8)  # type: ignore[arg-type]
+            if ready.try_fold(given, out, threads):
                 return out  # type: ignore[return-value]
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan(wanted, checked)
@@ -106,33 +105,49 @@ class LinearCode(Code):
         plan.folder().fold([checked[index] for index in plan.reads], list(target), threads)
         return target
 
-    def _quick(self, rows: Rows, wanted: Iterable[int]) -> _Ready | None:
-        """Return what makes ``wanted`` of ``rows`` if their indices are plain and all of them are read."""
+    def _quick(self, rows: Rows, wanted: Iterable[int] | None) -> Choice | None:
+        """Return what makes ``wanted``, or all data for None, of ``rows`` if their indices are plain."""
         keys, goal, found = self._last
         # the very objects of the last call: no other check costs as little, and True is not 1
         if wanted is goal and type(rows) is dict and len(rows) == len(keys) and all(map(is_, rows, keys)):
             return found
         if type(rows) is not dict or type(wanted) not in _SEQUENCES:
             return None
-        if {*map(type, rows), *map(type, wanted)} != _INT:  # True equals 1 as a key
+        if {*map(type, rows), *map(type, wanted or ())} != _INT:  # True equals 1 as a key
             return None
-        key = (*rows, None, *wanted)
+        key = tuple(rows) if wanted is None else (*rows, None, *wanted)
         found = self._ready.get(key)
         if found is None:
             try:
-                plan = self.plan(wanted, rows)
+                found = self._choice(tuple(rows), wanted)
             except (CodingError, InputError):
                 return None  # raised again, with the rows checked
-            if len(plan.reads) != len(rows) or len(rows) < 2:
-                return None  # a row not read is checked too; an itemgetter of one gives no tuple
             if len(self._ready) >= _PLANS_MAX:
                 self._ready.clear()
-            found = self._ready[key] = itemgetter(*plan.reads), plan.folder()
-        if type(wanted) is tuple:  # a list may be another one next time
+            self._ready[key] = found
+        if type(wanted) is not list:  # a list may be another one next time
             self._last = tuple(rows), wanted, found
         return found
 
+    def _choice(self, given: tuple[int, ...], wanted: Iterable[int] | None) -> Choice:
+        places = {index: place for place, index in enumerate(given)}
+        if wanted is None:
+            plan = self.plan([index for index in range(self.k) if index not in places], given)
+            copies = [(places[index], index) for index in range(self.k) if index in places]
+            made, targets = self.k, list(plan.wanted)
+        else:
+            plan = self.plan(wanted, given)
+            copies, made, targets = [], len(plan.wanted), list(range(len(plan.wanted)))
+        return Choice(plan.folder(), len(given), made, [places[index] for index in plan.reads], targets, copies)
+
     def decode(self, rows: Rows, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
+        ready = self._quick(rows, None)
+        if ready is not None:
+            given = tuple(rows.values())
+            if out is None and isinstance(given[0], np.ndarray):
+                out = np.empty((self.k, given[0].size), dtype=np.uint8)
+            if ready.try_fold(given, out, threads):
+                return out  # type: ignore[return-value]
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan([index for index in range(self.k) if index not in checked], checked)
         target = check.output(out, (self.k, length), checked.values())
@@ -159,10 +174,12 @@ class LinearCode(Code):
     def reconstruct_batch(  # noqa: D102
         self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1
     ) -> Bytes:
-        quick = self._quick(rows, wanted)
-        if quick is not None and out is not None:
-            pick, folder = quick
-            if folder.try_fold(pick(rows), out, threads, batched=True):
+        ready = self._quick(rows, wanted)
+        if ready is not None:
+            given = tuple(rows.values())
+            if out is None and isinstance(given[0], np.ndarray) and given[0].ndim == 2:
+                out = np.empty((given[0].shape[0], len(wanted), given[0].shape[1]), dtype=np.uint8)  # type: ignore[arg-type]
+            if out is not None and ready.try_fold(given, out, threads, batched=True):
                 return out
         stripes, count, length = check.stripe_rows(rows, self.n)
         plan = self.plan(wanted, stripes)
@@ -208,6 +225,5 @@ class LinearCode(Code):
         return Folder(np.ascontiguousarray(np.repeat(self.generator[self.k :, index, None], 2, axis=1)))
 
 
-_Ready: TypeAlias = "tuple[itemgetter[Any], Folder]"
 _INT = {int}
-_SEQUENCES = {tuple, list}
+_SEQUENCES = {tuple, list, type(None)}

@@ -7,6 +7,7 @@ Not compiled: one table look-up a byte and coefficient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -63,12 +64,48 @@ class Control:
         self.address = self._words.ctypes.data
 
 
+_HEAD: Final = 7
+"""Words of :class:`Places` before the places."""
+
+
+class Places:
+    """Which of the rows given :func:`fold_chosen` reads and copies, and where to, at a fixed address.
+
+    Parameters
+    ----------
+    control : int
+        Address of a :class:`Control`; 0 if nothing is to be folded.
+    given, made : int
+        How many rows there are, and how many targets; at most :data:`INPUTS_MAX` each.
+    reads : places among the rows of the control's inputs
+    wanted : places among the targets of the control's outputs
+    copies : pairs of such places, from and to
+    """
+
+    __slots__ = ("_words", "address")
+
+    def __init__(
+        self,
+        control: int,
+        given: int,
+        made: int,
+        reads: Sequence[int],
+        wanted: Sequence[int],
+        copies: Sequence[tuple[int, int]],
+    ) -> None:
+        head = [control, KINDS.ctypes.data, given, made, len(reads), len(wanted), len(copies)]
+        words = [*head, *reads, *wanted, *(place for pair in copies for place in pair)]
+        self._words = np.array(words, dtype=np.int64)
+        self.address = self._words.ctypes.data
+
+
 if HAVE_NUMBA:
     from .gf_rows import KINDS, ROWS_MAX, copy, load64, locate, stack, store64
     from .gf_simd import OUTPUTS_MAX, call_tile
     from .team import Work, share
 
     _addresses = stack(4 * 8 * ROWS_MAX)
+    _chosen_addresses = stack(4 * 8 * ROWS_MAX)
     _stripe_addresses = stack(2 * 8 * ROWS_MAX)
     _words = stack(8 * 10)
     _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
@@ -217,6 +254,44 @@ if HAVE_NUMBA:
         if stripes < 0:
             return False
         _fold(control, sources, targets, stripes, length, 0, board, helpers, work)
+        return True
+
+    @kernel()
+    def _chosen(found: int, places: int, count: int, chosen: int) -> None:
+        """Write the addresses and steps of some of the rows found, by their places among them."""
+        for index in range(count):
+            place = load64(places + 8 * index)
+            store64(chosen + 8 * index, load64(found + 8 * place))
+            store64(chosen + 8 * (ROWS_MAX + index), load64(found + 8 * (ROWS_MAX + place)))
+
+    @kernel()
+    def fold_chosen(choice: int, source: int, target: int, batched: int, board: int, helpers: int, work: int) -> bool:
+        """Fold some of the rows given into some of the targets, and copy others, as :class:`Places` says.
+
+        ``source`` and ``target`` are ids as for :func:`fold_objects`; all rows given are looked at, also
+        those that are not read. False if not understood; then nothing was written.
+        """
+        control, given, made = load64(choice), load64(choice + 16), load64(choice + 24)
+        inputs, outputs, copies = load64(choice + 32), load64(choice + 40), load64(choice + 48)
+        places = choice + 8 * _HEAD
+        sources = _addresses()
+        targets = sources + 2 * 8 * ROWS_MAX
+        stripes, length = locate(load64(choice + 8), source, given, target, made, batched, sources, targets)
+        if stripes < 0:
+            return False
+        pairs = places + 8 * (inputs + outputs)
+        for index in range(copies):
+            origin, goal = load64(pairs + 16 * index), load64(pairs + 16 * index + 8)
+            for stripe in range(stripes):
+                here = load64(sources + 8 * origin) + stripe * load64(sources + 8 * (ROWS_MAX + origin))
+                there = load64(targets + 8 * goal) + stripe * load64(targets + 8 * (ROWS_MAX + goal))
+                copy(there, here, length)
+        if control:
+            read = _chosen_addresses()
+            wanted = read + 2 * 8 * ROWS_MAX
+            _chosen(sources, places, inputs, read)
+            _chosen(targets, places + 8 * inputs, outputs, wanted)
+            _fold(control, read, wanted, stripes, length, 0, board, helpers, work)
         return True
 
     @kernel()

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faultset_ray import codes
@@ -196,6 +196,79 @@ def test_rows_that_interleave_without_touching():
     out = both[1::2]
     assert code.encode(both[::2], out) is out
     assert np.array_equal(out, code.encode(both[::2].copy()))
+
+
+@pytest.fixture
+def kernel_alone(monkeypatch):
+    """Fails a call that does not go straight to the kernel."""
+    if engine.active() == "naive":
+        pytest.skip("nothing is compiled")
+    monkeypatch.setattr("faultset_ray.codes.check.shard_rows", None)
+    monkeypatch.setattr("faultset_ray.codes.check.stripe_rows", None)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(8)), st.integers(5, 8), st.integers(0, 200), st.integers(1, 2), st.booleans())
+def test_plain_rows_go_straight_to_the_kernel_however_many(kernel_alone, order, count, length, threads, given_out):
+    stripes = np.array([coded(length, seed) for seed in range(3)])
+    rows = {index: stripes[0, index] for index in order[:count]}
+    wanted = order[:1] + order[count:]
+    out = (np.full((5, length), 7, np.uint8), np.full((len(wanted), length), 7, np.uint8)) if given_out else (None,) * 2
+    for _ in range(2):  # the second call finds what the first one made
+        assert np.array_equal(CODE.decode(rows, out[0], threads=threads), stripes[0, :5])
+        assert np.array_equal(CODE.reconstruct(rows, wanted, out[1], threads=threads), stripes[0, wanted])
+        several = {index: stripes[:, index] for index in order[:count]}
+        assert np.array_equal(CODE.reconstruct_batch(several, wanted, threads=threads), stripes[:, wanted])
+
+
+@pytest.mark.parametrize("spec", ["rs:1+1", "copy:4", "xor:3+1", "lrc:4+2+1"])
+def test_few_rows_go_straight_to_the_kernel_too(kernel_alone, spec):
+    code = codes.get(spec)
+    shards = coded(100, code=code)
+    for kept in ({code.n - 1} | set(range(1, code.k)), set(range(code.n)), set(range(code.k))):
+        assert np.array_equal(code.decode({index: shards[index] for index in kept}), shards[: code.k])
+
+
+@pytest.mark.parametrize("spoiled", range(8))
+def test_rows_that_are_not_read_are_checked_too(spoiled):
+    shards = coded(64)
+    rows = dict(enumerate(shards))
+    for bad, error in [(rows[spoiled][:63], ShardSizeError), (rows[spoiled].view(np.int8), InputError),
+                       (bytes(64), InputError), (shards[:1], InputError)]:  # fmt: skip
+        out, made = np.full((5, 64), 7, np.uint8), np.full((1, 64), 7, np.uint8)
+        for _ in range(2):
+            with pytest.raises(error):
+                CODE.decode({**rows, spoiled: bad}, out)
+            with pytest.raises(error):
+                CODE.reconstruct({**rows, spoiled: bad}, (0,), made)
+            CODE.decode(rows)
+            CODE.reconstruct(rows, (0,))
+        assert (out == 7).all()
+        assert (made == 7).all()
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_an_output_over_any_of_the_rows_is_refused(index):
+    shards = coded(64)
+    memory = np.full((14, 64), 7, np.uint8)
+    memory[6:] = shards
+    rows = {**dict(enumerate(shards)), index: memory[6 + index]}
+    for out in (memory[2 + index : 7 + index], memory[6 + index : 11 + index]):
+        if len(out) == 5:
+            before = memory.copy()
+            with pytest.raises(InputError, match="overlaps"):
+                CODE.decode(rows, out)
+            with pytest.raises(InputError, match="overlaps"):
+                CODE.reconstruct(rows, (0, 1, 2, 3, 7), out)
+            assert np.array_equal(memory, before)
+
+
+def test_more_rows_than_the_kernel_takes():
+    code = LinearCode("wide:1", np.ones((299, 1), np.uint8))
+    row = np.arange(50, dtype=np.uint8)
+    rows = dict.fromkeys(range(1, 300), row)
+    assert np.array_equal(code.decode(rows), [row])
+    assert np.array_equal(code.reconstruct(rows, (0,)), [row])
 
 
 def test_a_bool_is_no_index_even_after_an_int_was():

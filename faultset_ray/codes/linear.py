@@ -98,7 +98,7 @@ class LinearCode(Code):
             if out is None and isinstance(given[0], np.ndarray):
                 out = np.empty((len(wanted), given[0].size), dtype=np.uint8)  # type: ignore[arg-type]
             if ready.try_fold(given, out, threads):
-                return out  # type: ignore[return-value]
+                return out
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan(wanted, checked)
         target = check.output(out, (len(plan.wanted), length), checked.values())
@@ -147,7 +147,7 @@ class LinearCode(Code):
             if out is None and isinstance(given[0], np.ndarray):
                 out = np.empty((self.k, given[0].size), dtype=np.uint8)
             if ready.try_fold(given, out, threads):
-                return out  # type: ignore[return-value]
+                return out
         checked, length = check.shard_rows(rows, self.n)
         plan = self.plan([index for index in range(self.k) if index not in checked], checked)
         target = check.output(out, (self.k, length), checked.values())

@@ -1,30 +1,45 @@
 """Weather for a fleet: what is measured of every node, round after round, and which nodes are truly bad.
 
-A scenario is drawn from a seed and knows nothing of policies. All nodes are measured at once, every ``EVERY_S``.
+A scenario is drawn from a seed and knows nothing of policies. Every node is measured each ``EVERY_S``, one part of
+them after the other, as those who measure do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 EVERY_S = 10
+WAVES = 5
+"""Parts of the nodes, which are measured one after the other within ``EVERY_S``."""
 THRESHOLD_MS = 100.0
 CITIES = 60
 
 
 @dataclass(frozen=True)
 class Round:
-    """Columns of all nodes, at one moment."""
+    """Columns of all nodes, each as it is when its turn comes."""
 
     at_ms: int
+    """When the first of them are measured."""
     latency_ms: NDArray[np.float64]
     ok: NDArray[np.bool_]
     bad: NDArray[np.bool_] | None
     """The truth; None where there is none to be had."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Columns of the nodes that are measured at one moment."""
+
+    at_ms: int
+    nodes: NDArray[np.uint32]
+    latency_ms: NDArray[np.float64]
+    ok: NDArray[np.bool_]
+    bad: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,17 @@ class World:
 
 
 Weather = Callable[[World, np.random.Generator, float], Iterator[Round]]
+
+
+def waves(rounds: Iterable[Round], count: int) -> Iterator[Wave]:
+    """Cut rounds into waves; the first round stays whole, so that no node begins as unknown."""
+    for number, each in enumerate(rounds):
+        parts = count if number else 1
+        for part in range(parts):
+            nodes = np.arange(part, len(each.ok), parts, dtype=np.uint32)
+            bad = None if each.bad is None else each.bad[nodes]
+            at_ms = each.at_ms + part * EVERY_S * 1000 // parts
+            yield Wave(at_ms, nodes, each.latency_ms[nodes], each.ok[nodes], bad)
 
 
 def _times(hours: float) -> Iterator[int]:

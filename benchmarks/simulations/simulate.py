@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS, Round, World
+from benchmarks.simulations.scenarios import SCENARIOS, WAVES, Wave, World, waves
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
 from faultset_ray.control.answer import Survivors
@@ -35,7 +36,7 @@ class Seen:
     """int64[g]: nodes of each region."""
     seconds: list[int] = field(default_factory=list)
     survivors: list[float] = field(default_factory=list)
-    """Share of the nodes, round after round."""
+    """Share of the nodes, wave after wave."""
     bad: list[float] = field(default_factory=list)
     short: list[int] = field(default_factory=list)
     """Regions below their need."""
@@ -45,39 +46,51 @@ class Seen:
     """Share of the short regions (the first :data:`SAMPLED`) with as many nodes as they need, all tiers counted."""
 
 
-def replayed(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1) -> Seen:
+def weather(scenario: str, world: World, hours: float, seed: int, parts: int) -> Iterator[Wave]:
+    """Draw a scenario of :data:`SCENARIOS`, with so many waves a round."""
+    return waves(SCENARIOS[scenario](world, np.random.default_rng([seed, 1]), hours), parts)
+
+
+def replayed(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1, parts: int = WAVES) -> Seen:
     """Run a scenario through a policy's decisions: no system, and faster."""
     world = World.of(nodes, seed)
     run = Replay(policy, encode_many(world.lat, world.lon, PRECISION))
-    everyone = np.arange(nodes, dtype=np.uint32)
-    for moment in SCENARIOS[scenario](world, np.random.default_rng([seed, 1]), hours):
-        run.feed(np.full(nodes, moment.at_ms), everyone, moment.latency_ms, moment.ok, moment.bad)
+    for wave in weather(scenario, world, hours, seed, parts):
+        run.feed(np.full(len(wave.nodes), wave.at_ms), wave.nodes, wave.latency_ms, wave.ok, wave.bad)
     return Seen(run.report(), run.peak_out, np.diff(run.health.groups.starts))
 
 
-def simulate(scenario: str, policy: Policy, *, nodes: int, hours: float, seed: int = 1, ranges: int = 4) -> Seen:
+def simulate(
+    scenario: str,
+    policy: Policy,
+    *,
+    nodes: int,
+    hours: float,
+    seed: int = 1,
+    ranges: int = 4,
+    parts: int = WAVES,
+) -> Seen:
     """Run a scenario of :data:`SCENARIOS` under a policy."""
     sim = SimBackend([Place(f"p{index}", cpus=2) for index in range(PLACES)], seed=seed)
     try:
-        return sim.execute(_run(sim, scenario, policy, nodes, hours, seed, ranges))
+        world = World.of(nodes, seed)
+        return sim.execute(_run(sim, policy, world, weather(scenario, world, hours, seed, parts), ranges))
     finally:
         sim.dispose()
 
 
-async def _run(
-    sim: SimBackend, scenario: str, policy: Policy, nodes: int, hours: float, seed: int, ranges: int
-) -> Seen:
-    world = World.of(nodes, seed)
+async def _run(sim: SimBackend, policy: Policy, world: World, measured: Iterator[Wave], ranges: int) -> Seen:
+    nodes = len(world)
     columns = {"id": [f"n{index}" for index in range(nodes)], "lat": world.lat, "lon": world.lon}
     driver = await AsyncDriver.start(sim, "simulated", region_actors=ranges)
     fleet = await driver.register({**columns, "latency_ms": np.full(nodes, np.nan)}, PRECISION, policy=policy)
     assert fleet.handles is not None
     watcher = _Watcher(encode_many(world.lat, world.lon, PRECISION), policy)
     started_ms = sim.now_ms()
-    for moment in SCENARIOS[scenario](world, np.random.default_rng([seed, 1]), hours):
-        await sim.sleep(max(0.0, (started_ms + moment.at_ms - sim.now_ms()) / 1000))
-        await driver.observe(fleet.handles, moment.latency_ms, ok=moment.ok)
-        watcher.take(moment, await driver.survivors(partial=False))
+    for wave in measured:
+        await sim.sleep(max(0.0, (started_ms + wave.at_ms - sim.now_ms()) / 1000))
+        await driver.observe(fleet.handles[wave.nodes], wave.latency_ms, ok=wave.ok)
+        watcher.take(wave, await driver.survivors(partial=False))
     await driver.close()
     return watcher.seen()
 
@@ -94,29 +107,32 @@ class _Watcher:
         self._tally = Tally(len(cells))
         self._state = np.full(len(cells), State.UNKNOWN, np.uint8)
         self._samples = 0
+        self._at_ms = 0
+        self._truly_bad = np.zeros(len(cells), np.bool_)
         self._seen = Seen(Report(*[0] * 7), np.zeros(len(self._sizes), np.int64), self._sizes)
 
-    def take(self, moment: Round, answer: Survivors) -> None:
-        everyone = np.arange(len(self._state), dtype=np.uint32)
-        state = np.full(len(everyone), State.EJECTED, np.uint8)
+    def take(self, wave: Wave, answer: Survivors) -> None:
+        state = np.full(len(self._state), State.EJECTED, np.uint8)
         state[answer.handles[answer.tiers == Tier.OWN]] = State.HEALTHY
-        if self._samples:
-            self._tally.elapse(EVERY_S * 1000)
-        self._samples += len(everyone)
-        begun = self._tally.learn(np.full(len(everyone), moment.at_ms), everyone, moment.bad)
+        self._tally.elapse(wave.at_ms - self._at_ms)
+        self._at_ms = wave.at_ms
+        self._samples += len(wave.nodes)
+        if wave.bad is not None:
+            self._truly_bad[wave.nodes] = wave.bad
+        begun = self._tally.learn(np.full(len(wave.nodes), wave.at_ms), wave.nodes, wave.bad)
         changed = np.flatnonzero(state != self._state).astype(np.uint32)
         self._tally.move(changed, self._state[changed], state[changed])
-        self._tally.detect(np.concatenate([changed, begun]), moment.at_ms)
+        self._tally.detect(np.concatenate([changed, begun]), wave.at_ms)
         self._state = state
-        self._record(moment, answer)
+        self._record(answer)
 
-    def _record(self, moment: Round, answer: Survivors) -> None:
+    def _record(self, answer: Survivors) -> None:
         seen, out = self._seen, self._state == State.EJECTED
         np.maximum(seen.peak_out, np.bincount(self._group[out], minlength=len(self._sizes)), out=seen.peak_out)
         short = answer.short
-        seen.seconds.append(moment.at_ms // 1000)
+        seen.seconds.append(self._at_ms // 1000)
         seen.survivors.append(1 - out.mean())
-        seen.bad.append(0.0 if moment.bad is None else moment.bad.mean())
+        seen.bad.append(self._truly_bad.mean())
         seen.short.append(len(short))
         seen.panic.append(len(answer.panic))
         seen.frozen.append(answer.frozen_until_ms is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,41 +15,33 @@ from faultset_ray.limits import FREEZE_SECONDS, FREEZE_WINDOW_SECONDS
 if TYPE_CHECKING:
     from faultset_ray.control.health import Health
 
+_WINDOW_MS: Final = round(FREEZE_WINDOW_SECONDS * 1000)
+
 
 @dataclass(frozen=True, slots=True)
-class RangeCensus:
-    """What was counted in one range; drained and pinned nodes aside."""
+class Condition:
+    """How the nodes of a range are, drained and pinned ones aside."""
 
-    range_id: int
-    nodes: int
+    measured: int
+    """Nodes that are not unknown."""
     bad: int
     """Nodes that are ejected or on probation, and suspects whose last sample was bad."""
-    since_ms: int
-    """When the last of the healthy half turned bad; any number while at most half of them are."""
-
-    @property
-    def degraded(self) -> bool:
-        """Whether more than half of the nodes are bad."""
-        return 2 * self.bad > self.nodes
+    degraded_ms: int | None
+    """When the last of the healthy half turned bad; None while at most half of the measured are."""
+    turned_ms: int | None
+    """When the first of those that turned bad within ``FREEZE_WINDOW_SECONDS`` did; None where none did."""
 
 
-def condition(health: Health, slots: slice | NDArray[np.intp]) -> tuple[int, int, int | None]:
-    """How some nodes are.
-
-    Returns
-    -------
-    bad, measured : int
-        Nodes without a mark that are out, or suspects whose last sample was bad; and those that are not unknown.
-    degraded_ms : int or None
-        When the last of the healthy half turned bad; None while at most half of the measured are.
-    """
+def condition(health: Health, slots: slice | NDArray[np.intp], now_ms: int) -> Condition:
+    """Count how some nodes are."""
     state, unmarked = health.state[slots], health.mark[slots] == Mark.NONE
     measured = int(np.count_nonzero(unmarked & (state != State.UNKNOWN)))
     bad = (state > State.SUSPECT) | ((state == State.SUSPECT) & (health.window[slots] & 1 == 1))
     turned_ms = health.since_ms[slots][unmarked & bad]
     half = measured // 2
     degraded_ms = int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None
-    return len(turned_ms), measured, degraded_ms
+    lately = turned_ms[turned_ms > now_ms - _WINDOW_MS]
+    return Condition(measured, len(turned_ms), degraded_ms, int(lately.min()) if len(lately) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +49,22 @@ class Freeze:
     """No ejections until then, and those since the outage began are taken back."""
 
     since_ms: int
+    """When the first of the nodes went that are taken back."""
     until_ms: int
+    degraded_ms: int
+    """When the first of the ranges degraded that the advice rests on; by this it is told how long the outage lasts."""
 
 
-def advise(
-    counted: Sequence[RangeCensus], freeze_at: float | None, before: Freeze | None, now_ms: int
-) -> Freeze | None:
+def advise(counted: Sequence[Condition], freeze_at: float | None, before: Freeze | None, now_ms: int) -> Freeze | None:
     """Whether ejections are to be frozen, and until when; a freeze whose time is over freezes nothing.
 
     They are when the share of the ranges that degraded within ``FREEZE_WINDOW_SECONDS`` reaches
     ``freeze_at``, and for ``FREEZE_SECONDS`` from each census that finds it so. An outage that lasts for longer
     than the window is believed: then the nodes are ejected after all, and nothing is frozen again until
     fewer ranges are degraded.
+
+    Nodes are measured one after the other: half of a range's went before it degraded, and some of ranges that never
+    did. So those that are taken back are counted from the first node of all that turned bad within the window.
 
     Parameters
     ----------
@@ -83,14 +79,16 @@ def advise(
         return None
     if not counted:
         return before
-    window_ms = round(FREEZE_WINDOW_SECONDS * 1000)
-    degraded = [each.since_ms for each in counted if each.degraded]
+    degraded = [each.degraded_ms for each in counted if each.degraded_ms is not None]
     if len(degraded) / len(counted) < freeze_at:
         return before if before is not None and now_ms < before.until_ms else None
-    if before is not None and now_ms >= before.since_ms + window_ms:
+    if before is not None and now_ms >= before.degraded_ms + _WINDOW_MS:
         return before
-    lately = [since_ms for since_ms in degraded if since_ms > now_ms - window_ms]
+    lately = [degraded_ms for degraded_ms in degraded if degraded_ms > now_ms - _WINDOW_MS]
     if len(lately) / len(counted) < freeze_at:
         return before
-    since_ms = min(lately) if before is None else min(before.since_ms, *lately)
-    return Freeze(since_ms, now_ms + round(FREEZE_SECONDS * 1000))
+    turned = [each.turned_ms for each in counted if each.turned_ms is not None]
+    if before is not None:
+        turned.append(before.since_ms)
+        lately.append(before.degraded_ms)
+    return Freeze(min(turned), now_ms + round(FREEZE_SECONDS * 1000), min(lately))

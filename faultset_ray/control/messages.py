@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.census import Condition
 from faultset_ray.control.journal import Events
 from faultset_ray.control.policy import Policy
 
@@ -65,12 +66,7 @@ class Census:
     """Observations taken in this epoch."""
     sealed: int | None
     """The move in which it gives way to others, if it does: then it takes none."""
-    bad: int
-    """Nodes without a mark that are ejected or on probation, and suspects whose last sample was bad."""
-    measured: int
-    """Nodes without a mark that are not unknown."""
-    degraded_ms: int | None
-    """When the last of the healthy half turned bad; None while at most half of the measured are."""
+    condition: Condition
     parked: int
     """Nodes that left the range and were not followed up yet; see :mod:`~faultset_ray.control.passage`."""
     short: int

@@ -278,7 +278,6 @@ class Region(Servant):
         self._begin(epoch, orders, now_ms)
         self._decide()
         health = self._health
-        bad, measured, degraded_ms = condition(health, slice(None))
         return Census(
             roster=self._roster,
             nodes=len(health),
@@ -287,9 +286,7 @@ class Region(Servant):
             dirty_ms=self._dirty_ms,
             samples=self._samples,
             sealed=self._sealed,
-            bad=bad,
-            measured=measured,
-            degraded_ms=degraded_ms,
+            condition=condition(health, slice(None), self._now_ms),
             parked=len(self._passage.parked),
             short=len(self._alarms.flagged),
         )

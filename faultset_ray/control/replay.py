@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import columns
-from faultset_ray.control.census import Freeze, RangeCensus, advise, condition
+from faultset_ray.control.census import Freeze, advise, condition
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.policy import Policy
@@ -151,10 +151,7 @@ class Replay:
 
     def _advised(self, now_ms: int) -> Freeze | None:
         """What a coordinator would advise after a census of the ranges."""
-        counted = []
-        for number, slots in enumerate(self._ranges):
-            bad, measured, degraded_ms = condition(self._health, slots)
-            counted.append(RangeCensus(number, measured, bad, degraded_ms or 0))
+        counted = [condition(self._health, slots, now_ms) for slots in self._ranges]
         return advise(counted, self._policy.freeze_at, self._freeze, now_ms)
 
     def report(self) -> Report:

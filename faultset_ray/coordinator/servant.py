@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
-from faultset_ray.control.census import Freeze, RangeCensus, advise
+from faultset_ray.control.census import Condition, Freeze, advise
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
@@ -281,7 +281,7 @@ class Coordinator(ObjectVerbs, Servant):
                 ledger.catalog.do("UPDATE system SET holder = ?, until_ms = ?", holder, until_ms)
         return Lease(holder, until_ms)
 
-    def census(self, fleet: str, counted: Sequence[RangeCensus], now_ms: int) -> Freeze | None:
+    def census(self, fleet: str, counted: Sequence[Condition], now_ms: int) -> Freeze | None:
         """Take what a steward counted in the ranges; whether ejections are to be frozen, and until when."""
         ledger = self._serve()
         known = ledger.known(fleet)

@@ -10,7 +10,6 @@ from typing import TypeVar
 import numpy as np
 
 from faultset_ray.backend.protocol import Net
-from faultset_ray.control.census import RangeCensus
 from faultset_ray.control.compose import RegionPart, compose
 from faultset_ray.control.messages import Census
 from faultset_ray.control.ranges import range_of
@@ -28,7 +27,7 @@ Counted = Sequence[tuple[RangeInfo, Census]]
 async def tell_freeze(keeper: Keeper, directory: Directory, counted: Counted) -> None:
     """Tell the coordinator how the ranges are, and them whether ejections are frozen."""
     fleet, now_ms = directory.fleet.name, keeper.backend.now_ms()
-    told = [RangeCensus(info.id, census.measured, census.bad, census.degraded_ms or 0) for info, census in counted]
+    told = [census.condition for _, census in counted]
     freeze = await keeper.authority.ask_within(CENSUS_SECONDS, Coordinator.census, fleet, told, now_ms)
     if freeze is not None:
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 
 def test_long_day_of_jitter(large):
-    seen = simulate("jitter", STEADY, nodes=large.count(10_000), hours=24, seed=large.seed, ranges=2)
+    seen = simulate("jitter", STEADY, nodes=large.count(10_000), hours=24, seed=large.seed, ranges=2, parts=1)
     assert seen.report.flaps == seen.report.readmissions == 0
     large.notes.append(
         f"{seen.report.samples:,} samples, {seen.report.ejections:,} ejections, {seen.report.flaps} flaps"

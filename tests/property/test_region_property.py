@@ -222,11 +222,12 @@ class RegionMachine(RuleBasedStateMachine):
         census = self.region.census(self.epoch, ORDERS, self.tick())
         unmarked = [node for node in self.model.values() if node.mark == 0]
         assert census.nodes == len(self.model)
-        assert census.measured == sum(node.last is not None or node.failed for node in unmarked)
-        assert census.bad == sum(
+        assert census.condition.measured == sum(node.last is not None or node.failed for node in unmarked)
+        assert census.condition.bad == sum(
             (node.last is not None or node.failed) and not node.survives(THRESHOLD) for node in unmarked
         )
-        assert (census.degraded_ms is None) == (2 * census.bad <= census.measured)
+        degraded = 2 * census.condition.bad > census.condition.measured
+        assert (census.condition.degraded_ms is not None) == degraded
 
     @rule()
     def seal_and_go_on(self):

@@ -182,6 +182,26 @@ def test_a_freeze_takes_back_what_an_observer_that_was_cut_off_would_have_ejecte
     assert quick.peak_out == 0.0
 
 
+@pytest.mark.parametrize(("samples", "most"), [((1, 1, 1), 210), ((3, 5, 3), 0)])
+def test_all_that_went_since_an_outage_began_are_taken_back(samples, most):
+    """Each of 400 nodes is measured every ten seconds, one after the other: who went first is taken back, too."""
+    count, every_ms = 400, 10_000
+    at_ms = np.arange(30 * count) * (every_ms // count)
+    cut_off = (at_ms >= 10 * every_ms) & (at_ms < 16 * every_ms)
+    trace = Trace.of(
+        [f"n{index}" for index in range(count)],
+        at_ms,
+        np.tile(np.arange(count) * 7 % count, 30),
+        np.where(cut_off, np.nan, 20.0),
+        bad=np.zeros(len(at_ms), bool),
+        regions=[f"u{letter}" for letter in "0123456789bcdefg" for _ in range(25)],
+    )
+    report = replay(trace, Policy(samples=samples, hold_s=(30, 600), freeze_at=0.5))
+    assert report.false_ejections <= most
+    assert report.false_out_s <= most * every_ms / 1000 / 2
+    assert report.flaps == 0
+
+
 def test_regions_that_are_short_are_counted():
     """Of u0's two nodes one is out from 10 s to 30 s, then both until 40 s; u1 always has two."""
     rows = [(second * 1000, node, 20.0) for second in range(60) for node in range(4)]

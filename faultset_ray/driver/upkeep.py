@@ -104,8 +104,7 @@ class Upkeep:
         total, bucket = Repaired(), self._bucket(bytes_per_s)
         while True:
             inventory = await self._lookout.look()
-            await self._collector.resolve(inventory)
-            await self._collector.collect(inventory)
+            await self._tidy(inventory)
             needs = await self._repairs.needs(inventory, at_once=True)
             done = await self._repairs.mend(needs, inventory, bucket, at_once=True)
             total.add(done)
@@ -145,12 +144,18 @@ class Upkeep:
 
     # -- Inside
 
+    async def _tidy(self, inventory: Inventory) -> None:
+        """End writes and have garbage dropped: no shard goes to a store that has still to drop some of its object."""
+        await self._collector.resolve(inventory)
+        await self._collector.collect(inventory)
+
     async def _emptied(self, uuids: list[str], bucket: Bucket | None) -> Repaired:
         """Move everything off some stores, then end them."""
         total = Repaired()
         await self._check_room(uuids)
         while True:
             inventory = await self._lookout.look()
+            await self._tidy(inventory)
             needs = [need for need in await self._repairs.needs(inventory) if _on(need, uuids)]
             if not needs and await self._retired(uuids, inventory):
                 return total
@@ -194,7 +199,6 @@ class Upkeep:
 
     async def _retired(self, uuids: list[str], inventory: Inventory) -> bool:
         """Let empty stores go; False where a write that was begun before still counts on one of them."""
-        await self._collector.collect(inventory)
         waiting = await self._authority.ask(Coordinator.garbage, self._backend.now_ms(), 1)
         if any(item.store in inventory.here and item.store in uuids for item in waiting):
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sim.object_world import simulate
 
@@ -105,6 +107,30 @@ def test_a_decommissioned_store_is_empty_and_ended_and_not_started_again():
         await run.check_shards()
 
     simulate(8, scenario)
+
+
+def test_a_decommission_empties_onto_a_store_that_has_something_to_drop_of_the_same_object():
+    """Its driver alone is there: no steward clears the store that came back."""
+
+    async def scenario(run):
+        await run.driver._steward.close(save=False)
+        await run.put("a", run.sim.token(50_000), code="rs:2+1")
+        back, leaving, _ = await run.layout("a")
+        run.kill(back)
+        assert (await run.driver.repair()).shards == 1
+        run.revive(back)
+        emptying = asyncio.ensure_future(run.driver.decommission(leaving))
+
+        async def emptied():
+            return emptying.done()
+
+        await run.settle(emptied, 60.0)
+        assert (await emptying).shards == 1
+        assert (await run.layout("a"))[1] == back
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(4, scenario)
 
 
 def test_a_decommission_that_would_break_the_promise_is_refused():

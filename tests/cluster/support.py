@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import venv
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import ray
 from ray._private.state import actors
@@ -123,6 +125,34 @@ def bare(**environ: str) -> dict[str, str]:
     """The environment of a process that knows of no Ray cluster and no code but what is installed."""
     ours = ("RAY_", "PYTHONPATH", "FAULTSET_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environ
+
+
+def verb(
+    environ: Mapping[str, str], *arguments: object, code: int = 0, data: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``faultset VERB … --json`` of the checkout as a process of its own, and check its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{arguments[0]}", *map(str, arguments[1:]), "--json"],
+        cwd=PROJECT,
+        env=bare(**environ),
+        input=data,
+        capture_output=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == code, (done.stdout[-2000:] + done.stderr[-4000:]).decode(errors="replace")
+    return done
+
+
+def result_of(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    """What a verb told in the end; where its stdout is data, that is on stderr."""
+    told = done.stdout if done.stdout.endswith(b"}\n") else done.stderr
+    return dict(json.loads(told.splitlines()[-1]))
+
+
+def token_of_ray() -> dict[str, str]:
+    """What a process needs to be let into the cluster that this one may use."""
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
 
 
 def _start_of(process: subprocess.Popen[bytes], log: Path) -> str:

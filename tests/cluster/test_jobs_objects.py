@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import ray
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import PROJECT, bare
+from cluster.support import result_of, token_of_ray, verb
 from faultset_ray.filesystem import FaultsetFileSystem
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
@@ -27,39 +22,44 @@ def store_root(tmp_path_factory):
 
 
 @pytest.fixture
-def verb(attached, tmp_path):
-    token = {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
-    state = {"FAULTSET_SYSTEM": "kept", "FAULTSET_STATE_DIR": str(tmp_path / "state")}
+def told(attached, tmp_path):
+    """What a verb says in the end."""
+    system = {"FAULTSET_SYSTEM": "kept", "FAULTSET_STATE_DIR": str(tmp_path / "state")}
+    environ = token_of_ray() | system | {"RAY_ADDRESS": attached.address}
 
     def call(*arguments: object, code: int = 0, data: bytes = b"") -> tuple[dict, bytes]:
-        done = subprocess.run(
-            [sys.executable, "-m", f"jobs.{arguments[0]}", *map(str, arguments[1:]), "--json"],
-            cwd=PROJECT,
-            env=bare(**token, **state, RAY_ADDRESS=attached.address),
-            input=data,
-            capture_output=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
-        told = done.stdout if done.stdout.endswith(b"}\n") else done.stderr
-        return json.loads(told.splitlines()[-1]), done.stdout
+        done = verb(environ, *arguments, code=code, data=data)
+        return result_of(done), done.stdout
 
     return call
 
 
-def test_objects_outlive_commands_and_a_node(verb, attached, tmp_path):
+def test_objects_outlive_commands_and_nodes(told, attached):
     data = np.random.default_rng(3).bytes(2_000_003)
-    told, _ = verb("put", "ledger", "-", "--code", "rs:2+1", data=data)
-    assert (told["n_durable"], told["survivable"], told["durability"]) == (3, 1, "fsync")
-    found, _ = verb("stat", "ledger")
+    put, _ = told("put", "ledger", "-", "--code", "rs:2+1", data=data)
+    assert (put["n_durable"], put["survivable"], put["durability"]) == (3, 1, "fsync")
+    found, _ = told("stat", "ledger")
     place = found["locations"]["0"]["place"]
     attached.kill(place)
-    assert verb("get", "ledger", "-")[1] == data, "and nothing of what Ray says of the node"
-    told, _ = verb("status", code=4)
-    assert (told["objects"], told["margins"]) == (1, {"0": 1})
-    assert verb("repair")[0]["shards"] == 1
-    assert verb("status")[0]["healthy"] == 1
+    assert told("get", "ledger", "-")[1] == data, "and nothing of what Ray says of the node"
+    status, _ = told("status", code=4)
+    assert (status["objects"], status["margins"]) == (1, {"0": 1})
+    assert told("repair")[0]["shards"] == 1
+
+    found, _ = told("stat", "ledger")
+    place = found["locations"]["1"]["place"]
+    refused, _ = told("decommission", place, code=5)
+    assert refused["error"]["code"] == "not_enough_places"
+    assert told("stat", "ledger")[0] == found, "nothing was changed"
+    attached.add_node(LocalNode({"faultset.io/store": "true", "faultset.io/region": "e"}, cpus=2))
+    assert told("decommission", place)[0]["shards"] == 1
+    assert told("get", "ledger", "-")[1] == data
+    status, _ = told("status")
+    assert (status["objects"], status["healthy"]) == (1, 1)
+    assert next(store["state"] for store in status["stores"] if store["place"] == place) == "retired"
+    told("rm", "ledger", "--grace", "0")
+    told("get", "ledger", "-", code=2)
+    assert told("status")[0]["objects"] == 0
 
 
 def test_ray_data_reads_and_writes_objects_in_its_workers(attached, tmp_path):

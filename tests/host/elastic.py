@@ -80,10 +80,11 @@ def in_namespaces(scenario: str, version: str, found: Path, seconds: float) -> d
     return dict(json.loads(found.read_text()))
 
 
-def node_types(most: dict[str, int]) -> dict[str, Any]:
+def node_types(most: dict[str, int], least: dict[str, int]) -> dict[str, Any]:
     """Those of ``cluster.yaml`` with their labels and resources; fewer of each, and smaller.
 
-    ``most`` is how many nodes of a type there may be; where the type has a minimum there, all of them are there always.
+    ``most`` is how many nodes of a type there may be; where the type has a minimum there, all of them are there always,
+    or as many as ``least`` says.
     """
     described = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     kinds = {}
@@ -97,19 +98,22 @@ def node_types(most: dict[str, int]) -> dict[str, Any]:
                 "resources": {**cpus, "object_store_memory": NODE_STORE_BYTES},
                 "labels": kind["labels"],
                 "node_config": {},
-                "min_workers": count if kind["min_workers"] else 0,
+                "min_workers": least.get(name, count if kind["min_workers"] else 0),
                 "max_workers": count,
             }
     return kinds
 
 
 class Elastic:
-    """The head of such a cluster, its autoscaler of version ``"v1"`` or ``"v2"``, and its nodes as they come and go."""
+    """The head of such a cluster, its autoscaler of version ``"v1"`` or ``"v2"``, and its nodes as they come and go.
 
-    def __init__(self, version: str, most: dict[str, int]) -> None:
+    ``environ`` is for the processes of the head and of all nodes.
+    """
+
+    def __init__(self, version: str, most: dict[str, int], least: dict[str, int] | None = None, **environ: str) -> None:
         described = yaml.safe_load((ROOT / "cluster.yaml").read_text())
         provider = dict(PROVIDER)
-        environ = {
+        environ |= {
             "RAY_FAKE_CLUSTER": "1",
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "RAY_enable_autoscaler_v2": "0",
@@ -129,7 +133,7 @@ class Elastic:
             **{name: described[name] for name in ("cluster_name", "max_workers", "upscaling_speed")},
             "idle_timeout_minutes": IDLE_S / 60,
             "provider": provider,
-            "available_node_types": node_types(most),
+            "available_node_types": node_types(most, least or {}),
             "head_node_type": HEAD_TYPE,
             **UNUSED,
         }

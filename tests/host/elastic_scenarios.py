@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+import ray
 from host.elastic import ADDRESS, Elastic
 
 import faultset_ray as fs
+from actors.backend import RayBackend
 from faultset_ray.backend.protocol import At
 from faultset_ray.geohash import cells_to_strings, encode_many
 
 PRECISION = 2
 THRESHOLD_MS = 100.0
+STORES = "/tmp/ray/stores"
+STATE = "/tmp/ray/state"
+CODES = ("rs:2+1", "copy:2", "copy:3")
 RANGES = 12
 """Two more than have room at a store of one CPU."""
 
@@ -60,8 +66,6 @@ def again_and_again(work: Callable[[], object], threads: int = 1) -> Iterator[li
 
 def hints(version: str) -> dict[str, float]:
     """``want`` brings nodes without anything that runs on them, and withdrawn lets them go."""
-    from actors.backend import RayBackend
-
     cloud = Elastic(version, {"compute": 2})
     backend = RayBackend("hints", lasting=False, address=ADDRESS)
     asyncio.run(backend.want([At(cpus=2.0)] * 2))
@@ -125,3 +129,48 @@ def load_rises_and_falls(version: str) -> dict[str, float]:
     assert min(reader.ranges) < RANGES
     found = {name: getattr(reader, name) for name in ("answers", "partial", "refused")}
     return {"joined": joined, "joined_for_tasks": more, "left": left, **found, "fewest_ranges": min(reader.ranges)}
+
+
+def stores_leave(version: str) -> dict[str, float]:
+    """A node with a store stays however idle it is, while one without goes; emptied by ``decommission``, it goes."""
+    cloud = Elastic(
+        version, {"store-a": 1, "store-b": 1, "store-c": 2, "compute": 1}, {"store-c": 1}, FAULTSET_STORE_DIR=STORES
+    )
+    cloud.connect()
+    cloud.until("three stores are there", lambda: cloud.count("store") == 3)
+    hints = RayBackend("hints", lasting=False, address=ADDRESS)
+    four = [At(cpus=1.0)] * 4  # only a store has a CPU to itself
+    asyncio.run(hints.want(four))
+    joined = cloud.until("a fourth one joined", lambda: cloud.count("store") == 4)
+    stores = cloud.nodes().keys()
+    with fs.connect(ADDRESS, system="kept", state_dir=STATE) as driver:
+        objects = {
+            f"{code} {size}": (np.random.default_rng(size).bytes(size), code)
+            for code in CODES
+            for size in (0, 1, 70_000, 3_000_000)
+        }
+        promised = {
+            name: driver.put(name, data, code=code, stripe_bytes=1 << 20).survivable
+            for name, (data, code) in objects.items()
+        }
+        assert {place for name in objects for _, place, _ in driver.stat(name).locations.values()} == stores
+
+        asyncio.run(hints.want([*four, At(cpus=2.0)]))
+        cloud.until("a node without a store joined", lambda: cloud.count("compute") == 1)
+        asyncio.run(hints.want([]))
+        without = cloud.until("it left, idle for less long than the stores", lambda: cloud.count("compute") == 0)
+        assert cloud.nodes().keys() == stores, "a store holds its node"
+
+        labels = {node["NodeID"]: node["Labels"] for node in ray.nodes()}
+        regions = Counter(labels[store]["faultset.io/region"] for store in stores)
+        going = next(store for store in stores if regions[labels[store]["faultset.io/region"]] == 2)
+        moved = driver.decommission(going)
+        assert moved.shards == moved.objects > 0
+        left = cloud.until("the emptied node left", lambda: cloud.nodes().keys() == stores - {going})
+        for name, (data, _) in objects.items():
+            assert driver.get(name) == data
+            found = driver.stat(name)
+            assert (found.health, found.survivable) == ("healthy", promised[name])
+            assert going not in {place for _, place, _ in found.locations.values()}
+        driver.shutdown()
+    return {"joined": joined, "left_without_store": without, "shards_moved": moved.shards, "left": left}

@@ -1,4 +1,4 @@
-"""Nodes join when region actors and tasks wait for room, and leave when ranges were packed onto fewer.
+"""Nodes join when region actors and tasks wait for room, and leave when ranges were packed onto fewer, or a store emptied.
 
 With Ray's own autoscaler, both versions of it, and real raylets for the node types of ``cluster.yaml``.
 """
@@ -35,3 +35,7 @@ def test_load_rises_and_falls_and_no_answer_is_wrong(version, report, tmp_path):
     found = in_namespaces("load_rises_and_falls", version, tmp_path / "found", 800)
     report(found)
     assert found["answers"] > 50
+
+
+def test_a_store_holds_its_node_until_it_is_emptied(version, report, tmp_path):
+    report(in_namespaces("stores_leave", version, tmp_path / "found", 400))

@@ -39,6 +39,8 @@ GRANULE_BYTES_MIN: Final = 4 * KIB
 GRANULE_BYTES_MAX: Final = MIB
 STRIPE_BYTES_MAX: Final = 64 * MIB
 STRIPE_BYTES_DEFAULT: Final = 16 * MIB
+STRIPE_SHARDS_BYTES_DEFAULT: Final = 2 * STRIPE_BYTES_DEFAULT
+"""What all shards of a stripe hold at most, where no size was asked for: memory is bounded whatever the code."""
 OBJECT_BYTES_MAX: Final = 1 << 48
 OBJECT_NAME_BYTES_MAX: Final = 1024
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.objects import Objects
-from faultset_ray.limits import DELETE_GRACE_SECONDS, STRIPE_BYTES_DEFAULT
+from faultset_ray.limits import DELETE_GRACE_SECONDS
 from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
 
@@ -31,7 +31,7 @@ class AsyncObjectVerbs:
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
-        stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+        stripe_bytes: int | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it.
 
@@ -55,8 +55,8 @@ class AsyncObjectVerbs:
             Only if there is no object of that name.
         if_generation : int, optional
             Only in place of this generation.
-        stripe_bytes : int
-            Data bytes of one task, at most 64 MiB.
+        stripe_bytes : int, optional
+            Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
 
         Returns
         -------
@@ -193,7 +193,7 @@ class ObjectVerbs:
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
-        stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+        stripe_bytes: int | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it."""
         return self._loop.run(

@@ -98,7 +98,7 @@ class Objects:
         data: Any,
         code: str,
         tolerate: int | None,
-        stripe_bytes: int,
+        stripe_bytes: int | None,
         *,
         if_absent: bool,
         if_generation: int | None,
@@ -111,12 +111,12 @@ class Objects:
         _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
         with Intake(self._backend, await self._backend.fetch(data)) as intake:
             size, first = intake.size, None
-            layout = layout_for(size, found.k, stripe_bytes)
+            layout = layout_for(size, found.k, found.n, stripe_bytes)
             if size is None:
                 first = await intake.read(layout.stripe_bytes)
                 if first.size < layout.stripe_bytes:  # it has ended already
                     size = first.size
-                    layout = layout_for(size, found.k, stripe_bytes)
+                    layout = layout_for(size, found.k, found.n, stripe_bytes)
             wish = Wish(name, key, found, promised, layout, if_absent, if_generation)
             put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
             if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):

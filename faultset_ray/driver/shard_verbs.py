@@ -5,7 +5,6 @@ from __future__ import annotations
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.shards import Shards, bind
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.shardset import ShardSet
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
@@ -18,7 +17,7 @@ class AsyncShardVerbs:
     _shards: Shards
     _stores: StoreDirectory
 
-    async def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
+    async def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int | None = None) -> ShardSet:
         """Encode an object over the cluster; the shards lie on distinct places, where there are as many.
 
         Parameters
@@ -27,8 +26,8 @@ class AsyncShardVerbs:
             Bytes, an array, or the path of a file (str or PathLike).
         code : str
             Such as ``"rs:10+4"``.
-        stripe_bytes : int
-            Data bytes of one task, at most 64 MiB.
+        stripe_bytes : int, optional
+            Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
 
         Returns
         -------
@@ -80,7 +79,7 @@ class ShardVerbs:
     _core: AsyncShardVerbs
     _loop: Loop
 
-    def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> ShardSet:
+    def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int | None = None) -> ShardSet:
         """Encode an object over the cluster."""
         return bind(self._loop.run(self._core.encode(data, code, stripe_bytes=stripe_bytes)), self.free)
 

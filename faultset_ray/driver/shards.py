@@ -40,13 +40,13 @@ class Shards:
         self._stores = stores
         self._system = system
 
-    async def encode(self, data: Data, code: str, stripe_bytes: int) -> ShardSet:
+    async def encode(self, data: Data, code: str, stripe_bytes: int | None) -> ShardSet:
         """See :meth:`AsyncDriver.encode <faultset_ray.driver.asynchronous.AsyncDriver.encode>`."""
         found = codes.get(code)
         avoid: set[str] = set()
         for attempt in range(1, WRITE_ATTEMPTS + 1):
             with Source(data) as source:
-                cut = layout_for(source.size, found.k, stripe_bytes)
+                cut = layout_for(source.size, found.k, found.n, stripe_bytes)
                 survivors = await self._places.survivors()
                 stores = [store for store in await self._stores.stores(survivors) if store.uuid not in avoid]
                 write_id = self._backend.token(16)

@@ -145,7 +145,7 @@ class ObjectWriter:
             Too few shards got through. What was written is not dropped.
         """
         layout = self._header.layout
-        window = Window(layout.stripe_bytes)
+        window = Window(max(layout.stripe_bytes, self._header.n * layout.block_bytes // 2))  # much parity counts too
         size = stripes = 0
         async with window:
             ended = False

@@ -16,7 +16,6 @@ from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import InputError, NotEnoughShards
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
 from faultset_ray.objects.coding import Progress, decode_object, encode_object, no_progress, settle
 from faultset_ray.objects.encode import Reading
@@ -63,7 +62,7 @@ async def encode_file(
     code: str,
     directory: Path,
     *,
-    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    stripe_bytes: int | None = None,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
@@ -88,7 +87,7 @@ async def encode_file(
     """
     found = codes.get(code)
     with Source(path) as source:
-        layout = layout_for(source.size, found.k, stripe_bytes)
+        layout = layout_for(source.size, found.k, found.n, stripe_bytes)
         header = _header(backend, found, layout, path.name)
         reading = SourceReader(backend, source)
         paths, _ = await write_shards(backend, reading, header, directory, path.name, force=force, progress=progress)
@@ -102,13 +101,13 @@ async def encode_pipe(
     code: str,
     directory: Path,
     *,
-    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    stripe_bytes: int | None = None,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
     """As :func:`encode_file`, of what comes until the end of a pipe; the shards are called as ``name`` says."""
     found = codes.get(code)
-    layout = layout_for(None, found.k, stripe_bytes)
+    layout = layout_for(None, found.k, found.n, stripe_bytes)
     header = _header(backend, found, layout, name)
     reading = ByteReader(backend, pipe)
     paths, size = await write_shards(backend, reading, header, directory, name, force=force, progress=progress)

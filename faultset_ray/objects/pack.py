@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from faultset_ray import codes
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, InputError, NotEnoughShards
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.gather import damage, pick_rows
 from faultset_ray.objects.groups import Group, candidates, families_of, object_id_of, only
@@ -31,7 +30,7 @@ Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
 
 def pack_shards(
-    data: Buffer, code: str | Code, *, stripe_bytes: int = STRIPE_BYTES_DEFAULT, name: str | None = None
+    data: Buffer, code: str | Code, *, stripe_bytes: int | None = None, name: str | None = None
 ) -> list[bytes]:
     """Encode an object into its n shards, each what a shard file holds.
 
@@ -42,7 +41,7 @@ def pack_shards(
     code
         Such as ``"rs:10+4"``, or what :func:`codes.get <faultset_ray.codes.get>` returns for it.
     stripe_bytes
-        Data that are coded together at most.
+        Data that are coded together at most; 16 MiB, or what fills 32 MiB of shards, by default.
     name
         What the object is called, to be told from others by; its SHA-256 stands in each shard.
 
@@ -57,7 +56,7 @@ def pack_shards(
     """
     memory = as_bytes("data", data, "bytes or an array")
     found = codes.get(code)
-    layout = layout_for(memory.size, found.k, stripe_bytes)
+    layout = layout_for(memory.size, found.k, found.n, stripe_bytes)
     write_id, object_id = secrets.token_bytes(16), object_id_of(name)
     header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
     sealing = Sealing(header)

@@ -22,7 +22,6 @@ from faultset_ray.backend.local import LocalBackend
 from faultset_ray.codes.base import Code
 from faultset_ray.codes.check import integer
 from faultset_ray.errors import CodingError, InputError
-from faultset_ray.limits import STRIPE_BYTES_DEFAULT
 from faultset_ray.objects import coding
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.byteio import ByteReader, ByteWriter, refuse_unusable
@@ -47,7 +46,7 @@ async def encode_stream_async(
     writers: Sequence[Any],
     code: str | Code,
     *,
-    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    stripe_bytes: int | None = None,
     name: str | None = None,
 ) -> Manifest:
     """Encode what comes until its end, which need not be known before, into n streams of shards.
@@ -63,7 +62,8 @@ async def encode_stream_async(
     code
         Such as ``"rs:10+4"``, or what :func:`codes.get <faultset_ray.codes.get>` returns for it.
     stripe_bytes
-        Data that are coded together. Memory is bounded by some stripes.
+        Data that are coded together; 16 MiB, or what fills 32 MiB of shards, by default. Memory is bounded by
+        the shards of some stripes.
     name
         What the object is called, to be told from others by; its SHA-256 stands in each shard.
 
@@ -83,7 +83,7 @@ async def encode_stream_async(
     writers = _several("writers", writers)
     if len(writers) != found.n:
         raise InputError(f"{len(writers)} writers; {found.spec} has {found.n} shards")
-    layout, object_id = layout_for(None, found.k, stripe_bytes), object_id_of(name)
+    layout, object_id = layout_for(None, found.k, found.n, stripe_bytes), object_id_of(name)
     async with _backend(found.n) as backend:
         write_id = backend.token(16)
         header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
@@ -213,7 +213,7 @@ def encode_stream(
     writers: Sequence[Any],
     code: str | Code,
     *,
-    stripe_bytes: int = STRIPE_BYTES_DEFAULT,
+    stripe_bytes: int | None = None,
     name: str | None = None,
 ) -> Manifest:
     """As :func:`encode_stream_async`, for code that does not await."""

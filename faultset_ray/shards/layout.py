@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError, LimitExceeded, ShardSizeError
-from faultset_ray.limits import GRANULE_BYTES, OBJECT_BYTES_MAX, STRIPE_BYTES_DEFAULT, STRIPE_BYTES_MAX
+from faultset_ray.limits import (
+    GRANULE_BYTES,
+    OBJECT_BYTES_MAX,
+    STRIPE_BYTES_DEFAULT,
+    STRIPE_BYTES_MAX,
+    STRIPE_SHARDS_BYTES_DEFAULT,
+)
 
 HEADER_BYTES: Final = 256
 TRAILER_BYTES: Final = 160
@@ -98,7 +104,7 @@ class StripeLayout:
         return self.trailer_offset(size) + TRAILER_BYTES
 
 
-def layout_for(size: int | None, k: int, stripe_bytes: int = STRIPE_BYTES_DEFAULT) -> StripeLayout:
+def layout_for(size: int | None, k: int, n: int, stripe_bytes: int | None = None) -> StripeLayout:
     """Choose the layout of a write.
 
     Stripes come out evenly filled, so that coding tasks take equal time and no sliver is left at the end.
@@ -109,8 +115,11 @@ def layout_for(size: int | None, k: int, stripe_bytes: int = STRIPE_BYTES_DEFAUL
         Object bytes; None for a pipe whose end isn't known.
     k
         Data blocks a stripe.
+    n
+        Blocks a stripe, parity among them.
     stripe_bytes
-        Data bytes that a stripe is to hold at most, give or take 64 bytes a block.
+        Data bytes that a stripe is to hold at most, give or take 64 bytes a block. By default 16 MiB, less where
+        more than half of all blocks are parity: so that a stripe's blocks hold 32 MiB at most, whatever the code.
 
     Raises
     ------
@@ -119,6 +128,8 @@ def layout_for(size: int | None, k: int, stripe_bytes: int = STRIPE_BYTES_DEFAUL
     LimitExceeded
         If the object or the stripe is larger than the format bears.
     """
+    if stripe_bytes is None:
+        stripe_bytes = min(STRIPE_BYTES_DEFAULT, max(1, STRIPE_SHARDS_BYTES_DEFAULT * k // n))
     for name, value, least in (
         ("size", 0 if size is None else size, 0),
         ("k", k, 1),

@@ -19,10 +19,10 @@ ABOVE_IDLE_MIB_MAX = 256
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("code", "lost"), [("rs:10+4", 4), ("copy:3", 1)])
+@pytest.mark.parametrize(("code", "lost"), [("rs:10+4", 4), ("copy:3", 1), ("copy:10", 1), ("rs:2+20", 2)])
 def test_memory_is_bounded(large, code, lost):
-    count = large.count(10_240)  # MiB
-    n = sum(map(int, code.partition(":")[2].split("+")))
+    k, n = fs.codes.get(code).k, fs.codes.get(code).n
+    count = large.count(10_240 if n <= 3 * k else 1_024)  # MiB
     pipes = [os.pipe() for _ in range(n)]
     script = str(Path(__file__).with_name("stream_process.py"))
     sides = {}

@@ -78,7 +78,7 @@ class Fixture:
         self.places = [Place(f"p{i}", {"faultset.io/region": name}) for i, name in enumerate(regions)]
         self.code = codes.get(spec)
         self.size = size
-        block = layout_for(size, self.code.k, stripe_bytes).block_bytes
+        block = layout_for(size, self.code.k, self.code.n, stripe_bytes).block_bytes
         self.header = Header(0, self.code.k, self.code.n, block, WRITE_ID, self.code.spec)
 
     async def build(self):

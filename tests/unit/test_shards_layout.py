@@ -35,13 +35,13 @@ def test_cuts_as_the_oracle_does(data, k, block_bytes):
     ],
 )
 def test_stripes_are_evenly_filled(size, k, stripe_bytes, blocks):
-    layout = layout_for(size, k, stripe_bytes)
+    layout = layout_for(size, k, k, stripe_bytes)
     assert [layout.block_len(stripe, size) for stripe in range(layout.stripes(size))] == blocks
 
 
 @given(st.integers(0, OBJECT_BYTES_MAX) | st.none(), st.integers(1, 65_535), st.integers(1, STRIPE_BYTES_MAX))
 def test_every_chosen_layout_is_within_the_format(size, k, stripe_bytes):
-    layout = layout_for(size, k, stripe_bytes)
+    layout = layout_for(size, k, k, stripe_bytes)
     assert layout.block_bytes % 64 == 0
     assert layout.block_bytes >= 64
     assert layout.stripe_bytes <= STRIPE_BYTES_MAX
@@ -52,10 +52,20 @@ def test_every_chosen_layout_is_within_the_format(size, k, stripe_bytes):
         assert layout.span(last, size)[1] == size
 
 
+@given(st.integers(1, 255), st.integers(0, 254))
+def test_the_shards_of_a_stripe_are_bounded_by_default(k, m):
+    n = min(255, k + m)
+    layout = layout_for(None, k, n)
+    assert layout.stripe_bytes < 16 * MIB + 128 * k
+    assert n * layout.block_bytes < 32 * MIB + 128 * n
+    if n <= 2 * k:
+        assert layout.stripe_bytes >= 16 * MIB
+
+
 def test_rows_of_several_stripes_are_not_a_page_apart():
-    assert layout_for(None, 4, 16 * MIB).block_bytes == 4 * MIB + 64
-    assert layout_for(64 * MIB, 4, 16 * MIB).block_bytes == 4 * MIB + 64
-    assert layout_for(None, 4, 64 * MIB).block_bytes == 16 * MIB, "the limit comes first"
+    assert layout_for(None, 4, 6, 16 * MIB).block_bytes == 4 * MIB + 64
+    assert layout_for(64 * MIB, 4, 6, 16 * MIB).block_bytes == 4 * MIB + 64
+    assert layout_for(None, 4, 6, 64 * MIB).block_bytes == 16 * MIB, "the limit comes first"
 
 
 def test_rows_are_a_view_where_the_data_fill_them():
@@ -82,4 +92,4 @@ def test_rows_are_a_view_where_the_data_fill_them():
 )
 def test_refuses_what_is_out_of_bounds(size, k, stripe_bytes, error):
     with pytest.raises(error):
-        layout_for(size, k, stripe_bytes)
+        layout_for(size, k, k, stripe_bytes)

@@ -236,5 +236,7 @@ UPKEEP_PAGE: Final = 500
 """Objects or shards that are asked for at once."""
 REBUILD_PAGE: Final = 10_000
 """Shards or records that a store tells of at once when a catalog is rebuilt."""
+INTERRUPT_SECONDS: Final = 10.0
+"""How long what was interrupted may take to tidy up, before its caller goes on."""
 DECOMMISSION_PAUSE_SECONDS: Final = 1.0
 """How long a decommission waits before it looks again at what it could not move."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import BytesPerSecond, Json, app, console, finish, run, working
+from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, console, finish, progress, run, shown
 
 
 def decommission(
     which: Annotated[str, typer.Argument(metavar="PLACE|STORE", help="A place (a Ray NodeID), or a store's UUID.")],
     bytes_per_s: BytesPerSecond = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up; no limit by default.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let a store go that is gone for good, although objects are lost with it.")
+    ] = False,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -23,14 +28,34 @@ def decommission(
 
     Every shard is verified where it went before its store is let go. Where the other stores can't keep what was
     promised, nothing is changed and the exit code is 5. Interrupted, it leaves what has moved where it is, and the
-    store takes part again.
+    store takes part again. Ends with 3 if a store was let go of by force, and objects are lost with it.
     """
     begun = time.perf_counter()
-    with attached(address, system) as driver, working(f"decommission {which}"):
-        done = driver.decommission(which, bytes_per_s=bytes_per_s)
+    with attached(address, system) as driver, progress(f"decommission {which}") as told:
+        counted = Counted(told)
+        done = driver.decommission(
+            which, bytes_per_s=bytes_per_s, timeout_s=timeout, force=force, progress=counted.reached
+        )
     stores = ", ".join(done.stores)
     console.print(f"{stores} let go: {done.shards:,} shards of {done.objects:,} objects moved", soft_wrap=True)
+    for name in done.lost:
+        console.print(f"  {shown(name)}: too few of its shards are left", soft_wrap=True)
     finish({"system": system, "which": which, **asdict(done), "seconds": round(time.perf_counter() - begun, 3)})
+    if done.lost:
+        raise typer.Exit(NOT_RECOVERABLE)
+
+
+class Counted:
+    """Tells of each more what is told of all so far."""
+
+    def __init__(self, told: Callable[[int, int | None], None]) -> None:
+        self._told = told
+        self._before = 0
+
+    def reached(self, done: int, everything: int) -> None:
+        """So much is done."""
+        self._told(done - self._before, everything)
+        self._before = done
 
 
 if __name__ == "__main__":

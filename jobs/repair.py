@@ -88,7 +88,9 @@ def _repair_objects(system: str, address: str | None, bytes_per_s: float | None)
         console.print(f"  {shown(name)}: {why}", soft_wrap=True)
     if done.waiting:
         console.print(f"  {done.waiting:,} objects wait for more stores")
-    finish({"system": system, **asdict(done), "seconds": round(time.perf_counter() - begun, 3)})
+    finish(
+        {"system": system, **asdict(done), "waiting": done.waiting, "seconds": round(time.perf_counter() - begun, 3)}
+    )
     if done.failed or done.waiting:
         raise typer.Exit(left or DAMAGED)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from faultset_ray.driver.scrubbing import Cursor
 from faultset_ray.driver.upkeep import StoreStatus, SystemStatus
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, Json, app, console, finish, run
+from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, Json, app, console, finish, run, shown
 
 
 def status(
@@ -46,6 +46,8 @@ def _show(found: SystemStatus) -> None:
     for margin, count in found.margins.items():
         bears = "too few shards within reach" if margin < 0 else f"bear {margin} further losses"
         console.print(f"  {count:,} lack shards: {bears}")
+        for name in found.lost if margin < 0 else ():
+            console.print(f"    {shown(name)}", soft_wrap=True)
     counts = {
         "on stores that are being emptied": found.leaving,
         "deleted, can be brought back": tally.deleted,
@@ -82,6 +84,7 @@ def _described(found: SystemStatus) -> Mapping[str, Any]:
         **asdict(found.tally),
         "healthy": found.healthy,
         "margins": found.margins,
+        "lost": found.lost,
         "leaving": found.leaving,
         "orphans": found.orphans,
         "scrub": {"light": _pass(found.light), "deep": _pass(found.deep)},

@@ -47,6 +47,11 @@ class Collector:
         self._told: set[bytes] = set()
         """Open writes of which it was said why they stay open."""
 
+    async def tidy(self, inventory: Inventory) -> int:
+        """:meth:`resolve`, then :meth:`collect`: no shard goes to a store that has still to drop some of its object."""
+        await self.resolve(inventory)
+        return await self.collect(inventory)
+
     # -- Writes
 
     async def resolve(self, inventory: Inventory) -> int:

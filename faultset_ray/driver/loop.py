@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from faultset_ray.errors import BackendClosed
+from faultset_ray.limits import INTERRUPT_SECONDS
 
 R = TypeVar("R")
 
@@ -24,7 +26,7 @@ class Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run to the end; an interrupt here cancels it there.
+        """Run to the end. An interrupt here cancels it there, and goes on when it has tidied up, or after some seconds.
 
         Raises
         ------
@@ -35,13 +37,16 @@ class Loop:
             if self._closed:
                 work.close()
                 raise BackendClosed
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            begun, ended = threading.Event(), threading.Event()
+            future = asyncio.run_coroutine_threadsafe(_tracked(work, begun, ended), self._loop)
         try:
             return future.result()
         except CancelledError:
             raise BackendClosed from None
         except BaseException:
-            future.cancel()
+            if not future.done():
+                future.cancel()
+                self._tidied(work, begun, ended)
             raise
 
     def close(self) -> None:
@@ -52,10 +57,35 @@ class Loop:
                 self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def _tidied(self, work: Coroutine[Any, Any, Any], begun: threading.Event, ended: threading.Event) -> None:
+        """Wait for the end of what was cancelled."""
+        with self._lock:
+            if self._closed:
+                return
+            behind = asyncio.run_coroutine_threadsafe(_nothing(), self._loop)
+        with suppress(TimeoutError, CancelledError):
+            behind.result(INTERRUPT_SECONDS)  # by now it has begun, or never will
+            if begun.is_set():
+                ended.wait(INTERRUPT_SECONDS)
+            else:
+                work.close()
+
     def _serve(self) -> None:
         self._loop.run_forever()
         self._loop.run_until_complete(_cancel_others())
         self._loop.close()
+
+
+async def _tracked(work: Coroutine[Any, Any, R], begun: threading.Event, ended: threading.Event) -> R:
+    begun.set()
+    try:
+        return await work
+    finally:
+        ended.set()
+
+
+async def _nothing() -> None:
+    """Passes through the loop."""
 
 
 async def _cancel_others() -> None:

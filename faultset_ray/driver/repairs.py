@@ -14,7 +14,7 @@ from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, CodingError, FaultsetError
+from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
 from faultset_ray.limits import (
     REPAIR_AGAIN_SECONDS,
     REPAIR_AGAIN_SECONDS_MAX,
@@ -25,6 +25,7 @@ from faultset_ray.limits import (
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.needs import Need, mending, need_of
 
 _LOG = logging.getLogger(__name__)
@@ -41,15 +42,22 @@ class Repaired:
     """Of the shards that were made or copied."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why others could not be, by name."""
-    waiting: int = 0
-    """Objects that no move would make safer now, for want of stores."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """The ones of these of which too few shards are within reach."""
+    wanting: list[str] = field(default_factory=list)
+    """Names of objects that no move would make safer now, for want of stores."""
+
+    @property
+    def waiting(self) -> int:
+        """How many objects wait for stores."""
+        return len(self.wanting)
 
     def add(self, more: Repaired) -> None:
         """Count another round: what is left is what that one left."""
         self.objects += more.objects
         self.shards += more.shards
         self.bytes += more.bytes
-        self.failed, self.waiting = more.failed, more.waiting
+        self.failed, self.lost, self.wanting = more.failed, more.lost, more.wanting
 
 
 class Repairs:
@@ -107,6 +115,7 @@ class Repairs:
         bucket: Bucket | None = None,
         *,
         going: Callable[[], bool] = lambda: True,
+        told: Callable[[Repaired], None] = lambda _done: None,
         at_once: bool = False,
     ) -> Repaired:
         """Mend objects in the order given, some at a time.
@@ -119,6 +128,8 @@ class Repairs:
             What the bytes that are moved wait for.
         going
             Asked before each object whether to go on: not when stores came or went, since then needs are others.
+        told
+            Called after each object with what was done so far.
         at_once
             As for :meth:`needs`; and what failed before is tried again without waiting.
         """
@@ -130,6 +141,7 @@ class Repairs:
                 if not going():
                     return
                 await self._one(need, inventory, bucket, done, at_once=at_once)
+                told(done)
 
         await asyncio.gather(*(worker() for _ in range(REPAIR_CONCURRENT)))
         return done
@@ -153,8 +165,12 @@ class Repairs:
             record = now.entry.record
             shard_bytes = record.header.layout.file_bytes(record.size)
             targets = mending(now, inventory.sites, shard_bytes)
+            if not targets and now.margin < 0:
+                have = record.n - len(now.lost)
+                done.failed[name] = done.lost[name] = f"{have} of its shards are within reach, and it takes {record.k}"
+                return
             if not targets:
-                done.waiting += 1
+                done.wanting.append(name)
                 return
             await self._mover.move(now.entry, targets, now.lost, bucket)
         except BackendClosed:
@@ -164,11 +180,25 @@ class Repairs:
             self._again[write_id] = self._backend.uptime_s() + wait_s, wait_s
             _LOG.warning("object %r could not be repaired, next attempt in %g s: %s", name, wait_s, error)
             done.failed[name] = str(error)
+            if isinstance(error, NotEnoughShards):
+                done.lost[name] = str(error)
+                await self._report(need.entry, error)
             return
         self._again.pop(write_id, None)
         done.objects += 1
         done.shards += len(targets)
         done.bytes += len(targets) * shard_bytes
+
+    async def _report(self, entry: Entry, error: NotEnoughShards) -> None:
+        """Tell the coordinator of shards that were found damaged or missing: the object counts as what it is."""
+        layout = entry.layout
+        reports = [
+            Damage(entry.record.write_id, index, layout[index], why)
+            for index, why in sorted(error.missing.items())
+            if why not in AWAY and layout[index]
+        ]
+        if reports:
+            await self._authority.ask(Coordinator.report_damage, reports, self._backend.now_ms())
 
     async def _sure(self, need: Need, inventory: Inventory) -> Need | None:
         """What an object needs, without the shards that were reported but read back sound: who reads may be wrong."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from faultset_ray.coordinator.objects import Rebuilt
+from faultset_ray.driver.emptying import Decommissioned, Progress
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.scrubbing import Scrubbed
-from faultset_ray.driver.upkeep import Decommissioned, SystemStatus, Upkeep
+from faultset_ray.driver.upkeep import SystemStatus, Upkeep
 
 
 class AsyncUpkeepVerbs:
@@ -67,11 +68,20 @@ class AsyncUpkeepVerbs:
         """
         return await self._upkeep.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s)
 
-    async def decommission(self, which: str, *, bytes_per_s: float | None = None) -> Decommissioned:
+    async def decommission(
+        self,
+        which: str,
+        *,
+        bytes_per_s: float | None = None,
+        timeout_s: float | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Decommissioned:
         """Empty a store, or the stores of a place, and end it, so that an autoscaler may take the place.
 
         Every shard is copied elsewhere, or rebuilt, and read back there before the store is let go; objects keep
-        what they were promised. No store is started at the place again.
+        what they were promised. No store is started at the place again. A store that is gone for good is let go of in
+        the same way. Cancelled, or after an error, what was moved stays there, and the store takes part as before.
 
         Parameters
         ----------
@@ -79,16 +89,26 @@ class AsyncUpkeepVerbs:
             UUID of a store, or id of a place.
         bytes_per_s : float, optional
             At most so many bytes are read and written a second; no limit by default.
+        timeout_s : float, optional
+            Give up after so long, when the moves under way have ended; no limit by default.
+        force : bool
+            Of a store that does not answer and never will: rebuild what can be, as safe as the other stores make it,
+            then let it go although it had shards of other objects. These stay in the catalog and in :meth:`status`,
+            as what they are now, and are read and moved again should the store come back.
+        progress : callable, optional
+            Called on the driver's loop with the bytes moved so far and those to be moved in all, as far as is known.
 
         Raises
         ------
         NotEnoughPlaces
             The other stores can't keep the promise; the store takes part as before.
+        StoreNotEmptied
+            Too few shards of some objects are within reach, or the time is over; the store takes part as before.
         InputError
-            There is no such store or place.
+            There is no such store or place, or with ``force``, it answers.
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.decommission(which, bytes_per_s)
+        return await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
 
     async def rebuild(self) -> Rebuilt:
         """Make a lost catalog again from what the stores hold; nothing on them is changed.
@@ -122,9 +142,19 @@ class UpkeepVerbs:
         """Compare what the stores hold with what the catalog says of them."""
         return self._loop.run(self._core.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s))
 
-    def decommission(self, which: str, *, bytes_per_s: float | None = None) -> Decommissioned:
+    def decommission(
+        self,
+        which: str,
+        *,
+        bytes_per_s: float | None = None,
+        timeout_s: float | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Decommissioned:
         """Empty a store, or the stores of a place, and end it."""
-        return self._loop.run(self._core.decommission(which, bytes_per_s=bytes_per_s))
+        return self._loop.run(
+            self._core.decommission(which, bytes_per_s=bytes_per_s, timeout_s=timeout_s, force=force, progress=progress)
+        )
 
     def rebuild(self) -> Rebuilt:
         """Make a lost catalog again from what the stores hold."""

@@ -49,6 +49,7 @@
         ├── StateFailure
         ├── WriteInProgress
         ├── StoreInUse
+        ├── StoreNotEmptied
         ├── WriteAborted
         ├── CatalogLost
         ├── CatalogMismatch
@@ -119,6 +120,7 @@ from faultset_ray.errors.objects import (
     ObjectNotFound,
     PreconditionFailed,
     StoreInUse,
+    StoreNotEmptied,
     WriteAborted,
     WriteInProgress,
 )
@@ -167,6 +169,7 @@ __all__ = [
     "StateInUse",
     "StoreFailure",
     "StoreInUse",
+    "StoreNotEmptied",
     "StoresLost",
     "UnknownFleet",
     "UnknownNode",

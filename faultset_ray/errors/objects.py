@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from faultset_ray.errors.base import FaultsetError, listed
 from faultset_ray.errors.cluster import ClusterError
@@ -83,6 +83,27 @@ class StoreInUse(ClusterError):
 
     def __str__(self) -> str:
         return f"store {self.store} can't be let go of: object {self.name!r}, at least, needs it; decommission it"
+
+
+class StoreNotEmptied(ClusterError):
+    """Raised when stores that were to be let go of could not be emptied; they take part as before."""
+
+    code = "store_not_emptied"
+
+    def __init__(self, stores: Iterable[str], objects: Mapping[str, str], reason: str) -> None:
+        stores, objects = list(stores), dict(objects)
+        super().__init__(stores, objects, reason)
+        self.stores = stores
+        self.objects = objects
+        """By name, why the shards of an object are still there; of very many, some."""
+        self.reason = reason
+
+    def __str__(self) -> str:
+        names = listed(map(repr, self.objects)) if self.objects else "none known"
+        return (
+            f"stores {listed(self.stores)} could not be emptied, and take part as before; "
+            f"{len(self.objects)} objects have shards there ({names}): {self.reason}"
+        )
 
 
 class WriteAborted(ClusterError):

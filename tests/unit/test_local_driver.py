@@ -406,6 +406,7 @@ class Hanging(LocalBackend):
         try:
             await asyncio.Event().wait()
         finally:
+            await asyncio.sleep(0.05)
             self.cancelled.set()
 
 
@@ -439,7 +440,7 @@ def test_an_interrupt_ends_the_call_and_not_the_driver(interruptible):
     with fs.connect(backend=backend, region_actors=2) as driver:
         with pytest.raises(KeyboardInterrupt):
             driver.places()
-        assert backend.cancelled.wait(10)
+        assert backend.cancelled.is_set(), "it has tidied up"
         driver.register(NODES)
         assert len(driver.survivors(threshold_ms=1000)) == 4
 

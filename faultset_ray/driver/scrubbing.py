@@ -18,7 +18,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError
+from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, ShardNotFound
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.checking import check_shard
@@ -214,7 +214,10 @@ class Scrubber:
                     continue  # it was counted among the missing
                 if not fault and found.deep:
                     size = int(page.file_bytes[at])
-                    fault = await check_shard(self._backend, ref, *key, size, bucket)
+                    try:
+                        fault = await check_shard(self._backend, ref, *key, size, bucket)
+                    except ShardNotFound as gone:  # since the page was made: the catalog knows whether it moved
+                        fault = str(gone)
                     found.bytes += size
                 if fault:
                     faults[key] = fault

@@ -26,6 +26,7 @@ from faultset_ray.errors import (
 )
 from faultset_ray.failpoints import arm
 from faultset_ray.limits import INTENT_SECONDS, REPAIR_AFTER_SECONDS
+from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, object_id
 
@@ -116,6 +117,28 @@ def test_a_scrub_finds_what_is_damaged_and_it_is_mended_in_its_place():
         await run.check_shards()
 
     simulate(6, scenario)
+
+
+def test_a_shard_that_goes_while_it_is_scrubbed_ends_no_scrub():
+    async def scenario(run):
+        for name in "ab":
+            await run.put(name, run.sim.token(100_000))
+        entry = await run.entry("a")
+        write_id = entry.record.write_id
+        [place, *_] = await run.layout("a")
+        path = run.shard_file(place, write_id, 0)
+
+        async def check(net, store, *key_size_bucket):
+            path.unlink(missing_ok=True)
+            return await check_shard(net, store, *key_size_bucket)
+
+        with mock.patch("faultset_ray.driver.scrubbing.check_shard", check):
+            found = await run.driver.scrub(deep=True)
+        assert (found.missing + found.corrupt, found.orphans) == (1, [])
+        await run.settle(run.quiet)
+        await run.check_shards()
+
+    simulate(7, scenario)
 
 
 def test_a_damaged_header_is_mended_though_the_store_has_the_file_open():

@@ -147,6 +147,13 @@ FREEZE_SECONDS: Final = 30.0
 """How long ejections stay frozen after each census that finds most ranges degraded."""
 SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
+KNOWN_SECONDS: Final = 2.0
+"""How long an answer waits for the coordinator's directory at most, before the one that is known serves."""
+OBSERVE_SECONDS: Final = 3.0
+"""Default deadline of a report, and of finding out where a watch begins: a range that hangs must not keep the others'
+nodes from being measured."""
+TAIL_SECONDS: Final = 0.5
+"""How long a watch waits for a range before it gives out what the others have."""
 INFLIGHT_BYTES_MAX: Final = 96 * MIB
 """Stripe bytes under way at once from one driver; well inside a small object store."""
 CODING_BYTES_MAX: Final = 48 * MIB
@@ -196,7 +203,8 @@ STORE_CALLS_MAX: Final = 4
 BUSY_SECONDS: Final = 30.0
 """How long a write waits for others of its name that must not meet it."""
 AWAY_SECONDS: Final = 2.0
-"""For how long a coordinator that did not answer a read is not asked again by reads."""
+"""For how long a coordinator that did not answer is not asked again by reads of objects, nor for directories that are
+known."""
 LOOKUP_SECONDS: Final = 5.0
 """Deadline of a read's question to the coordinator; after it the stores are asked."""
 LIST_PAGE: Final = 1000

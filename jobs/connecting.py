@@ -32,6 +32,9 @@ SystemName = Annotated[
     typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; `register` and `put` create it."),
 ]
 Name = Annotated[str, typer.Argument(help="The object's name; any text of 1 to 1,024 bytes in UTF-8.")]
+Deadline = Annotated[
+    float, typer.Option("--deadline", help="Seconds; regions that have not answered by then are named.")
+]
 FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.trace import Trace
 from faultset_ray.errors import UnknownNode
+from faultset_ray.limits import OBSERVE_SECONDS
 from faultset_ray.model import Fleet
-from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
+from jobs.output import Json, app, console, finish, run, told_missing
 
 _FAILED = "fail"
 
@@ -30,23 +31,29 @@ def observe(
     record: Annotated[
         Path | None, typer.Option(help="Also write them to the end of this .jsonl trace, for `replay`.")
     ] = None,
+    deadline: Deadline = OBSERVE_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Report measurements of registered nodes. Those older than what is known are passed over."""
+    """Report measurements of registered nodes. Those older than what is known are passed over.
+
+    Regions that did not answer in time are named: what they were told may be lost.
+    """
     if (trace is None) == (sample is None):
         raise typer.BadParameter("give a trace, or samples with --sample", param_hint="TRACE")
     ids, told = _recorded(trace) if trace is not None else _given(sample or [])
     with attached(address, system) as driver:
         handles = _handles(driver.fleet(fleet), ids)
         with nullcontext() if record is None else driver.record(record, fleet=fleet):
-            taken = driver.observe(handles, fleet=fleet, **told)
+            taken = driver.observe(handles, fleet=fleet, deadline_s=deadline, **told)
     console.print(f"{taken:,} of {len(ids):,} observations taken")
-    if ids and not taken:
-        console.print("none was: newer is known of these nodes, or their regions did not answer")
-    finish({"fleet": fleet, "system": system, "observations": len(ids), "taken": taken})
+    if ids and not taken and taken.whole:
+        console.print("none was: newer is known of these nodes")
+    missing = told_missing(taken)
+    result = {"fleet": fleet, "system": system, "observations": len(ids), "taken": int(taken)}
+    finish({**result, "missing_regions": missing})
 
 
 def _handles(fleet: Fleet, ids: Sequence[str]) -> NDArray[np.uint32]:

@@ -20,7 +20,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from faultset_ray.control.missing import Told
 from faultset_ray.errors import FaultsetError
+from faultset_ray.errors.base import listed
 
 OK: Final = 0
 NO_SURVIVORS: Final = 1
@@ -84,6 +86,14 @@ def working(title: str) -> Iterator[None]:
 def shown(name: str) -> str:
     """An object's name as people may see it: one that would move the cursor, or break the line, is quoted."""
     return name if name.isprintable() else repr(name)
+
+
+def told_missing(told: Told) -> list[str]:
+    """The regions that did not hear in time, for programs; people are told of them here."""
+    missing = told.missing_regions
+    if missing:
+        console.print(f"{len(missing):,} regions did not answer in time: {listed(missing)}")
+    return missing
 
 
 _finished = threading.Event()

@@ -23,6 +23,10 @@ def register(
     on_duplicate: Annotated[
         str | None, typer.Option(help="Of nodes with one id 'keep' the first, or the one of 'min' latency.")
     ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds; by default as long as region actors need, which may have to wait for places."),
+    ] = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -33,7 +37,7 @@ def register(
     given = Fleet.of(nodes_file, name=fleet, on_duplicate=duplicates(on_duplicate))
     rules = None if policy is None else Policy.load(policy)
     with attached(address, system, create=True) as driver:
-        registered = driver.register(given, precision, policy=rules)
+        registered = driver.register(given, precision, policy=rules, deadline_s=deadline)
     seconds = round(time.perf_counter() - begun, 3)
     console.print(f"{len(registered):,} nodes registered in fleet {fleet} of system {system}, in {seconds:g} s")
     finish(

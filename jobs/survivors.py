@@ -11,7 +11,7 @@ from rich.table import Table
 from faultset_ray.control.answer import Survivors
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
-from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import NO_SURVIVORS, Json, app, console, fail, finish, run
 
 _ROWS_SHOWN = 40
@@ -23,9 +23,7 @@ def survivors(
         float | None, typer.Option(help="Ask the plain rule at so many ms, in place of the fleet's policy.")
     ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region (a geohash); may be repeated.")] = None,
-    deadline: Annotated[float, typer.Option(help="Seconds; regions that have not answered by then are named.")] = (
-        SURVIVORS_SECONDS
-    ),
+    deadline: Deadline = SURVIVORS_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -50,6 +48,7 @@ def survivors(
         "short": answer.short,
         "panic": answer.panic,
         "missing_regions": answer.missing_age_ms,
+        "directory_age_ms": answer.directory_age_ms,
         "frozen_until_ms": answer.frozen_until_ms,
         "at_ms": answer.at_ms,
         "versions": answer.versions,
@@ -77,6 +76,9 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
         console.print(f"… and {len(wanted) - _ROWS_SHOWN:,} more regions")
     if answer.frozen_until_ms is not None:
         console.print("ejections are frozen: most of the fleet turned bad at once, so the observer is doubted")
+    if answer.directory_age_ms:
+        age_s = answer.directory_age_ms / 1000
+        console.print(f"the coordinator did not answer: nodes and regions are those of {age_s:.1f} s ago")
     for name, age_ms in answer.missing_age_ms.items():
         known = "nothing is known of it" if age_ms is None else f"what is known is {age_ms / 1000:.1f} s old"
         console.print(f"region {name} did not answer; {known}")

@@ -12,6 +12,7 @@ import typer
 from faultset_ray.control.states import Mark
 from faultset_ray.driver.watch import Change, RegionChange
 from faultset_ray.errors import InputError
+from faultset_ray.limits import OBSERVE_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, plain, run
 
@@ -23,6 +24,10 @@ def watch(
     ] = None,
     count: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
     idle: Annotated[float | None, typer.Option(help="End when nothing has changed for so many seconds.")] = None,
+    deadline: Annotated[
+        float,
+        typer.Option(help="Seconds to find out where to begin; of regions that are silent, behind what was saved."),
+    ] = OBSERVE_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -38,7 +43,7 @@ def watch(
     since = None if position is None else _read(position)
     told = 0
     with attached(address, system) as driver:
-        changes = driver.watch(since=since, fleet=fleet, idle_s=idle)
+        changes = driver.watch(since=since, fleet=fleet, idle_s=idle, deadline_s=deadline)
         try:
             for change in changes:
                 _tell(change)

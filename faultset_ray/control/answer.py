@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
+from faultset_ray.control.missing import Missing
 from faultset_ray.control.policy import Policy
 from faultset_ray.errors import InvalidGeohashError
 from faultset_ray.geohash import cells_to_strings, strings_to_cells
@@ -22,6 +23,8 @@ Tiers = NDArray[np.uint8]
 
 _COMPOSED = frozenset({"handles", "frozen_until_ms", "_cells", "_starts", "_shortage"})
 """What of an answer is worked out when it is first looked at."""
+_NAMED = frozenset({"_missing", "_ages"})
+"""What is named when it is first looked at: a lost range may have a hundred thousand regions."""
 
 
 class Survivors:
@@ -47,6 +50,8 @@ class Survivors:
         For each missing region, how old is what was last saved of it; None where nothing was.
     empty_regions : list of str
         Geohashes of the regions that answered, where no node survives.
+    directory_age_ms : int
+        Where the coordinator did not answer in time: how old what the driver knows of nodes and ranges is; else 0.
     policy : Policy or None
         Under which nodes survive; None for the plain rule at ``threshold_ms``.
     short : mapping of str to (have, need)
@@ -61,6 +66,7 @@ class Survivors:
     fleet: str
     threshold_ms: float
     at_ms: int
+    directory_age_ms: int
     handles: NDArray[np.uint32]
     policy: Policy | None
     frozen_until_ms: int | None
@@ -80,23 +86,26 @@ class Survivors:
         ids: Strings,
         composed: Composed | Callable[[], Composed],
         versions: Mapping[int, tuple[int, int]],
-        missing_regions: list[str],
+        missing: Missing | Sequence[str],
         *,
         policy: Policy | None = None,
-        missing_age_ms: Mapping[str, int | None] | None = None,
+        directory_age_ms: int = 0,
     ) -> None:
         self.__setstate__(
             {
                 "fleet": fleet,
                 "threshold_ms": threshold_ms,
                 "at_ms": at_ms,
+                "directory_age_ms": directory_age_ms,
                 "policy": policy,
                 "_versions": dict(versions),
-                "_missing": tuple(missing_regions),
-                "_ages": dict(missing_age_ms or {}),
                 "_all_ids": ids,
             }
         )
+        if isinstance(missing, Missing) and missing:
+            self.__dict__["_naming"] = missing
+        else:
+            self.__setstate__({"_missing": () if isinstance(missing, Missing) else tuple(missing), "_ages": {}})
         if callable(composed):
             self.__dict__["_composing"] = composed
         else:
@@ -104,10 +113,15 @@ class Survivors:
 
     def __getattr__(self, name: str) -> Any:
         """Put the parts together when something of the whole is first asked for."""
-        if name not in _COMPOSED:
+        if name in _NAMED:
+            missing: Missing | None = self.__dict__.get("_naming")
+            if missing is not None:
+                self.__setstate__({"_missing": missing.regions, "_ages": missing.ages_ms})
+                self.__dict__.pop("_naming", None)
+        elif name not in _COMPOSED:
             raise AttributeError(name)
         composing = self.__dict__.get("_composing")  # gone where another thread was faster
-        if composing is not None:
+        if name in _COMPOSED and composing is not None:
             self._compose(composing())
         try:
             return self.__dict__[name]
@@ -217,7 +231,7 @@ class Survivors:
     @property
     def whole(self) -> bool:
         """Whether every region answered."""
-        return not self._missing
+        return "_naming" not in self.__dict__ and not self._missing
 
     def __len__(self) -> int:
         return len(self.handles)

@@ -68,6 +68,11 @@ class Keeping:
         version, epoch = self._catalog.one(query, fleet, range_id) or (-1, 0)
         return version, epoch
 
+    def versions(self, fleet: int) -> dict[int, tuple[int, int]]:
+        """Epoch and version of what is kept of each range."""
+        kept = self._catalog.all("SELECT DISTINCT range FROM checkpoints WHERE fleet = ?", fleet)
+        return {range_id: self.version(fleet, range_id)[::-1] for (range_id,) in kept}
+
     def load(self, fleet: int, range_id: int) -> Checkpoint | None:
         """The state of a range as a whole; None where there is none, or it can't be read, and so is let go.
 

@@ -268,6 +268,11 @@ class Coordinator(ObjectVerbs, Servant):
         ledger = self._serve()
         return ledger.keeping.made_ms(ledger.known(fleet).key)
 
+    def saved_versions(self, fleet: str) -> dict[int, tuple[int, int]]:
+        """Epoch and version of the newest checkpoint of each range that has one."""
+        ledger = self._serve()
+        return ledger.keeping.versions(ledger.known(fleet).key)
+
     def lease(self, driver: str, seconds: float, now_ms: int) -> Lease:
         """Ask to be the steward for ``seconds`` from ``now_ms`` on, or, with 0, no longer to be it.
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self
-
-from numpy.typing import ArrayLike
+from typing import Self
 
 from faultset_ray.backend.protocol import Backend, Place
-from faultset_ray.columns import check_name
-from faultset_ray.control.answer import Survivors
-from faultset_ray.control.explain import Verdict
-from faultset_ray.control.policy import Policy
-from faultset_ray.control.recording import Recording
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.caretaker import Caretaker
+from faultset_ray.driver.fleet_verbs import AsyncFleetVerbs
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.keeper import Keeper
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.object_verbs import AsyncObjectVerbs
 from faultset_ray.driver.objects import Objects
-from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.places import Places
-from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import Pace, Probing, stop_probers
 from faultset_ray.driver.shard_verbs import AsyncShardVerbs
 from faultset_ray.driver.shards import Shards
@@ -35,9 +27,7 @@ from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
 from faultset_ray.driver.upkeep import Upkeep
 from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
-from faultset_ray.driver.watch import Watch, check_since
-from faultset_ray.limits import SURVIVORS_SECONDS
-from faultset_ray.model import Fleet, OnDuplicate
+from faultset_ray.model import Fleet
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 
 
@@ -96,7 +86,7 @@ async def connect_async(
     return driver
 
 
-class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
+class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
     """A connection to one system; made by :func:`connect_async`, an async context manager.
 
     Methods may run at the same time on one event loop.
@@ -140,252 +130,6 @@ class AsyncDriver(AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs):
             await backend.close()
             raise
         return driver
-
-    # -- Control plane
-
-    async def register(
-        self,
-        nodes: Any,
-        precision: int = 6,
-        *,
-        fleet: str | None = None,
-        on_duplicate: OnDuplicate | None = None,
-        policy: Policy | None = None,
-    ) -> Fleet:
-        """Make nodes known, or replace what is known of them by the same id.
-
-        The latency of a known node is one more sample; NaN says nothing, and what was measured stays.
-
-        Parameters
-        ----------
-        nodes
-            Whatever :meth:`Fleet.of <faultset_ray.model.Fleet.of>` takes: nodes, columns, a DataFrame, a path.
-        precision : int
-            Geohash precision of the regions, 1 to 12.
-        fleet : str, optional
-            The fleet's name; by default that of a ``Fleet`` that is passed, else "default".
-        on_duplicate
-            As for ``Fleet.of``.
-        policy : Policy, optional
-            The fleet's policy from now on. By default it keeps the one it has, a new fleet gets ``Policy()``.
-
-        Returns
-        -------
-        Fleet
-            These nodes, with ``handles``: uint32[n], theirs for good.
-
-        Raises
-        ------
-        InputError
-            In its many forms, for nodes that can't be; nothing was registered.
-        ClusterError
-            The regions could not be brought up. The nodes are registered; the regions are restored when
-            survivors are next asked for.
-        """
-        return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy)
-
-    async def fleet(self, name: str = "default") -> Fleet:
-        """The nodes of a fleet as they were registered, with their handles.
-
-        Raises
-        ------
-        UnknownFleet
-        EmptyNodesError
-            All its nodes were removed.
-        """
-        return await self._fleets.fleet(name)
-
-    async def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
-        """Let go of nodes for good. One that is registered again is a new one, with a new handle.
-
-        Parameters
-        ----------
-        ids
-            Those that the fleet doesn't have are passed over.
-
-        Returns
-        -------
-        int
-            How many were removed.
-        """
-        return await self._fleets.remove(ids, fleet)
-
-    async def mark(self, ids: Iterable[str], mark: Literal["drain", "pin"] | None, *, fleet: str = "default") -> int:
-        """Decide by hand about nodes, until they are marked otherwise or removed.
-
-        Parameters
-        ----------
-        ids
-        mark : {"drain", "pin"} or None
-            A drained node is never a survivor, a pinned one always; no policy and no cap counts them. None
-            takes the mark away.
-
-        Returns
-        -------
-        int
-            How many nodes have the mark now.
-
-        Raises
-        ------
-        UnknownNode
-            The fleet has no node of one of the ids; nothing was changed.
-        """
-        return await self._fleets.mark(ids, mark, fleet)
-
-    async def set_policy(self, policy: Policy, *, fleet: str = "default") -> None:
-        """Decide by another policy from now on; see :meth:`plan` for what it will change.
-
-        States are kept. Where it compares otherwise than the one before, each node is judged as if its
-        measurements went on as they are now.
-        """
-        await self._fleets.set_policy(policy, fleet)
-
-    async def observe(
-        self,
-        handles: ArrayLike,
-        latency_ms: ArrayLike,
-        *,
-        ok: ArrayLike | None = None,
-        at_ms: ArrayLike | None = None,
-        fleet: str = "default",
-    ) -> int:
-        """Report what was measured. Lossy by contract: newer supersedes older, and nothing is retried.
-
-        Parameters
-        ----------
-        handles : uint32[n]
-            Of ``fleet.handles``.
-        latency_ms : float[n]
-            NaN where a node did not answer.
-        ok : bool[n], optional
-            False where a node failed, whatever its latency: it does not survive until it is measured again.
-        at_ms : int or int64[n], optional
-            When it was measured, in ms since the epoch; now by default.
-
-        Returns
-        -------
-        int
-            How many observations were taken. Fewer than n when something newer was known, or a region
-            did not answer.
-        """
-        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet)
-
-    def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
-        """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on.
-
-        Parameters
-        ----------
-        path
-            Of a ``.jsonl`` file; one that is there is gone on with.
-
-        Returns
-        -------
-        Recording
-            A context manager. It ends with it, with its ``close()``, or with this driver.
-
-        Raises
-        ------
-        OSError
-            The file can't be opened.
-        """
-        return self._fleets.record(path, fleet)
-
-    async def survivors(
-        self,
-        *,
-        threshold_ms: float | None = None,
-        fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
-        partial: bool = True,
-    ) -> Survivors:
-        """Ask every region at once who survives.
-
-        Parameters
-        ----------
-        threshold_ms : float, optional
-            Nodes whose last latency is at or below it survive: the plain rule, and marks. Without it the
-            fleet's policy decides.
-        deadline_s : float
-            A region that has not answered by then is named in ``missing_regions``.
-        partial : bool
-            With False, a missing region is an error.
-
-        Returns
-        -------
-        Survivors
-            Without survivors it is empty. The servants of missing regions that are gone are being
-            replaced when this returns, from what was saved of them.
-
-        Raises
-        ------
-        NegativeThresholdError
-        UnknownFleet
-        RegionTimeout
-            With ``partial=False``.
-        """
-        return await self._fleets.survivors(threshold_ms, fleet, deadline_s, partial=partial)
-
-    async def why(self, node_id: str, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Verdict:
-        """Explain one node: its state, the rule behind it, and what holds it there.
-
-        Raises
-        ------
-        UnknownNode
-        RegionTimeout
-            Its region did not answer.
-        """
-        return await self._fleets.why(node_id, fleet, deadline_s)
-
-    async def plan(
-        self,
-        policy: Policy,
-        *,
-        fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
-        partial: bool = True,
-    ) -> Plan:
-        """Find out what another policy would change; nothing is changed.
-
-        Returns
-        -------
-        Plan
-            The answer as it is and as it would be, and every node that would change. Regions that did not
-            answer are named in both answers.
-        """
-        return await self._fleets.plan(policy, fleet, deadline_s, partial=partial)
-
-    def watch(
-        self,
-        since: Mapping[int, tuple[int, int]] | None = None,
-        *,
-        fleet: str = "default",
-        idle_s: float | None = None,
-    ) -> Watch:
-        """Follow the changes of a fleet: who, from what state, to what, and why.
-
-        Parameters
-        ----------
-        since
-            ``versions`` of an answer or of another watch: everything since, each change once. From now on by
-            default, which is when the first change is asked for.
-        idle_s : float, optional
-            End when nothing changes for so long; by default there is no end.
-
-        Returns
-        -------
-        Watch
-            An asynchronous iterator of :class:`~faultset_ray.driver.watch.Change`, one of a node, and
-            :class:`~faultset_ray.driver.watch.RegionChange`: of shortage, panic and freezes. It fetches when it has
-            nothing left, so that a slow reader holds nothing up. :attr:`Watch.versions
-            <faultset_ray.driver.watch.Watch.versions>` is where to go on. What it gives was saved before,
-            which takes a second or so, and survives the loss of its region's servant.
-
-        Raises
-        ------
-        HistoryLost
-            From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
-        """
-        return Watch(self._keeper, check_name("fleet", fleet), check_since(since), check_seconds("idle_s", idle_s))
 
     # -- System
 

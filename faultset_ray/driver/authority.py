@@ -51,6 +51,11 @@ class Authority:
         self._addr: Addr[Coordinator] = Addr(_NAME)
         self._restarting: asyncio.Task[None] | None = None
 
+    @property
+    def system(self) -> str:
+        """The system's name."""
+        return self._system
+
     async def start(self, *, create: bool = True) -> About:
         """Find the system's coordinator, or create it where the backend lasts longest.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial as delayed
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,35 +19,35 @@ from faultset_ray.control.compose import RegionPart, compose
 from faultset_ray.control.dryrun import DryRun
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.ladder import Tier
+from faultset_ray.control.missing import Missing, Told
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
-from faultset_ray.control.ranges import range_of
 from faultset_ray.control.recording import Recording
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark
-from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.directory import Directory, RangeInfo, Registered
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.deadline import Deadline, wait_within
 from faultset_ray.driver.following import parted
+from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
 from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_times
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import (
     ClusterError,
-    CoordinatorUnavailable,
     EmptyNodesError,
+    FaultsetError,
     InputError,
     RegionTimeout,
     UnknownNode,
 )
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings, encode_many
-from faultset_ray.limits import RANGES_SPARED
+from faultset_ray.limits import CALL_SECONDS, RANGES_SPARED
 from faultset_ray.model import Fleet, OnDuplicate
 
-R = TypeVar("R")
-
-_AGES_SECONDS = 0.5
+_REGISTERED = "the nodes are registered, and these regions learn of them as soon as they can be reached"
 _MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
 
 
@@ -65,15 +65,23 @@ class Fleets:
     # -- What is durable
 
     async def register(
-        self, nodes: Any, precision: int, fleet: str | None, on_duplicate: OnDuplicate | None, policy: Policy | None
+        self,
+        nodes: Any,
+        precision: int,
+        fleet: str | None,
+        on_duplicate: OnDuplicate | None,
+        policy: Policy | None,
+        deadline_s: float | None,
     ) -> Fleet:
         """See :meth:`AsyncDriver.register <faultset_ray.driver.asynchronous.AsyncDriver.register>`."""
+        deadline = None if deadline_s is None else Deadline(self._backend, check_deadline(deadline_s))
         columns.check_precision(precision)
         if policy is not None:
             _check_policy(policy)
         given = await self._backend.compute(_named, nodes, fleet, on_duplicate)
         cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
-        registered = await self._authority.ask(
+        registered = await self._authority.ask_within(
+            CALL_SECONDS if deadline is None else deadline.left_s(),
             Coordinator.register,
             given,
             cells,
@@ -85,39 +93,55 @@ class Fleets:
             self._keeper.name,
         )
         self._keeper.learn(registered.directory)
-        arrivals = await parted(self._keeper, registered.directory, registered.leaving)
-        if failed := await self._keeper.load_all(registered.directory, registered.touched, arrivals):
-            raise failed[0]
+        bringing = self._keeper.begin(self._bring(registered))
+        await wait_within(None if deadline is None else deadline.left_s(), [bringing])
+        failed = bringing.result() if bringing.done() else registered.touched
+        if failed and deadline is not None:
+            missing = await self._backend.compute(_missing, registered.directory, failed)
+            raise RegionTimeout(missing.regions, _regions(registered.directory), deadline.seconds, _REGISTERED)
+        for error in bringing.result().values():
+            raise error
         return given.with_handles(registered.handles)
 
-    async def remove(self, ids: Any, fleet: str) -> int:
+    async def remove(self, ids: Any, fleet: str, deadline_s: float) -> Told:
         """See :meth:`AsyncDriver.remove <faultset_ray.driver.asynchronous.AsyncDriver.remove>`."""
         columns.check_name("fleet", fleet)
-        changed = await self._authority.ask(Coordinator.remove, fleet, check_ids(ids), self._request())
-        self._keeper.learn(changed.directory)
-        await self._keeper.load_all(changed.directory, changed.touched)
-        return len(changed.handles)
+        deadline = Deadline(self._backend, check_deadline(deadline_s))
+        changed = await self._authority.ask_within(
+            deadline.seconds, Coordinator.remove, fleet, check_ids(ids), self._request()
+        )
+        after = self._keeper.learn(changed.directory)
+        untold = await self._keeper.load_all(changed.directory, changed.touched, timeout_s=deadline.left_s())
+        return Told(len(changed.handles), await self._backend.compute(_missing, after, untold))
 
-    async def mark(self, ids: Any, mark: Any, fleet: str) -> int:
+    async def mark(self, ids: Any, mark: Any, fleet: str, deadline_s: float) -> Told:
         """See :meth:`AsyncDriver.mark <faultset_ray.driver.asynchronous.AsyncDriver.mark>`."""
         if mark is not None and (not isinstance(mark, str) or mark not in _MARKS):
             raise InputError(f'mark is {shown(mark)}; expected "drain", "pin" or None')
-        before = await self._keeper.directory(fleet)
-        chosen = check_ids(ids)
-        changed = await self._authority.ask(Coordinator.mark, fleet, chosen, _MARKS[mark], self._request())
-        self._keeper.learn(changed.directory)
-        await asyncio.gather(
-            *(
-                self._keeper.mark(before, changed.directory, position, handles)
-                for position, handles in split(changed.directory.positions(changed.handles), changed.handles)
-            )
+        deadline = Deadline(self._backend, check_deadline(deadline_s))
+        before = await self._keeper.directory(fleet, deadline_s)
+        changed = await self._authority.ask_within(
+            deadline.left_s(), Coordinator.mark, fleet, check_ids(ids), _MARKS[mark], self._request()
         )
-        return len(changed.handles)
+        after = self._keeper.learn(changed.directory)
+        telling = {
+            position: self._keeper.begin(self._keeper.mark(before, changed.directory, position, handles))
+            for position, handles in split(changed.directory.positions(changed.handles), changed.handles)
+        }
+        await wait_within(deadline.left_s(), telling.values())
+        untold = [
+            changed.directory.ranges[position].id
+            for position, task in telling.items()
+            if not (task.done() and task.result())
+        ]
+        return Told(len(changed.handles), await self._backend.compute(_missing, after, untold))
 
-    async def set_policy(self, policy: Policy, fleet: str) -> None:
+    async def set_policy(self, policy: Policy, fleet: str, deadline_s: float) -> None:
         """See :meth:`AsyncDriver.set_policy <faultset_ray.driver.asynchronous.AsyncDriver.set_policy>`."""
         columns.check_name("fleet", fleet)
-        directory = await self._authority.ask(Coordinator.set_policy, fleet, _check_policy(policy), self._request())
+        directory = await self._authority.ask_within(
+            check_deadline(deadline_s), Coordinator.set_policy, fleet, _check_policy(policy), self._request()
+        )
         self._keeper.learn(directory)
 
     async def fleet(self, name: str) -> Fleet:
@@ -133,33 +157,46 @@ class Fleets:
     # -- Observations
 
     async def observe(
-        self, handles: ArrayLike, latency_ms: ArrayLike, ok: ArrayLike | None, at_ms: Any, fleet: str
-    ) -> int:
+        self,
+        handles: ArrayLike,
+        latency_ms: ArrayLike,
+        ok: ArrayLike | None,
+        at_ms: Any,
+        fleet: str,
+        deadline_s: float,
+    ) -> Told:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
         now_ms = self._backend.now_ms()
-        directory = await self._keeper.directory(fleet)
+        deadline = Deadline(self._backend, check_deadline(deadline_s))
+        directory = (await self._keeper.known(fleet, deadline_s)).directory
         checked, latencies, answered = check_batch(directory, handles, latency_ms, ok)
         times = check_times(at_ms, len(checked), now_ms)
-        told = orders(directory)
+        told, net = orders(directory), self._backend.within(deadline.left_s())
 
-        async def tell(info: RangeInfo, chosen: NDArray[np.intp]) -> int:
+        async def tell(info: RangeInfo, chosen: NDArray[np.intp]) -> int | None:
             columns_ = checked[chosen], latencies[chosen], answered[chosen], times[chosen]
             try:
-                return await self._backend.call(
-                    address(fleet, info), Region.observe, info.epoch, told, now_ms, *columns_
-                )
+                return await net.call(address(fleet, info), Region.observe, info.epoch, told, now_ms, *columns_)
             except ClusterError as error:
                 self._keeper.lost(directory, info, error)
-                return 0
+                return None
 
-        parts = split(directory.positions(checked), np.arange(len(checked)))
-        taken = sum(await asyncio.gather(*(tell(directory.ranges[position], chosen) for position, chosen in parts)))
+        parts = [
+            (directory.ranges[position], chosen)
+            for position, chosen in split(directory.positions(checked), np.arange(len(checked)))
+        ]
+        taken = await asyncio.gather(*(tell(info, chosen) for info, chosen in parts))
+        untold = {
+            info.id: directory.cells[checked[chosen]]
+            for (info, chosen), count in zip(parts, taken, strict=True)
+            if count is None
+        }
         self._recordings = [recording for recording in self._recordings if not recording.closed]
         for recording in self._recordings:
             if recording.fleet == fleet:
                 whose = directory.fleet.ids[checked], directory.cells[checked]
                 await self._backend.compute(recording.take, *whose, latencies, answered, times)
-        return taken
+        return Told(sum(count or 0 for count in taken), Missing(untold))
 
     def record(self, path: Any, fleet: str) -> Recording:
         """See :meth:`AsyncDriver.record <faultset_ray.driver.asynchronous.AsyncDriver.record>`."""
@@ -195,13 +232,13 @@ class Fleets:
                 replace(part, cells=known.cells, first=known.first) if known and part.roster == known.roster else part
             )
 
-        directory, parts = await self._gather(fleet, deadline_s, ask, lambda part: part.roster)
-        return await self._answer(directory, parts, threshold, at_ms, deadline_s, partial=partial)
+        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda part: part.roster)
+        return await self._answer(found, found.parts, threshold, at_ms, deadline_s, partial=partial)
 
     async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
         """See :meth:`AsyncDriver.why <faultset_ray.driver.asynchronous.AsyncDriver.why>`."""
-        deadline_s, [node] = check_deadline(deadline_s), check_ids([node_id])
-        directory = await self._keeper.directory(fleet, deadline_s)
+        deadline, [node] = Deadline(self._backend, check_deadline(deadline_s)), check_ids([node_id])
+        directory = (await self._keeper.known(fleet, deadline_s)).directory
         [*found] = np.flatnonzero((directory.fleet.ids == node) & directory.living)
         if not found:
             raise UnknownNode(node, fleet, 1)
@@ -210,7 +247,7 @@ class Fleets:
         [position] = directory.positions(np.array([handle]))
         info = directory.ranges[position]
         try:
-            verdict = await self._backend.within(deadline_s).call(
+            verdict = await self._backend.within(deadline.left_s()).call(
                 address(fleet, info),
                 Region.why,
                 info.epoch,
@@ -222,7 +259,7 @@ class Fleets:
             )
         except ClusterError as error:
             self._keeper.lost(directory, info, error)
-            raise RegionTimeout([region], len(np.unique(directory.cells)), deadline_s) from error
+            raise RegionTimeout([region], _regions(directory), round(deadline.passed_s(), 3), str(error)) from error
         return replace(verdict, tier=int(Tier.OWN)) if verdict.survives else verdict
 
     async def plan(self, policy: Policy, fleet: str, deadline_s: float, *, partial: bool) -> Plan:
@@ -235,15 +272,15 @@ class Fleets:
                 address(fleet, info), Region.plan, info.epoch, orders(directory), self._backend.now_ms(), policy
             )
 
-        directory, answers = await self._gather(fleet, deadline_s, ask, lambda answer: answer[0].roster)
-        live = {range_id: answer[0] for range_id, answer in answers.items()}
-        planned = {range_id: answer[1] for range_id, answer in answers.items()}
+        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda answer: answer[0].roster)
+        live = {range_id: answer[0] for range_id, answer in found.parts.items()}
+        planned = {range_id: answer[1] for range_id, answer in found.parts.items()}
         return Plan(
             policy,
-            await self._answer(directory, live, None, at_ms, deadline_s, partial=partial),
-            await self._answer(directory, planned, None, at_ms, deadline_s, partial=partial, policy=policy),
-            directory.fleet.ids,
-            [answer[2] for answer in answers.values()],
+            await self._answer(found, live, None, at_ms, deadline_s, partial=partial),
+            await self._answer(found, planned, None, at_ms, deadline_s, partial=partial, policy=policy),
+            found.directory.fleet.ids,
+            [answer[2] for answer in found.parts.values()],
         )
 
     async def stop(self) -> None:
@@ -266,58 +303,14 @@ class Fleets:
         cpus = sum(place.cpus for place in await self._backend.places())
         return max(RANGES_SPARED, int(2 * cpus))
 
-    async def _gather(
-        self,
-        fleet: str,
-        deadline_s: float,
-        ask: Callable[[Directory, RangeInfo, Net], Awaitable[R]],
-        roster_of: Callable[[R], int],
-    ) -> tuple[Directory, dict[int, R]]:
-        """The answers of all ranges that answer in time about all their nodes, by range.
-
-        Where ranges were split or merged meanwhile, their successors are asked.
-        """
-        deadline_s = check_deadline(deadline_s)
-        began_ms = self._backend.now_ms()
-
-        def left_s() -> float:
-            return max(deadline_s - (self._backend.now_ms() - began_ms) / 1000, 0.0)
-
-        async def answer(directory: Directory, info: RangeInfo, net: Net) -> R | None:
-            try:
-                return await ask(directory, info, net)
-            except ClusterError as error:
-                self._keeper.lost(directory, info, error)
-                return None
-
-        directory = await self._keeper.directory(fleet, deadline_s)
-        answers: dict[tuple[int, int], R | None] = {}
-        while True:
-            asked = [info for info in directory.ranges if (info.id, info.epoch) not in answers]
-            net = self._backend.within(left_s())
-            found = await asyncio.gather(*(answer(directory, info, net) for info in asked))
-            answers |= {(info.id, info.epoch): part for info, part in zip(asked, found, strict=True)}
-            behind = any(part is None or roster_of(part) > info.roster for info, part in zip(asked, found, strict=True))
-            if not behind or left_s() <= 0:
-                break
-            try:  # a range may have given way to others just now, or got more nodes by another driver
-                directory = await self._keeper.directory(fleet, left_s())
-            except CoordinatorUnavailable:
-                break
-            if all((info.id, info.epoch) in answers for info in directory.ranges):
-                break
-        parts: dict[int, R] = {}
-        for info in directory.ranges:
-            part = answers.get((info.id, info.epoch))
-            if part is not None and roster_of(part) == info.roster:
-                parts[info.id] = part
-            elif part is not None and roster_of(part) < info.roster:
-                self._keeper.restore(directory, info, succeed=False)  # a registration was cut short
-        return directory, parts
+    async def _bring(self, registered: Registered) -> Mapping[int, FaultsetError]:
+        """Tell ranges what was registered; by range, what could not be mended."""
+        arrivals = await parted(self._keeper, registered.directory, registered.leaving)
+        return await self._keeper.load_all(registered.directory, registered.touched, arrivals)
 
     async def _answer(
         self,
-        directory: Directory,
+        found: Gathered[Any],
         parts: dict[int, RegionPart],
         threshold: float | None,
         at_ms: int,
@@ -326,11 +319,11 @@ class Fleets:
         partial: bool,
         policy: Policy | None = None,
     ) -> Survivors:
-        missing = [info for info in directory.ranges if info.id not in parts]
-        regions = {info.id: _regions_of(directory, info) for info in missing}
-        named = [region for listed in regions.values() for region in listed]
-        if named and not partial:
-            raise RegionTimeout(named, len(np.unique(directory.cells)), deadline_s)
+        directory = found.directory
+        lost = [info.id for info in directory.ranges if info.id not in parts]
+        missing = await self._backend.compute(_missing, directory, lost, found.saved_ms, at_ms) if lost else Missing({})
+        if missing and not partial:
+            raise await self._backend.compute(RegionTimeout, missing.regions, _regions(directory), deadline_s)
         decided = None if threshold is not None else policy or directory.policy
         ordered = {info.id: parts[info.id] for info in directory.ranges if info.id in parts}
         layout = await self._backend.compute(self._layouts.of, directory.fleet.name, ordered) if parts else None
@@ -341,24 +334,10 @@ class Fleets:
             directory.fleet.ids,
             delayed(compose, list(ordered.values()), decided, layout),
             {range_id: (part.epoch, part.version) for range_id, part in parts.items()},
-            named,
+            missing,
             policy=decided,
-            missing_age_ms=await self._ages(directory, regions, at_ms),
+            directory_age_ms=found.directory_age_ms,
         )
-
-    async def _ages(self, directory: Directory, missing: dict[int, list[str]], at_ms: int) -> dict[str, int | None]:
-        """How old is what is saved of each missing region."""
-        if not missing:
-            return {}
-        try:
-            saved_ms = await self._authority.ask_within(_AGES_SECONDS, Coordinator.saved_ms, directory.fleet.name)
-        except ClusterError:
-            saved_ms = {}
-        return {
-            region: max(at_ms - saved_ms[range_id], 0) if range_id in saved_ms else None
-            for range_id, regions in missing.items()
-            for region in regions
-        }
 
 
 def _named(nodes: Any, name: str | None, on_duplicate: OnDuplicate | None) -> Fleet:
@@ -378,9 +357,13 @@ def _check_policy(policy: Any) -> Policy:
     return policy
 
 
-def _regions_of(directory: Directory, info: RangeInfo) -> list[str]:
-    """The geohashes of the regions of a range that have nodes, in Z-order."""
-    cells = np.unique(directory.cells[directory.living])
-    position = [each.id for each in directory.ranges].index(info.id)
-    inside = cells[range_of(directory.bounds, cells) == position]
-    return [str(text) for text in cells_to_strings(inside)]
+def _missing(
+    directory: Directory, lost: Iterable[int], saved_ms: Mapping[int, int] | None = None, at_ms: int = 0
+) -> Missing:
+    """The regions of some ranges that have nodes."""
+    return Missing({range_id: directory.cells[directory.members(range_id)] for range_id in lost}, saved_ms, at_ms)
+
+
+def _regions(directory: Directory) -> int:
+    """How many regions have nodes."""
+    return len(np.unique(directory.cells[directory.living]))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray import columns
 from faultset_ray.backend.protocol import Addr, At, Backend
 from faultset_ray.control.checkpoint import Checkpoint, unsaved
 from faultset_ray.control.messages import Members, Orders
@@ -21,9 +20,11 @@ from faultset_ray.control.passage import Rows
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
-from faultset_ray.coordinator.directory import Directory, RangeInfo, Update
+from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.deadline import wait_within
+from faultset_ray.driver.directories import Directories, Known
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import CALL_SECONDS, CENSUS_SECONDS, CLAIM_SECONDS, REGION_CPUS, SPAWN_SECONDS
 
@@ -34,6 +35,8 @@ REGION_PREFIX = "region/"
 _AGAIN_SECONDS = 0.05
 _Handles = NDArray[np.intp]
 
+R = TypeVar("R")
+
 
 class Keeper:
     """The ranges of one system, as one driver sees them."""
@@ -43,36 +46,45 @@ class Keeper:
         self.authority = authority
         self.name = backend.token(8).hex()
         """Of this driver, in claims and for the lease."""
-        self._directories: dict[str, Directory] = {}
+        self._directories = Directories(backend, authority, self._learned)
         self.in_use: Callable[[], None] = lambda: None
         """Called whenever a directory arrives: there is something to keep."""
+        self._begun: set[asyncio.Task[Any]] = set()
         self._loading: Counter[tuple[str, int]] = Counter()
         self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
         """The fleet's directory as the coordinator has it now."""
-        known = self._directories.get(columns.check_name("fleet", fleet))
-        version = known.version if known else 0
-        fresh = await self.authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
-        if known is not None and isinstance(fresh, Update):
-            fresh = await self.backend.compute(known.updated, fresh)
-        assert not isinstance(fresh, Update)
-        return self._directories[fleet] if fresh is None else self.learn(fresh)
+        return await self._directories.ask(fleet, deadline_s)
+
+    async def known(self, fleet: str, deadline_s: float) -> Known:
+        """The same, or what was known last; see :meth:`Directories.known`."""
+        return await self._directories.known(fleet, deadline_s)
 
     def learn(self, directory: Directory) -> Directory:
-        """Take a directory that the coordinator gave, unless it comes later than a newer one."""
-        self.in_use()
-        known = self._directories.get(directory.fleet.name)
-        if known is None or known.version < directory.version:
-            self._directories[directory.fleet.name] = known = directory
-        return known
+        """Take a directory that the coordinator gave just now, unless it comes later than a newer one."""
+        return self._directories.learn(directory, self.backend.uptime_s())
+
+    def begin(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
+        """Begin something that goes on when its caller waits no longer, at most until this driver leaves."""
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
     # -- Servants
 
     async def load_all(
-        self, directory: Directory, range_ids: Sequence[int], arrivals: Mapping[int, Rows] = MappingProxyType({})
-    ) -> list[FaultsetError]:
-        """Tell some ranges their nodes, and the rows of those that come from others; what could not be mended.
+        self,
+        directory: Directory,
+        range_ids: Sequence[int],
+        arrivals: Mapping[int, Rows] = MappingProxyType({}),
+        timeout_s: float | None = None,
+    ) -> dict[int, FaultsetError]:
+        """Tell some ranges their nodes, and the rows of those that come from others.
+
+        Returned is, by range, what could not be mended. What takes longer than ``timeout_s`` goes on, and counts as
+        not mended.
 
         Servants are brought up only for a fleet that is new. One that is gone later has a successor in the
         next epoch: two servants of one epoch would count the same versions twice.
@@ -95,12 +107,22 @@ class Keeper:
                 return None if await self._mended(fleet, info) else error
             return None
 
-        chosen = [(position, info) for position, info in enumerate(directory.ranges) if info.id in range_ids]
-        failed = await asyncio.gather(*(load(position, info) for position, info in chosen))
-        return [error for error in failed if error is not None]
+        loading = {
+            info: self.begin(load(position, info))
+            for position, info in enumerate(directory.ranges)
+            if info.id in range_ids
+        }
+        await wait_within(timeout_s, loading.values())
+        failed: dict[int, FaultsetError] = {}
+        for info, task in loading.items():
+            name = address(directory.fleet.name, info).name
+            error = task.result() if task.done() else CallTimeout(name, "load", timeout_s or 0.0)
+            if error is not None:
+                failed[info.id] = error
+        return failed
 
-    async def mark(self, before: Directory, after: Directory, position: int, handles: NDArray[np.uint32]) -> None:
-        """Tell a range which of its nodes were marked."""
+    async def mark(self, before: Directory, after: Directory, position: int, handles: NDArray[np.uint32]) -> bool:
+        """Tell a range which of its nodes were marked; whether it heard."""
         fleet, info, old = after.fleet.name, after.ranges[position], before.find(after.ranges[position].id)
         try:
             roster = await self.backend.call(
@@ -116,9 +138,8 @@ class Keeper:
             )
         except ClusterError as error:
             self.lost(after, info, error)
-        else:
-            if roster < info.roster:
-                await self.load_all(after, [info.id])
+            return False
+        return roster >= info.roster or not await self.load_all(after, [info.id])
 
     async def spawn(self, fleet: str, info: RangeInfo, at: At | None = None) -> None:
         """Bring a range's servant up."""
@@ -220,10 +241,12 @@ class Keeper:
             await asyncio.wait([*self._restoring.values()])
 
     async def close(self) -> None:
-        """Give up the restorations under way."""
-        for task in self._restoring.values():
+        """Give up the restorations under way, and all else that was begun."""
+        for task in (*self._restoring.values(), *self._begun):
             task.cancel()
         await self.settle()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+        await self._directories.close()
 
     # -- What is saved
 
@@ -297,6 +320,14 @@ class Keeper:
         checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id)
         await self.load(directory, info, directory.members(info.id), checkpoint or unsaved(info.epoch))
         _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, info.epoch)
+
+    def _learned(self) -> None:
+        self.in_use()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.info("what went on behind a deadline ended so: %s", error)
 
     def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         del self._restoring[key]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
+from faultset_ray.control.missing import Told
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.recording import Recording
 from faultset_ray.driver.asynchronous import AsyncDriver
@@ -25,7 +26,7 @@ from faultset_ray.driver.systems import check_region_actors, keeps_state, open_b
 from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
 from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import BackendClosed
-from faultset_ray.limits import SURVIVORS_SECONDS
+from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 
@@ -118,27 +119,37 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         fleet: str | None = None,
         on_duplicate: OnDuplicate | None = None,
         policy: Policy | None = None,
+        deadline_s: float | None = None,
     ) -> Fleet:
         """Make nodes known, or replace what is known of them by the same id."""
         return self._loop.run(
-            self._core.register(nodes, precision, fleet=fleet, on_duplicate=on_duplicate, policy=policy)
+            self._core.register(
+                nodes, precision, fleet=fleet, on_duplicate=on_duplicate, policy=policy, deadline_s=deadline_s
+            )
         )
 
     def fleet(self, name: str = "default") -> Fleet:
         """The nodes of a fleet as they were registered, with their handles."""
         return self._loop.run(self._core.fleet(name))
 
-    def remove(self, ids: Iterable[str], *, fleet: str = "default") -> int:
+    def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Told:
         """Let go of nodes for good; how many."""
-        return self._loop.run(self._core.remove(ids, fleet=fleet))
+        return self._loop.run(self._core.remove(ids, fleet=fleet, deadline_s=deadline_s))
 
-    def mark(self, ids: Iterable[str], mark: Literal["drain", "pin"] | None, *, fleet: str = "default") -> int:
+    def mark(
+        self,
+        ids: Iterable[str],
+        mark: Literal["drain", "pin"] | None,
+        *,
+        fleet: str = "default",
+        deadline_s: float = SURVIVORS_SECONDS,
+    ) -> Told:
         """Decide by hand about nodes: "drain" for never a survivor, "pin" for always, None for neither; how many."""
-        return self._loop.run(self._core.mark(ids, mark, fleet=fleet))
+        return self._loop.run(self._core.mark(ids, mark, fleet=fleet, deadline_s=deadline_s))
 
-    def set_policy(self, policy: Policy, *, fleet: str = "default") -> None:
+    def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> None:
         """Decide by another policy from now on."""
-        self._loop.run(self._core.set_policy(policy, fleet=fleet))
+        self._loop.run(self._core.set_policy(policy, fleet=fleet, deadline_s=deadline_s))
 
     def observe(
         self,
@@ -148,9 +159,12 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         ok: ArrayLike | None = None,
         at_ms: ArrayLike | None = None,
         fleet: str = "default",
-    ) -> int:
+        deadline_s: float = OBSERVE_SECONDS,
+    ) -> Told:
         """Report what was measured; how many observations were taken."""
-        return self._loop.run(self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, fleet=fleet))
+        return self._loop.run(
+            self._core.observe(handles, latency_ms, ok=ok, at_ms=at_ms, fleet=fleet, deadline_s=deadline_s)
+        )
 
     def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
         """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on."""
@@ -190,9 +204,11 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         *,
         fleet: str = "default",
         idle_s: float | None = None,
+        deadline_s: float = OBSERVE_SECONDS,
     ) -> SyncWatch:
         """Follow the changes of a fleet: an iterator that waits for the next one."""
-        return SyncWatch(self._core.watch(since, fleet=fleet, idle_s=idle_s), self._loop.run)
+        watch = self._core.watch(since, fleet=fleet, idle_s=idle_s, deadline_s=deadline_s)
+        return SyncWatch(watch, self._loop.run)
 
     def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""

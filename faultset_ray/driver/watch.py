@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,11 +19,12 @@ from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, Named, Rule, State
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.deadline import Deadline, wait_within
 from faultset_ray.driver.keeper import Keeper, address, orders
 from faultset_ray.errors import CallTimeout, HistoryLost, InputError, PlaceUnreachable, StaleEpoch
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
-from faultset_ray.limits import CALL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
+from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 
 Versions = dict[int, tuple[int, int]]
 
@@ -88,16 +88,21 @@ class Watch:
     were saved are given out.
     """
 
-    def __init__(self, keeper: Keeper, fleet: str, since: Versions | None, idle_s: float | None) -> None:
+    def __init__(
+        self, keeper: Keeper, fleet: str, since: Versions | None, idle_s: float | None, deadline_s: float
+    ) -> None:
         self._keeper = keeper
         self._fleet = fleet
         self._versions = None if since is None else dict(since)
         self._idle_s = idle_s
+        self._deadline_s = deadline_s
         self._pulled: deque[Change | RegionChange] = deque()
         self._reached: Versions = {}
         """Where the ranges are once all that was pulled is given out."""
         self._retired: dict[int, tuple[int, ...]] = {}
         """Of those, the ones that are no more, and their successors."""
+        self._late: dict[RangeInfo, asyncio.Task[Tail | None]] = {}
+        """Questions about what is new, to ranges that the others don't wait for."""
 
     @property
     def versions(self) -> Versions:
@@ -110,16 +115,22 @@ class Watch:
     async def start(self) -> Self:
         """Find out from where to watch, if that was left open: from now on."""
         if self._versions is None:
-            directory = await self._keeper.directory(self._fleet)
-            tails = await asyncio.gather(*(self._ask(directory, info, None) for info in directory.ranges))
-            lost = [info.id for info, tail in zip(directory.ranges, tails, strict=True) if tail is None]
-            if lost:
-                raise CallTimeout(f"ranges {lost} of fleet {self._fleet!r}", "changes", CALL_SECONDS)
-            self._versions = {
+            deadline = Deadline(self._keeper.backend, self._deadline_s)
+            directory = await self._keeper.directory(self._fleet, self._deadline_s)
+            asked = [(info, self._keeper.begin(self._ask(directory, info, None))) for info in directory.ranges]
+            await wait_within(deadline.left_s(), [asking for _, asking in asked])
+            begins = {
                 info.id: (info.epoch, tail.version)
-                for info, tail in zip(directory.ranges, tails, strict=True)
-                if tail is not None
+                for info, asking in asked
+                if asking.done() and (tail := asking.result()) is not None
             }
+            if len(begins) < len(asked):
+                for _, asking in asked:
+                    asking.cancel()
+                # nobody was told more than what was saved, so there news begins
+                saved = await self._keeper.authority.ask(Coordinator.saved_versions, self._fleet)
+                begins = {info.id: saved.get(info.id, (info.epoch, 0)) for info in directory.ranges} | begins
+            self._versions = begins
         return self
 
     async def __anext__(self) -> Change | RegionChange:
@@ -162,7 +173,7 @@ class Watch:
             tails = await self._tails(directory)
             if _tells_moves(events | {info.id: tail.events for info, tail in tails}):
                 # what nodes did before they left another range was saved first; if it does not answer, they wait for it
-                tails = await self._tails(directory)
+                tails = await self._tails(directory, anew=True)
                 if len(tails) < len(directory.ranges):
                     tails = [] if retired else [(info, _before_moves(tail)) for info, tail in tails]
                     events, reached, retired = {}, {}, {}
@@ -173,12 +184,31 @@ class Watch:
         if not self._pulled:
             self._arrive()
 
-    async def _tails(self, directory: Directory) -> list[tuple[RangeInfo, Tail]]:
-        """What is new of all ranges that answer."""
+    async def _tails(self, directory: Directory, *, anew: bool = False) -> list[tuple[RangeInfo, Tail]]:
+        """What is new of the ranges that tell soon.
+
+        What others tell later is taken then: a range is asked once at a time, so that goes on from where it still is.
+        With ``anew`` only what was asked for now is taken.
+        """
         assert self._versions is not None
-        since = [self._versions.get(info.id, (0, 0)) for info in directory.ranges]
-        tails = await asyncio.gather(*map(partial(self._ask, directory), directory.ranges, since))
-        return [(info, tail) for info, tail in zip(directory.ranges, tails, strict=True) if tail is not None]
+        late, self._late = self._late, {}
+        for info in late.keys() - {*directory.ranges}:
+            late.pop(info).cancel()  # another servant, or others in its place
+        asked = {
+            info: self._keeper.begin(self._ask(directory, info, self._versions.get(info.id, (0, 0))))
+            for info in directory.ranges
+            if info not in late
+        }
+        if asked:
+            await asyncio.wait(asked.values(), timeout=TAIL_SECONDS)
+        found = []
+        for info in directory.ranges:
+            asking = asked.get(info) or late[info]
+            if not asking.done() or (anew and info in late):
+                self._late[info] = asking
+            elif (tail := asking.result()) is not None:
+                found.append((info, tail))
+        return found
 
     async def _last_of(self, range_id: int) -> tuple[Checkpoint, tuple[int, ...], int]:
         """What is left of a range that gave way to others, to which, and from which version on it is news."""

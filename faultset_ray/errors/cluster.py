@@ -89,22 +89,28 @@ class CallTimeout(ClusterError):
 
 
 class RegionTimeout(ClusterError):
-    """Raised when regions did not answer and the caller asked for a whole answer."""
+    """Raised when regions did not answer and the caller asked for a whole answer.
+
+    ``seconds`` is how long was waited for them: less than the deadline where it was known sooner that they don't
+    answer. ``reason`` says more, or nothing.
+    """
 
     code = "region_timeout"
 
-    def __init__(self, missing: Iterable[str], regions: int, seconds: float) -> None:
+    def __init__(self, missing: Iterable[str], regions: int, seconds: float, reason: str = "") -> None:
         missing = list(missing)
-        super().__init__(missing, regions, seconds)
+        super().__init__(missing, regions, seconds, reason)
         self.missing = missing
         self.regions = regions
         self.seconds = seconds
+        self.reason = reason
 
     def __str__(self) -> str:
-        return (
+        told = (
             f"{len(self.missing)} of {self.regions} regions did not answer within {self.seconds:g} s: "
             f"{listed(self.missing)}"
         )
+        return f"{told}; {self.reason}" if self.reason else told
 
 
 class NotEnoughPlaces(ClusterError):

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import faultset_ray as fs
 import jobs.connecting
+from faultset_ray.driver.gathering import Gathered
 from jobs.cli import application
 from jobs.output import NO_SURVIVORS, USAGE, run
 
@@ -88,7 +89,8 @@ def test_observe_and_why(registered, tmp_path):
     assert "u09" not in verb("survivors")[1]["by_region"]
     trace = tmp_path / "trace.jsonl"
     trace.write_text(json.dumps({"at_ms": 1, "node": "a", "latency_ms": 1.0}) + "\n")
-    assert verb("observe", trace)[1] == {"fleet": "default", "system": "default", "observations": 1, "taken": 0}
+    told = {"fleet": "default", "system": "default", "observations": 1, "taken": 0, "missing_regions": []}
+    assert verb("observe", trace)[1] == told
 
 
 @pytest.mark.parametrize("sample", ["a", "a=", "=5", "a=x"])
@@ -183,12 +185,11 @@ def test_a_region_that_is_not_there_is_a_usage_error(registered):
 
 def test_blind_is_not_empty_and_changes_nothing(registered, monkeypatch, tmp_path):
     """Where no region answers, nobody is known to survive or not: no exit code 1, and no policy is applied."""
-    fleets = registered._core._fleets
 
-    async def nobody(fleet, *_):
-        return await fleets._keeper.directory(fleet), {}
+    async def nobody(keeper, fleet, *_):
+        return Gathered(await keeper.directory(fleet), 0, {}, {})
 
-    monkeypatch.setattr(fleets, "_gather", nobody)
+    monkeypatch.setattr("faultset_ray.driver.fleets.gather", nobody)
     result, told = verb("survivors")
     assert result.exit_code == UNREACHABLE
     assert sorted(told["missing_regions"]) == ["u09", "u0y"]

@@ -138,8 +138,14 @@ class Store(StoreBase):
             return self._receipt(key, writer.header.layout.file_bytes(size))
 
     def abort(self, write_id: bytes) -> int:
-        """Drop the unsealed shards of a write, and take no more of it; sealed ones stay. Returns the bytes freed."""
-        check_key(write_id, 0)
+        """Drop the unsealed shards of a write, and take no more of it; sealed ones stay. Returns the bytes freed.
+
+        Raises
+        ------
+        InputError
+            It is a write of an object's: :meth:`drop` is for it, with a fence.
+        """
+        self._check_no_object(write_id)
         self._unsealed.abort(write_id)
         with self._operation("abort a write"):
             return self._unsealed.drop_write(write_id)
@@ -254,8 +260,14 @@ class Store(StoreBase):
         return results
 
     def delete(self, write_id: bytes) -> int:
-        """Remove all shards of a write, sealed or not. Returns the bytes freed; 0 if there was nothing."""
-        check_key(write_id, 0)
+        """Remove all shards of a write, sealed or not. Returns the bytes freed; 0 if there was nothing.
+
+        Raises
+        ------
+        InputError
+            It is a write of an object's: :meth:`drop` is for it, with a fence.
+        """
+        self._check_no_object(write_id)
         with self._operation("delete a write"):
             return self._unsealed.drop_write(write_id) + self._sealed.remove_writes([write_id])[write_id]
 
@@ -345,6 +357,19 @@ class Store(StoreBase):
             self._sealed.quarantine(key, reason)
 
     # -- Inside
+
+    def _check_no_object(self, write_id: bytes) -> None:
+        """Refuse what is in a catalog: who has no fence may be one that was replaced."""
+        check_key(write_id, 0)
+        with self._operation("look for a write"):
+            generations = self._unsealed.generations(write_id)
+            for index in self._sealed.of_writes([write_id])[write_id]:
+                found = self._sealed.inspect((write_id, index))
+                if found is not None and found.header is not None:
+                    generations.add(found.header.generation)
+            recorded = bool(self._records.writes([write_id]))
+        if recorded or generations - {0}:
+            raise InputError(f"write {write_id.hex()} is of an object: it is dropped with a fence")
 
     def _remove_writes(self, write_ids: Sequence[bytes]) -> dict[bytes, int]:
         """Remove records, then shards: what is left by a crash in between says nothing, and does no harm."""

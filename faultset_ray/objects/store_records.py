@@ -89,7 +89,8 @@ class Records:
             query = "SELECT write_id, body FROM records WHERE object_id = ? AND generation = ?"
             kept = [db.execute(query, row[:2]).fetchone() for row in rows]
         return [
-            body == raw or (record.kind == "delete" and write_id == record.write_id)
+            body == raw
+            or (record.kind == "delete" and write_id == record.write_id and Record.unpack(body).kind == "delete")
             for (record, raw), (write_id, body) in zip(records, kept, strict=True)
         ]
 

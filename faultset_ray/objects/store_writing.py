@@ -108,6 +108,11 @@ class UnsealedShards:
             if len(self._aborted) > STORE_ABORTED_WRITES_MAX:
                 self._aborted.popitem(last=False)
 
+    def generations(self, write_id: bytes) -> set[int]:
+        """What the headers of a write's unsealed shards say."""
+        with self._lock:
+            return {writer.header.generation for key, writer in self._writers.items() if key[0] == write_id}
+
     def drop(self, key: Key) -> int:
         """Discard an unsealed shard; bytes freed."""
         with self._lock:

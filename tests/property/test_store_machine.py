@@ -127,6 +127,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(write=writes)
     def abort(self, write):
+        here = any(shard[0] == write for shard in self.begun | self.sealed)
+        recorded = any(each.write_id == write_id(write) for each in self.records.values())
+        if recorded or (write and here):
+            with pytest.raises(InputError, match="fence"):
+                self.store.abort(write_id(write))
+            with pytest.raises(InputError, match="fence"):
+                self.store.delete(write_id(write))
+            return
         self.store.abort(write_id(write))
         self.begun = {shard for shard in self.begun if shard[0] != write}
         self.refused.add(write)

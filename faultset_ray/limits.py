@@ -182,6 +182,10 @@ STORE_INFO_SECONDS: Final = 5.0
 """Deadline of the small calls to a store; one that is later is left out of new writes."""
 STORES_SECONDS: Final = 5.0
 """How old a driver's look at the stores may be when it places an object."""
+STORES_START_SECONDS: Final = 10.0
+"""How long a write that finds too few stores waits for those that are starting."""
+STORES_START_PAUSE_SECONDS: Final = 0.5
+"""How long until it looks again."""
 HEDGE_SECONDS_FIRST: Final = 0.25
 """After how long a block is late, before it is known how long they take."""
 HEDGE_SECONDS_MIN: Final = 0.005

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 
 from faultset_ray.driver.object_verbs import PUT_CODE
+from faultset_ray.driver.room import Durability
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, finish, progress, run, shown
 
@@ -44,6 +45,9 @@ def put(
     ] = None,
     if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no object of that name.")] = False,
     if_generation: Annotated[int | None, typer.Option(help="Only in place of this generation.")] = None,
+    durability: Annotated[
+        str | None, typer.Option(help="fsync: only on stores that outlive their machines' power; none: on any.")
+    ] = None,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -58,7 +62,15 @@ def put(
     with source as opened, attached(address, system, create=True) as driver, progress("put") as told:
         size = file.stat().st_size if file.is_file() else None
         data = _Counted(opened, told, size)
-        receipt = driver.put(name, data, code=code, tolerate=tolerate, if_absent=if_absent, if_generation=if_generation)
+        receipt = driver.put(
+            name,
+            data,
+            code=code,
+            tolerate=tolerate,
+            if_absent=if_absent,
+            if_generation=if_generation,
+            durability=cast("Durability | None", durability),
+        )
     seconds = time.perf_counter() - begun
     console.print(
         f"{shown(name)}: {receipt.size:,} bytes as {receipt.spec}, {receipt.n_durable} shards, in {seconds:.2f} s; "

@@ -8,6 +8,7 @@ from typing import Any, Final
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.objects import Objects
+from faultset_ray.driver.room import Durability
 from faultset_ray.limits import DELETE_GRACE_SECONDS
 from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
@@ -31,6 +32,7 @@ class AsyncObjectVerbs:
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
+        durability: Durability | None = None,
         stripe_bytes: int | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it.
@@ -55,6 +57,9 @@ class AsyncObjectVerbs:
             Only if there is no object of that name.
         if_generation : int, optional
             Only in place of this generation.
+        durability : str, optional
+            ``"fsync"``: only on stores whose shards outlive their machines' power. ``"none"``: on any. By default every
+            shard is as durable as its store, with a warning where that is ``"none"``; the receipt tells.
         stripe_bytes : int, optional
             Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
 
@@ -65,7 +70,7 @@ class AsyncObjectVerbs:
         Raises
         ------
         NotEnoughPlaces
-            The stores can't keep the promise; ask for less with ``tolerate``.
+            The stores can't keep the promise; ask for less with ``tolerate`` or ``durability``.
         PreconditionFailed
             The condition does not hold; nothing was changed.
         WriteInProgress
@@ -78,7 +83,14 @@ class AsyncObjectVerbs:
         InvalidObjectName, InvalidCodeSpec, InputError, LimitExceeded
         """
         return await self._objects.put(
-            name, data, code, tolerate, stripe_bytes, if_absent=if_absent, if_generation=if_generation
+            name,
+            data,
+            code,
+            tolerate,
+            stripe_bytes,
+            if_absent=if_absent,
+            if_generation=if_generation,
+            durability=durability,
         )
 
     async def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
@@ -193,6 +205,7 @@ class ObjectVerbs:
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
+        durability: Durability | None = None,
         stripe_bytes: int | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it."""
@@ -204,6 +217,7 @@ class ObjectVerbs:
                 tolerate=tolerate,
                 if_absent=if_absent,
                 if_generation=if_generation,
+                durability=durability,
                 stripe_bytes=stripe_bytes,
             )
         )

@@ -20,7 +20,7 @@ from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, 
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.put import Put, spread
 from faultset_ray.driver.records import newest_record
-from faultset_ray.driver.room import Room, Wish
+from faultset_ray.driver.room import Durability, Room, Wish
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.writes import Writes
 from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, NotEnoughShards, ObjectNotFound
@@ -102,6 +102,7 @@ class Objects:
         *,
         if_absent: bool,
         if_generation: int | None,
+        durability: Durability | None = None,
     ) -> Receipt:
         """See :meth:`AsyncObjectVerbs.put <faultset_ray.driver.object_verbs.AsyncObjectVerbs.put>`."""
         self._in_use()
@@ -109,6 +110,8 @@ class Objects:
         key = object_id(name)
         promised = found.tolerance if tolerate is None else tolerate
         _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
+        if durability not in {None, "fsync", "none"}:
+            raise InputError(f"durability is {durability!r}; expected 'fsync', 'none' or None")
         with Intake(self._backend, await self._backend.fetch(data)) as intake:
             size, first = intake.size, None
             layout = layout_for(size, found.k, found.n, stripe_bytes)
@@ -117,7 +120,7 @@ class Objects:
                 if first.size < layout.stripe_bytes:  # it has ended already
                     size = first.size
                     layout = layout_for(size, found.k, found.n, stripe_bytes)
-            wish = Wish(name, key, found, promised, layout, if_absent, if_generation)
+            wish = Wish(name, key, found, promised, layout, if_absent, if_generation, durability)
             put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
             if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):
                 whole = await intake.read(size) if first is None else first

@@ -224,6 +224,10 @@ class Put:
         layout = tuple(held.get(index, "") for index in range(header.n))
         await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms))
         reach("put.committed")
+        if not durable and wish.durability == "none":
+            _LOG.warning(
+                "%r is stored with durability none, as was asked: it ends with its stores' processes", wish.name
+            )
         return Receipt(
             wish.name,
             header.generation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.codes.base import Code
@@ -14,14 +15,16 @@ from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.recent import Recent
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.errors import ClusterError
-from faultset_ray.limits import PLACES_SECONDS
+from faultset_ray.errors import ClusterError, NotEnoughPlaces
+from faultset_ray.limits import PLACES_SECONDS, STORES_START_PAUSE_SECONDS, STORES_START_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.placement import Layout, Trusted, place_object, read_order
 from faultset_ray.objects.sites import Site
 from faultset_ray.shards.layout import StripeLayout
+
+Durability = Literal["fsync", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Wish:
     layout: StripeLayout
     if_absent: bool
     if_generation: int | None
+    durability: Durability | None = None
+    """``"fsync"`` insists on it."""
 
 
 class Room:
@@ -101,23 +106,46 @@ class Room:
         Raises
         ------
         NotEnoughPlaces
-            The promise can't be kept.
+            The promise can't be kept. Stores that are starting are waited for first, for some seconds.
         """
+        until_s = self._backend.uptime_s() + STORES_START_SECONDS
+        while True:
+            try:
+                return await self._place(wish, shard_bytes, held, without)
+            except NotEnoughPlaces:
+                if without or not self._stores.missing or self._backend.uptime_s() >= until_s:
+                    raise
+            await self._backend.sleep(STORES_START_PAUSE_SECONDS)
+            self._stores.doubt()
+
+    async def _place(
+        self, wish: Wish, shard_bytes: int, held: Mapping[int, str], without: Mapping[str, str]
+    ) -> tuple[Layout, dict[int, StoreRef]]:
         if without:
             self._stores.doubt()
         sites = {site.store: site for site in await self.ready() if site.store not in without}
         for store in set(held.values()) - sites.keys():
             sites[store] = Site(store, self.place_of(store), self.region(store), 1, 0, draining=True)
+        fleeting = {store for store in sites if wish.durability == "fsync" and self._is_fleeting(store)}
         survivors = await self.survivors()
-        layout = place_object(
-            wish.object_id,
-            wish.code,
-            list(sites.values()),
-            survivors,
-            tolerate=wish.tolerate,
-            shard_bytes=shard_bytes,
-            taken=held,
-        )
+        try:
+            layout = place_object(
+                wish.object_id,
+                wish.code,
+                [site for store, site in sites.items() if store not in fleeting],
+                survivors,
+                tolerate=wish.tolerate,
+                shard_bytes=shard_bytes,
+                taken=held,
+            )
+        except NotEnoughPlaces as error:
+            if not fleeting:
+                raise
+            reason = (
+                f'{error.reason}; {len(fleeting)} stores more have durability "none": set FAULTSET_STORE_DIR at their '
+                'places, or ask for durability="none"'
+            )
+            raise NotEnoughPlaces(error.have, error.need, reason) from error
         refs = await self._stores.refs(layout.stores.values())
         return layout, {index: refs[store] for index, store in sorted(layout.stores.items())}
 
@@ -158,6 +186,10 @@ class Room:
     async def close(self) -> None:
         """Give up what is asked for."""
         await self._survivors.close()
+
+    def _is_fleeting(self, uuid: str) -> bool:
+        info = self._stores.info(uuid)
+        return info is not None and info.durability == "none"
 
     def _state(self, uuid: str) -> str:
         row = self._rows.get(uuid)

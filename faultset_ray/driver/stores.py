@@ -58,6 +58,9 @@ class StoreDirectory:
         """How often all stores were looked at."""
         self.stale = False
         """Whether a store has seen a later fence."""
+        self.missing = 0
+        """Places that were meant to have a store when it was last looked, and whose store did not answer: it may be
+        starting."""
 
     async def stores(self, survivors: Trusted | None = None) -> list[StoreInfo]:
         """The stores that answer now, one on each place meant for one; those not there yet are started.
@@ -118,7 +121,7 @@ class StoreDirectory:
 
     async def _all(self, survivors: Trusted | None) -> list[StoreInfo]:
         places = trusted(await self._places(), survivors, lambda place: place.id)
-        found = await self._answers(self._store(place) for place in places)
+        found, self.missing = await self._answers(self._store(place) for place in places)
         if self.fence is not None:
             found = await self._admitted(found, self.fence)
         self.looks += 1
@@ -144,12 +147,12 @@ class StoreDirectory:
         self.stale = self.stale or bool(self.foreign) or any(info.epoch > fence.epoch for info in found)
         behind = [info for info in found if not info.catalog or info.epoch < fence.epoch]
         net = self._backend.within(STORE_INFO_SECONDS)
-        shown = await self._answers(net.call(store_addr(info.place), PlaceStore.admit, fence) for info in behind)
+        shown, _ = await self._answers(net.call(store_addr(info.place), PlaceStore.admit, fence) for info in behind)
         return [*(info for info in found if info not in behind), *shown]
 
-    async def _answers(self, asking: Iterable[Awaitable[StoreInfo | None]]) -> list[StoreInfo]:
-        """What stores tell of themselves, without those that fail."""
-        found = []
+    async def _answers(self, asking: Iterable[Awaitable[StoreInfo | None]]) -> tuple[list[StoreInfo], int]:
+        """What stores tell of themselves, and how many fail."""
+        found, failed = [], 0
         for result in await asyncio.gather(*asking, return_exceptions=True):
             if isinstance(result, StoreInfo):
                 found.append(result)
@@ -159,9 +162,10 @@ class StoreDirectory:
                 raise result
             elif isinstance(result, ClusterError):
                 _LOG.warning("a store does not answer: %s", result)
+                failed += 1
             elif isinstance(result, BaseException):
                 raise result
-        return found
+        return found, failed
 
     async def _store(self, place: Place) -> StoreInfo | None:
         """What the place's store tells of itself; None where there is none and none is to be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from sim.object_world import simulate
 from sim.test_objects_crashes import once
 
 from faultset_ray.backend.sim import SimFaults
+from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.errors import (
     BackendClosed,
+    CallTimeout,
     CatalogLost,
     ClusterError,
     CoordinatorUnavailable,
@@ -328,3 +331,41 @@ def test_a_lost_catalog_is_told_and_not_taken_for_an_empty_one():
             assert caught.value.stores
 
     simulate(8, scenario)
+
+
+@pytest.mark.parametrize(("starts_s", "works"), [(4.0, True), (60.0, False)])
+def test_a_write_waits_a_while_for_stores_that_are_starting(starts_s, works):
+    asked = StoreDirectory._store
+
+    async def scenario(run):
+        begun_s = run.sim.uptime_s()
+
+        async def _store(self, place):
+            if run.sim.uptime_s() - begun_s < starts_s:
+                raise CallTimeout(f"store/{place.id}", "info", 5.0)
+            return await asked(self, place)
+
+        run.driver._stores.doubt()
+        with mock.patch.object(StoreDirectory, "_store", _store):
+            if works:
+                await run.put("a", run.sim.token(5_000), durability="fsync")
+                await run.check_objects()
+            else:
+                with pytest.raises(NotEnoughPlaces):
+                    await run.driver.put("a", b"x")
+        took_s = run.sim.uptime_s() - begun_s
+        assert starts_s <= took_s < starts_s + 2 if works else 10 <= took_s < 12
+
+    simulate(6, scenario)
+
+
+def test_a_write_waits_for_no_store_that_is_not_there():
+    async def scenario(run):
+        run.kill("p00")
+        await run.driver.status()
+        begun_s = run.sim.uptime_s()
+        with pytest.raises(NotEnoughPlaces):
+            await run.driver.put("a", b"x")
+        assert run.sim.uptime_s() - begun_s < 1
+
+    simulate(6, scenario)

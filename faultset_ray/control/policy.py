@@ -32,8 +32,9 @@ FALLBACKS: tuple[str, ...] = get_args(Fallback)
 """The ladder's rungs, in order; a policy's fallback is the last one it may use."""
 PANICS: tuple[str, ...] = get_args(Panic)
 _KEY_SHOWN, _WHY_SHOWN = 60, 200
-SHARE_DENOMINATOR_MAX = 1_000_000
-"""A share is taken as the nearest fraction with at most this denominator, so that a cap of 1/3 or 0.29 is exact."""
+SHARE_DENOMINATOR_MAX = 1_000_000_000
+"""A share is taken as the nearest fraction with at most this denominator, so that a cap of 1/3 or 0.29 is exact; times
+nodes, its numerator stays within 63 bits."""
 
 
 class Rules(NamedTuple):
@@ -89,7 +90,8 @@ class Policy:
     eject_max : float
         Share of a region's nodes (drained and pinned ones aside) that may be out at once, the one to be
         ejected included: at most floor(share · nodes), so 0.5 ejects none of one node and one of two or
-        three. Failed nodes count like slow ones. Where more are out, since nodes left or this was lowered, the
+        three. The float is taken as the nearest fraction with a denominator up to 10⁹, so 1/3 and 0.29 are
+        exact. Failed nodes count like slow ones. Where more are out, since nodes left or this was lowered, the
         best of them are taken back.
     survivors_min : int
         How many survivors a region needs; below that, ``fallback`` and ``panic`` come in.
@@ -103,6 +105,8 @@ class Policy:
 
     Raises
     ------
+    TypeError
+        For a field that there is not, as any call in Python does; :meth:`of` takes a mapping, and names the nearest.
     InvalidPolicy
         If a value can't be used; the message names the field and what is expected of it.
     """
@@ -128,7 +132,7 @@ class Policy:
     def rules(self) -> Rules:
         """The scalars for :mod:`faultset_ray.control.health`; times are whole milliseconds."""
         bad, window, good = self.samples
-        share = Fraction(self.eject_max).limit_denominator(SHARE_DENOMINATOR_MAX)
+        share = _exact(self.eject_max)
         return Rules(
             STATISTICS.index(self.statistic),
             self.threshold_ms,
@@ -161,7 +165,9 @@ class Policy:
         for key, value in given.items():
             if key not in known:
                 name = shown(key) if not isinstance(key, str) else key[:_KEY_SHOWN]
-                if isinstance(value, (Mapping, list)):
+                if isinstance(value, Mapping) or (
+                    isinstance(value, list) and any(isinstance(v, Mapping) for v in value)
+                ):
                     raise InputError(f"{where}: {name!r} is a table; the fields of a policy stand at the top, in none")
                 nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
                 raise UnknownPolicyField(name, nearest, known, where)
@@ -224,6 +230,12 @@ class Policy:
 
     def _items(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+def _exact(share: float) -> Fraction:
+    """Return the fraction that a share stands for; one below 1 never becomes 1, which would eject the last node."""
+    nearest = Fraction(share).limit_denominator(SHARE_DENOMINATOR_MAX)
+    return min(nearest, 1 - Fraction(1, SHARE_DENOMINATOR_MAX)) if share < 1 else nearest
 
 
 def _text(text: Any, where: str) -> str:

@@ -84,6 +84,34 @@ def test_an_unknown_field_names_the_nearest(key, nearest):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "nearest"),
+    [
+        ("sample", [3, 5, 3], "samples"),
+        ("hold", [1.0, 2.0], "hold_s"),
+        ("holds", [], "hold_s"),
+        ("hold_s_", (1, 2), "hold_s"),
+    ],
+)
+def test_an_unknown_field_with_a_list_names_the_nearest(key, value, nearest):
+    for make in (lambda: Policy.of({key: value}), lambda: Policy.from_toml(f"{key} = {[*value]}")):
+        with pytest.raises(UnknownPolicyField, match=f"did you mean {nearest!r}"):
+            make()
+
+
+@pytest.mark.parametrize("text", ["[policy]\nttl_s = 3", "[[policy]]\nttl_s = 3", "policy = [{ttl_s = 3}]"])
+def test_a_policy_in_a_table_is_told_so(text):
+    with pytest.raises(InputError, match="'policy' is a table; the fields of a policy stand at the top"):
+        Policy.from_toml(text)
+
+
+def test_a_keyword_that_is_no_field_is_what_python_says():
+    with pytest.raises(TypeError, match="treshold_ms"):
+        Policy(treshold_ms=5)
+    with pytest.raises(UnknownPolicyField, match="did you mean 'threshold_ms'"):
+        Policy.of({"treshold_ms": 5})
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("statistic", "mean"),
@@ -140,6 +168,8 @@ def test_statistics_bound_their_thresholds():
     [
         (0.5, 1, 0), (0.5, 2, 1), (0.5, 3, 1), (1 / 3, 3, 1), (2 / 3, 3, 2), (0.29, 100, 29), (0.7, 10, 7),
         (0.1 + 0.2, 10, 3), (1.0, 3, 3), (0.0, 3, 0), (0.99, 3, 2),
+        (0.9999999, 1, 0), (0.9999999, 10**7, 10**7 - 1), (0.9999999, 2**32 - 1, 4_294_966_865), (1 - 1e-12, 1, 0),
+        (1 - 1e-12, 9, 8), (1e-7, 10**7, 1), (0.3333333, 3, 0), (1e-12, 2**32 - 1, 0),
     ],
 )  # fmt: skip
 def test_the_cap_is_exact(share, nodes, out):

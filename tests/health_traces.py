@@ -6,6 +6,8 @@ import numpy as np
 from naive import health as naive
 
 from faultset_ray.control.decisions import decide, live_survivors, plain_survivors
+from faultset_ray.control.dryrun import dry_run, rejudge
+from faultset_ray.control.explain import explain
 from faultset_ray.control.health import Health, absorb, needs_sketch
 from faultset_ray.control.health_columns import COLUMNS
 from faultset_ray.control.policy import STATISTICS, Policy
@@ -40,10 +42,20 @@ class Pair:
         self.naive = naive.Fleet(policy)
 
     def change_policy(self, policy):
-        self.policy, self.rules = policy, policy.rules
+        before, self.policy, self.rules = self.rules, policy, policy.rules
         self.real = self.real.with_sketch(wanted=needs_sketch(self.rules))
+        rejudge(self.real, before, self.rules)
         self.naive.change_policy(policy)
         self.compare()
+
+    def dry_run(self, policy, now_ms, freeze=None):
+        run, copy = dry_run(self.real, self.rules, policy.rules, now_ms, freeze)
+        rows, other = self.naive.dry_run(policy, now_ms, freeze)
+        assert repr(rows_of(run)) == repr(rows)
+        self.compare()
+        there = Pair(policy)
+        there.real, there.naive = copy, other
+        there.compare()
 
     def enroll(self, rows):
         handles, cells, latency, at_ms = zip(*sorted(rows), strict=True) if rows else ((),) * 4
@@ -69,18 +81,28 @@ class Pair:
         self.same_answer(live_survivors(self.real, self.rules), self.naive.live())
         self.same_answer(plain_survivors(self.real, THRESHOLD_MS), self.naive.plain(THRESHOLD_MS))
 
-    def set_mark(self, handles, mark, now_ms):
+    def set_mark(self, handles, mark):
         slots = self.real.find(np.array(handles, np.uint32))
-        self.same_changes(self.real.set_marks(slots, mark, now_ms), self.naive.set_mark(handles, mark.label, now_ms))
+        self.same_changes(self.real.set_marks(slots, mark), self.naive.set_mark(handles, mark.label))
         self.compare()
 
+    def mark_and_decide(self, handles, mark, now_ms, freeze=None):
+        marked = self.real.set_marks(self.real.find(np.array(handles, np.uint32)), mark)
+        marked, decided = marked.settled(decide(self.real, self.rules, now_ms, freeze))
+        expected = self.naive.mark_and_decide(handles, mark.label, now_ms, freeze)
+        self.same_changes(marked, expected[0])
+        self.same_changes(decided, expected[1])
+        self.compare()
+
+    def explain(self, handle, now_ms):
+        [slot] = self.real.find(np.array([handle], np.uint32))
+        if slot >= 0:
+            found = explain(self.real, int(slot), self.rules, now_ms, "n", "u").to_dict()
+            expected = {"id": "n", "region": "u", "tier": None, **self.naive.verdict(self.naive.nodes[handle], now_ms)}
+            assert found == expected
+
     def same_changes(self, real, expected):
-        labels = (
-            real.handles.tolist(), [State(state).label for state in real.before],
-            [State(state).label for state in real.after], [Rule(rule).label for rule in real.rule],
-            real.value.tolist(), real.threshold.tolist(),
-        )  # fmt: skip
-        assert repr(list(zip(*labels, strict=True))) == repr([(*row[:4], *map(float, row[4:])) for row in expected])
+        assert repr(rows_of(real)) == repr(expected)
 
     def compare(self):
         real, nodes = self.real, list(self.naive.nodes.values())
@@ -111,6 +133,16 @@ class Pair:
         assert list(found) == list(expected)
 
 
+def rows_of(columns):
+    """Named columns, of whatever names, as rows of plain values."""
+    words = {"before": State, "after": State, "rule": Rule, "mark": Mark}
+    found = [
+        [words[name](number).label for number in column] if name in words else column.tolist()
+        for name, column in columns._asdict().items()
+    ]  # fmt: skip
+    return list(zip(*found, strict=True))
+
+
 def random_policy(rng):
     """Small counts and times, so that a short trace goes through every rule."""
     statistic = rng.choice(STATISTICS)
@@ -118,13 +150,13 @@ def random_policy(rng):
     hold = sorted(rng.choices([0.0, 0.1, 0.3, 0.5, 2.0], k=2))
     return Policy(
         statistic=statistic,
-        threshold_ms=THRESHOLD_MS,
+        threshold_ms=rng.choice([THRESHOLD_MS, THRESHOLD_MS, 54.0, 91.0]),
         recover_ms=None if rng.random() < 0.5 else rng.choice([10.0, 40.0, 50.0]),
         samples=(rng.randrange(1, window + 1), window, rng.randrange(1, 4)),
         hold_s=(hold[0], hold[1]),
         ttl_s=None if rng.random() < 0.5 else rng.choice([0.2, 0.5, 1.5]),
         half_life_s=rng.choice([0.05, 0.4, 10.0]),
-        eject_max=rng.choice([1.0, 0.5, 1 / 3, 2 / 3, 0.29, 0.0]),
+        eject_max=rng.choice([1.0, 0.5, 1 / 3, 2 / 3, 0.29, 0.0, 0.9999999]),
     )
 
 
@@ -154,9 +186,15 @@ def random_trace(rng, steps=8):
             pair.enroll(rows())
         elif chance < 0.12:
             handles = rng.choices(range(len(cells)), k=rng.randrange(1, 4))
-            pair.set_mark(handles, Mark(rng.randrange(0, 3)), now_ms)
+            mark = Mark(rng.randrange(0, 3))
+            if rng.random() < 0.5:
+                pair.set_mark(handles, mark)
+            else:
+                pair.mark_and_decide(handles, mark, now_ms, freeze)
         elif chance < 0.16:
             pair.change_policy(random_policy(rng))
+        elif chance < 0.18:
+            pair.dry_run(random_policy(rng), now_ms, freeze)
         elif chance < 0.22:
             freeze = (now_ms - rng.randrange(0, 500), now_ms + rng.randrange(0, 1000))
         trouble = rng.random() < 0.3  # a spell in which most are bad
@@ -180,4 +218,5 @@ def random_trace(rng, steps=8):
                 ]
             )
         pair.decide(now_ms, freeze)
+        pair.explain(rng.randrange(0, len(cells)), now_ms + rng.choice([0, 50]))
     return pair

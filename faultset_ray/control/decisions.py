@@ -95,7 +95,10 @@ def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_m
 
 
 def _take_back(health: Health, out: Slots, surplus: NDArray[np.int64], rules: Rules, now_ms: int) -> None:
-    """Make the best of the nodes that are out suspects again, in each group as many as are more than its cap."""
+    """Make the best of the nodes that are out suspects again, in each group as many as are more than its cap.
+
+    The ejection that is taken back does not count for hold-downs to come.
+    """
     over = out[surplus[health.group_of[out]] > 0]
     if not len(over):
         return
@@ -105,6 +108,7 @@ def _take_back(health: Health, out: Slots, surplus: NDArray[np.int64], rules: Ru
     back = best_first[chosen]
     health.state[back], health.rule[back], health.blocked[back] = State.SUSPECT, Rule.CAPPED, Blocked.CAP
     health.since_ms[back], health.until_ms[back] = now_ms, 0
+    health.ejections[back] -= health.ejections[back] > 0
 
 
 def _worst_first(health: Health, slots: Slots, rules: Rules) -> Slots:

@@ -11,7 +11,6 @@ from faultset_ray.control.decisions import decide, survives
 from faultset_ray.control.evidence import evidence, statistic
 from faultset_ray.control.health import Health, needs_sketch
 from faultset_ray.control.policy import Rules
-from faultset_ray.kernels.health import COUNT_MAX
 
 
 class DryRun(NamedTuple):
@@ -38,9 +37,8 @@ def dry_run(
 ) -> tuple[DryRun, Health]:
     """Decide once under other rules, on a copy.
 
-    Where both compare the same (statistic, threshold and recovery), the samples so far are judged by their
-    number and order. Otherwise they can't be, since only good and bad was remembered: each node is then
-    judged as if its measurements went on as they are now.
+    The samples so far are taken as :func:`rejudge` says: what is shown is what setting the policy would do at
+    once, not what it does after further samples; for that, replay a trace.
 
     Returns
     -------
@@ -69,11 +67,17 @@ def dry_run(
 
 
 def rejudge(health: Health, before: Rules, rules: Rules) -> None:
-    """Judge the samples so far by other rules, in place, as far as :func:`dry_run` says it can be done."""
+    """Judge each node's newest sample by other rules, in place; the others stay as they were judged.
+
+    Of these only good and bad was remembered. To take the newest for all of them would make one spike an
+    outage, and one good sample a recovery; so a policy that compares otherwise (statistic, threshold, recovery)
+    comes in sample by sample. A failed sample is bad by any rules.
+    """
     if before[:3] == rules[:3]:
         return
-    seen = np.flatnonzero((health.measured_ms >= 0) | (health.failures > 0))
-    failing = health.failures[seen] > 0
-    compared = np.where(failing, np.inf, statistic(health, seen, rules))
-    health.window[seen] = np.where(failing | (compared > rules.threshold_ms), np.uint32(0xFFFFFFFF), np.uint32(0))
-    health.good[seen] = np.where(~failing & (compared <= rules.recover_ms), np.uint16(COUNT_MAX), np.uint16(0))
+    measured = np.flatnonzero((health.measured_ms >= 0) & (health.failures == 0))
+    compared = statistic(health, measured, rules)
+    older = health.window[measured] & ~np.uint32(1)
+    health.window[measured] = older | (compared > rules.threshold_ms)
+    in_row = np.maximum(health.good[measured], np.uint16(1))
+    health.good[measured] = np.where(compared <= rules.recover_ms, in_row, np.uint16(0))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.health_columns import ADDED, COLUMNS, FORMAT
 from faultset_ray.control.policy import STATISTICS, Rules
-from faultset_ray.control.states import Mark, Rule, State, survival
+from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels.find import find, index_of
@@ -44,6 +44,24 @@ class Changes(NamedTuple):
     def joined(cls, parts: Sequence[Changes]) -> Self:
         """Those of all parts, one after the other."""
         return cls(*(np.concatenate([part[column] for part in parts]) for column in range(len(cls._fields))))
+
+    def settled(self, decided: Changes) -> tuple[Self, Self]:
+        """Join what was decided about nodes to the changes of this, just before, in which their marks went.
+
+        Without its mark a node counts for the cap, and only with the decision after is it known what it is. So
+        nobody is told anything in between.
+
+        Returns
+        -------
+        marked, rest : Changes
+            These, the nodes as they were decided to be; and the others of ``decided``.
+        """
+        freed = np.flatnonzero(self.rule == Rule.UNMARKED)
+        _, mine, theirs = np.intersect1d(self.handles[freed], decided.handles, return_indices=True)
+        marked = self.joined([self])
+        marked.after[freed[mine]], marked.survives[freed[mine]] = decided.after[theirs], decided.survives[theirs]
+        rest: list[Any] = [np.delete(column, theirs) for column in decided]
+        return marked, type(self)(*rest)
 
     def __len__(self) -> int:
         return len(self.handles)
@@ -275,20 +293,17 @@ class Health:
             getattr(made, name)[:] = columns[name]
         return made
 
-    def set_marks(self, slots: Slots, mark: Mark, now_ms: int) -> Changes:
+    def set_marks(self, slots: Slots, mark: Mark) -> Changes:
         """Mark nodes, or with :attr:`Mark.NONE` take their marks away; return those that changed.
 
-        A node that is out while its mark goes is judged anew by the next ``decide``: it was not counted
-        by the cap.
+        Their states stay. A node that is out while its mark goes is counted by the cap from then on, and the next
+        ``decide`` takes some back where there are too many; see :meth:`Changes.settled`.
         """
         slots = np.unique(slots[slots >= 0])
         slots = slots[self.mark[slots] != mark]
         before, survived = self.state[slots], survival(self.state[slots], self.mark[slots])
         self.mark[slots] = mark
         self.__dict__.pop("unmarked", None)  # counted anew when it is next needed
-        if mark == Mark.NONE:
-            out = slots[self.state[slots] >= State.EJECTED]
-            self.state[out], self.until_ms[out], self.since_ms[out] = State.SUSPECT, 0, now_ms
         rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED, Mark.NONE: Rule.UNMARKED}[mark]
         nothing = np.full(len(slots), np.nan)
         return self._changes(slots, before, survived, np.full(len(slots), rule, np.uint8), nothing, nothing)

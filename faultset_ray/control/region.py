@@ -116,8 +116,7 @@ class Region(Servant):
             )
             self._note(told)
             self._uncounted = True
-            self._apply_marks(members.handles, members.marks)
-            self._decide()
+            self._decide(self._marked(members.handles, members.marks))
         elif arrivals is not None:
             self._adopt(arrivals)
         return len(self._passage.parked)
@@ -174,8 +173,7 @@ class Region(Servant):
         if self._roster == before:
             self._roster = roster
             self._version += 1
-            self._apply_marks(handles, marks)
-            self._decide()
+            self._decide(self._marked(handles, marks))
         return self._roster
 
     def observe(
@@ -380,14 +378,21 @@ class Region(Servant):
         self._health = self._health.with_sketch(wanted=needs_sketch(self._rules))
         rejudge(self._health, before, self._rules)
 
-    def _decide(self) -> None:
+    def _decide(self, marked: Changes | None = None) -> None:
+        """Decide, if nothing is in the way; ``marked`` are marks that were set just before, and not told yet."""
         self._decided_ms = self._now_ms
         if self._parting > self._roster:
+            if marked is not None:
+                self._note(marked)
             return
         policy = self._orders.policy
         self._alarms, told = self._alarms.looked(policy, self._now_ms)
         self._note(told)
-        self._note(decide(self._health, self._rules, self._now_ms, self._alarms.freeze_under(policy, self._now_ms)))
+        decided = decide(self._health, self._rules, self._now_ms, self._alarms.freeze_under(policy, self._now_ms))
+        if marked is not None:
+            marked, decided = marked.settled(decided)
+            self._note(marked)
+        self._note(decided)
         if self._uncounted:
             self._count()
 
@@ -405,10 +410,10 @@ class Region(Servant):
         self._note(told)
         self._decide()
 
-    def _apply_marks(self, handles: Handles, marks: NDArray[np.uint8]) -> None:
+    def _marked(self, handles: Handles, marks: NDArray[np.uint8]) -> Changes:
+        """Set marks; what changed is not told yet."""
         slots = self._health.find(handles)
-        for mark in Mark:
-            self._note(self._health.set_marks(slots[marks == mark], mark, self._now_ms))
+        return Changes.joined([self._health.set_marks(slots[marks == mark], mark) for mark in Mark])
 
     def _note(self, changes: Changes) -> None:
         """Put changes into the journal, each with a version of its own."""

@@ -152,8 +152,9 @@ class AsyncFleetVerbs:
     ) -> None:
         """Decide by another policy from now on; see :meth:`plan` for what it will change.
 
-        States are kept. Where it compares otherwise than the one before, each node is judged as if its
-        measurements went on as they are now. Regions learn of it with the next question.
+        States are kept. Where it compares otherwise than the one before (statistic, threshold, recovery), each
+        node's newest sample is judged again; those before stay as they were judged. Regions learn of it with the
+        next question.
 
         Raises
         ------

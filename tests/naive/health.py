@@ -3,6 +3,7 @@
 Only ``decay`` is shared with the real one, since two polynomials would not give the same bits.
 """
 
+import copy
 import math
 from collections import defaultdict
 from fractions import Fraction
@@ -11,6 +12,11 @@ from itertools import accumulate
 from faultset_ray.kernels.health import decay
 
 OUT = ("ejected", "probation")
+
+
+def share_of(policy):
+    """The share that is meant, whatever a float makes of it: thirds, else what is written."""
+    return {1 / 3: Fraction(1, 3), 2 / 3: Fraction(2, 3)}.get(policy.eject_max, Fraction(repr(policy.eject_max)))
 
 
 class Sketch:
@@ -94,9 +100,7 @@ class Fleet:
         node.measured_ms = at_ms
         if self.policy.statistic == "p95":
             node.sketch.add(node.last, halvings)
-        value = self.statistic(node)
-        recover = self.policy.threshold_ms if self.policy.recover_ms is None else self.policy.recover_ms
-        self.remember(node, bad=value > self.policy.threshold_ms, good=value <= recover)
+        self.remember(node, *self.judged(node))
         return 1
 
     def remember(self, node, bad, good):
@@ -104,13 +108,32 @@ class Fleet:
         node.good = min(node.good + 1, 65535) if good else 0
 
     def change_policy(self, policy):
-        """Samples so far stay judged as they were; a new sketch knows the last latency."""
+        """The newest sample is judged again, those before stay as they were judged; a new sketch knows the last latency."""
+        before = self.policy
         if (policy.statistic == "p95") != (self.policy.statistic == "p95"):
             for node in self.nodes.values():
                 node.sketch = Sketch()
                 if not math.isnan(node.last):
                     node.sketch.add(node.last, 0)
         self.policy = policy
+        if (before.statistic, before.threshold_ms, self.recover_ms(before)) != (
+            policy.statistic,
+            policy.threshold_ms,
+            self.recover_ms(policy),
+        ):
+            for node in self.nodes.values():
+                if node.measured_ms is not None and not node.failures:
+                    bad, good = self.judged(node)
+                    node.bad = [*node.bad[:-1], bad]
+                    node.good = (node.good or 1) if good else 0
+
+    def recover_ms(self, policy):
+        return policy.threshold_ms if policy.recover_ms is None else policy.recover_ms
+
+    def judged(self, node):
+        """Whether the newest sample is bad, and whether it is good for an ejected node."""
+        value = self.statistic(node)
+        return value > self.policy.threshold_ms, value <= self.recover_ms(self.policy)
 
     # -- Roster
 
@@ -123,23 +146,39 @@ class Fleet:
             if not math.isnan(latency) and (node.last_ms is None or at_ms > node.last_ms):
                 self.absorb(handle, latency, True, at_ms)
 
-    def set_mark(self, handles, mark, now_ms):
+    def set_mark(self, handles, mark):
         changes = []
         for handle in sorted(set(handles)):
             node = self.nodes.get(handle)
             if node is None or node.mark == mark:
                 continue
-            before, node.mark = node.state, mark
-            if mark == "none" and node.state in OUT:
-                node.state, node.until_ms, node.since_ms = "suspect", 0, now_ms
+            survived, node.mark = self.survives(node), mark
             rule = {"drain": "drained", "pin": "pinned", "none": "unmarked"}[mark]
-            changes.append((handle, before, node.state, rule, math.nan, math.nan))
+            changes.append(self.change(node, node.state, survived, rule, math.nan, math.nan))
         return changes
+
+    def survives(self, node):
+        return node.mark == "pin" or (node.mark != "drain" and node.state in {"healthy", "suspect"})
+
+    def change(self, node, before, survived, rule, value, threshold):
+        """What is told of a node: all columns of a change."""
+        after = (node.state, rule, float(value), float(threshold), survived, self.survives(node), node.mark, node.cell)
+        return (node.handle, before, *after)
+
+    def mark_and_decide(self, handles, mark, now_ms, freeze):
+        """What is told of both: who loses a mark is told of once, as it is in the end."""
+        freed, decided = self.set_mark(handles, mark), self.decide(now_ms, freeze)
+        if mark != "none":
+            return freed, decided
+        told = {row[0] for row in freed}
+        ends = [self.change(self.nodes[row[0]], row[1], row[6], *row[3:6]) for row in freed]
+        return ends, [row for row in decided if row[0] not in told]
 
     # -- Decisions
 
     def decide(self, now_ms, freeze=None):
         before = {node.handle: node.state for node in self.nodes.values()}
+        survived = {node.handle: self.survives(node) for node in self.nodes.values()}
         rules = {node.handle: node.rule for node in self.nodes.values()}
         frozen = freeze is not None and now_ms < freeze[1]
         to_eject = []
@@ -159,8 +198,23 @@ class Fleet:
                 node.value, node.threshold = self.evidence(node, now_ms)
         changed = [node for node in self.nodes.values() if node.state != before[node.handle]]
         return [
-            (node.handle, before[node.handle], node.state, node.rule, *self.evidence(node, now_ms)) for node in changed
+            self.change(node, before[node.handle], survived[node.handle], node.rule, *self.evidence(node, now_ms))
+            for node in changed
         ]
+
+    def dry_run(self, policy, now_ms, freeze):
+        """What another policy would make of it, and who would be another: (handle, before, after, …)."""
+        other = copy.deepcopy(self)
+        other.change_policy(policy)
+        other.decide(now_ms, freeze)
+        rows = []
+        for old, new in zip(self.nodes.values(), other.nodes.values(), strict=True):
+            if (old.state, self.survives(old)) != (new.state, self.survives(new)):
+                evidence = map(float, other.evidence(new, now_ms))
+                rows.append(
+                    (new.handle, old.state, new.state, self.survives(old), self.survives(new), new.rule, *evidence)
+                )
+        return rows, other
 
     def age_exceeds_ttl(self, since_ms, now_ms):
         return self.policy.ttl_s is not None and now_ms - since_ms > self.ms(self.policy.ttl_s)
@@ -247,7 +301,7 @@ class Fleet:
     def counted(self, cell):
         """The nodes of a region that its cap is about, those of them that are out, and how many may be."""
         members = [node for node in self.nodes.values() if node.cell == cell and node.mark == "none"]
-        share = Fraction(self.policy.eject_max).limit_denominator(1_000_000)
+        share = share_of(self.policy)
         return members, [node for node in members if node.state in OUT], math.floor(share * len(members))
 
     def take_back_the_best(self, now_ms):
@@ -255,6 +309,7 @@ class Fleet:
             _, out, most = self.counted(cell)
             for node in sorted(out, key=self.how_bad)[most:]:
                 node.until_ms = 0
+                node.ejections = max(node.ejections - 1, 0)
                 self.enter(node, "suspect", "capped", now_ms, blocked="cap")
 
     def eject_worst(self, to_eject, now_ms):
@@ -276,18 +331,41 @@ class Fleet:
 
     def evidence(self, node, now_ms):
         policy = self.policy
-        recover = policy.threshold_ms if policy.recover_ms is None else policy.recover_ms
         return {
             "within": lambda: (self.statistic(node), policy.threshold_ms),
             "over_threshold": lambda: (self.statistic(node), policy.threshold_ms),
             "relapse": lambda: (self.statistic(node), policy.threshold_ms),
-            "recovered": lambda: (self.statistic(node), recover),
+            "recovered": lambda: (self.statistic(node), self.recover_ms(policy)),
             "stale": lambda: (now_ms - node.last_ms, self.ms(policy.ttl_s)),
             "some_bad": lambda: (self.bad_in_window(node), policy.samples[0]),
             "failures": lambda: (node.failures, policy.samples[0]),
             "capped": lambda: (1 + len(self.counted(node.cell)[1]), self.counted(node.cell)[2]),
             "proving": lambda: (node.good, policy.samples[2]),
         }.get(node.rule, lambda: (math.nan, math.nan))()
+
+    def verdict(self, node, now_ms):
+        """What is said about one node; nothing where a number is not known, and of a marked node but its mark."""
+        held = node.state == "ejected" and now_ms < node.until_ms
+        blocked = node.blocked
+        if node.state in OUT and blocked == "nothing":
+            blocked = "hold" if held and node.good >= self.policy.samples[2] else "samples"
+        numbers = (*self.evidence(node, now_ms), node.value, node.threshold)
+        if node.mark != "none":
+            numbers = (math.nan,) * 4
+        row = 0
+        while row < len(node.bad) and node.bad[-1 - row]:
+            row += 1
+        value, threshold, value_then, threshold_then, last = (
+            None if math.isnan(number) else float(number) for number in (*numbers, node.last)
+        )
+        return {
+            "handle": node.handle, "state": node.state, "survives": self.survives(node),
+            "rule": {"drain": "drained", "pin": "pinned"}.get(node.mark, node.rule),
+            "value": value, "threshold": threshold, "value_then": value_then, "threshold_then": threshold_then,
+            "since_ms": node.since_ms, "until_ms": node.until_ms if held else None, "blocked_by": blocked,
+            "mark": node.mark, "bad": self.bad_in_window(node), "bad_in_row": row, "good": node.good,
+            "failures": node.failures, "last_latency_ms": last, "last_ms": node.last_ms, "ejections": node.ejections,
+        }  # fmt: skip
 
     def live(self):
         return self.ranked(lambda node: node.state in {"healthy", "suspect"}, self.statistic)

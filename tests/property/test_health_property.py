@@ -8,6 +8,7 @@ from health_traces import LATENCIES_MS, THRESHOLD_MS, Pair, random_trace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from naive.health import share_of
 
 from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Mark, State
@@ -23,13 +24,13 @@ def policies(draw):
     window = draw(st.integers(1, 5))
     return Policy(
         statistic=draw(st.sampled_from(STATISTICS)),
-        threshold_ms=THRESHOLD_MS,
+        threshold_ms=draw(st.sampled_from([THRESHOLD_MS, 54.0, 91.0])),
         recover_ms=draw(st.sampled_from([None, 10.0, 40.0])),
         samples=(draw(st.integers(1, window)), window, draw(st.integers(1, 3))),
         hold_s=tuple(sorted((draw(seconds), draw(seconds)))),
         ttl_s=draw(st.sampled_from([None, 0.2, 0.5, 1.5])),
         half_life_s=draw(st.sampled_from([0.05, 0.4, 10.0])),
-        eject_max=draw(st.sampled_from([1.0, 0.5, 1 / 3, 2 / 3, 0.0])),
+        eject_max=draw(st.sampled_from([1.0, 0.5, 1 / 3, 2 / 3, 0.0, 0.9999999])),
     )
 
 
@@ -81,7 +82,7 @@ class HealthMachine(RuleBasedStateMachine):
         counted = health.mark == Mark.NONE
         out = counted & (health.state >= State.EJECTED)
         went = out & (before < State.EJECTED)
-        share = Fraction(self.pair.policy.eject_max).limit_denominator(1_000_000)
+        share = share_of(self.pair.policy)
         for cell in np.unique(health.cells[out]):
             region = health.cells == cell
             assert Fraction(int((out & region).sum())) <= share * int((counted & region).sum())
@@ -90,7 +91,21 @@ class HealthMachine(RuleBasedStateMachine):
 
     @rule(handles=st.lists(nodes, min_size=1, max_size=4), mark=st.sampled_from(Mark))
     def set_mark(self, handles, mark):
-        self.pair.set_mark(handles, mark, self.now_ms)
+        self.pair.set_mark(handles, mark)
+
+    @rule(handles=st.lists(nodes, min_size=1, max_size=4), mark=st.sampled_from(Mark))
+    def mark_and_decide(self, handles, mark):
+        before = self.pair.real.state.copy()
+        self.pair.mark_and_decide(handles, mark, self.now_ms, self.freeze)
+        self.check_caps(before)
+
+    @rule(handle=nodes)
+    def explain(self, handle):
+        self.pair.explain(handle, self.now_ms)
+
+    @rule(policy=policies())
+    def dry_run(self, policy):
+        self.pair.dry_run(policy, self.now_ms, self.freeze)
 
     @rule(back_ms=st.integers(0, 1000), ahead_ms=st.integers(-100, 1000))
     def begin_freeze(self, back_ms, ahead_ms):

@@ -95,7 +95,7 @@ def test_the_condition_of_a_range_tells_when_half_of_it_and_when_the_first_went(
         nodes.hear({2 * second: FAILED, 2 * second + 1: BAD})
         degraded_ms = NOW + 2000 if second >= 2 else None
         assert condition(nodes.health, slice(None), nodes.now_ms) == Condition(12, 3 + 2 * second, degraded_ms, NOW)
-    nodes.health.set_marks(np.array([0, 1]), Mark.DRAIN, nodes.now_ms)
+    nodes.health.set_marks(np.array([0, 1]), Mark.DRAIN)
     assert condition(nodes.health, slice(None), nodes.now_ms) == Condition(10, 7, NOW + 3000, NOW + 1000)
     assert condition(nodes.health, np.arange(8, 12), nodes.now_ms) == Condition(4, 1, None, None)
 

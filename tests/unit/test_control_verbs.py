@@ -1,6 +1,7 @@
 """What the control plane's verbs tell of a live fleet: watch, plan, why."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,9 +66,44 @@ def test_a_change_tells_who_survives_by_mark_and_state(driver):
         ("a", "over_threshold", False, False, Mark.DRAIN),
         ("b", "over_threshold", True, False, Mark.NONE),
         ("a", "pinned", False, True, Mark.PIN),
-        ("a", "unmarked", True, True, Mark.NONE),
-        ("a", "over_threshold", True, False, Mark.NONE),
+        ("a", "unmarked", True, False, Mark.NONE),
     ]
+
+
+def test_a_node_whose_mark_goes_is_told_once_as_it_is_then(driver):
+    driver.register([(node, 52.5, 13.4, FAST) for node in "abcd"], 3, policy=fs.Policy(eject_max=0.25, hold_s=(9, 99)))
+    observe(driver, a=SLOW)
+    until_ms = driver.why("a").until_ms
+    watch = driver.watch(driver.survivors().versions, idle_s=0.5)
+    for _ in range(3):
+        driver.mark(["a"], "drain")
+        driver.mark(["a"], None)
+    assert (driver.why("a").ejections, driver.why("a").until_ms) == (1, until_ms)
+    driver.mark(["b"], "pin")
+    driver.mark(["a"], "drain")
+    driver.mark(["a"], None)
+    told = [(change.id, change.rule.label, change.after.label, change.survives) for change in watch]
+    assert told == [
+        *[("a", "drained", "ejected", False), ("a", "unmarked", "ejected", False)] * 3,
+        ("b", "pinned", "healthy", True),
+        ("a", "capped", "suspect", True),
+        ("a", "drained", "suspect", False),
+        ("a", "over_threshold", "ejected", False),
+        ("a", "unmarked", "suspect", True),
+    ]
+    assert driver.why("a").blocked_by.label == "cap"
+
+
+def test_a_millisecond_more_of_threshold_makes_no_outage_of_a_spike(driver):
+    policy = fs.Policy(threshold_ms=100.0, samples=(3, 5, 3), hold_s=(30, 600))
+    driver.register(NODES, 3, policy=policy)
+    observe(driver, a=150.0, b=150.0, c=150.0)
+    tweaked = replace(policy, threshold_ms=101.0)
+    assert len(driver.plan(tweaked)) == 0
+    driver.set_policy(tweaked)
+    assert len(driver.survivors()) == 3
+    verdict = driver.why("a")
+    assert (verdict.state, verdict.bad, verdict.bad_in_row) == (State.SUSPECT, 1, 1)
 
 
 def test_a_change_tells_the_region_of_then(driver):

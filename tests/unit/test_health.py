@@ -1,6 +1,7 @@
 """The state machine of nodes, rule by rule."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_where_the_cap_allows_fewer_now_the_best_are_taken_back():
     nodes = Range([4, 2], eject_max=0.5, hold_s=(60, 60))
     nodes.hear({0: BAD + 1, 1: BAD, 2: GOOD, 3: GOOD, 4: BAD, 5: GOOD})
     assert nodes.states == ["ejected", "ejected", "healthy", "healthy", "ejected", "healthy"]
-    nodes.health.set_marks(np.array([2]), Mark.DRAIN, nodes.now_ms)
+    nodes.health.set_marks(np.array([2]), Mark.DRAIN)
     changes = decide(nodes.health, nodes.rules, nodes.now_ms)
     assert [changes.handles.tolist(), changes.rule.tolist()] == [[1], [Rule.CAPPED]], "the worse one stays out"
     assert [changes.value.tolist(), changes.threshold.tolist()] == [[2.0], [1.0]], "two would be out of one"
@@ -158,7 +159,7 @@ def test_where_the_cap_allows_fewer_now_the_best_are_taken_back():
     assert nodes.decide() == [(4, "ejected", "suspect", "capped")], "of one node none"
     nodes.rules = Policy(eject_max=0.0).rules
     assert nodes.decide() == [(0, "ejected", "suspect", "capped")]
-    nodes.health.set_marks(np.array([1]), Mark.PIN, nodes.now_ms)
+    nodes.health.set_marks(np.array([1]), Mark.PIN)
     nodes.decide()
     assert nodes.states == ["suspect", "ejected", "healthy", "suspect"], "marks bypass caps"
 
@@ -171,7 +172,7 @@ def test_room_is_used_when_it_comes_and_failing_nodes_are_the_worst():
     assert nodes.hear({1: GOOD}) == [
         (1, "ejected", "healthy", "recovered"), (2, "suspect", "ejected", "over_threshold")
     ]  # fmt: skip
-    nodes.health.set_marks(np.array([0]), Mark.DRAIN, nodes.now_ms)
+    nodes.health.set_marks(np.array([0]), Mark.DRAIN)
     assert nodes.decide()[0][:3] == (0, "suspect", "ejected"), "marked nodes are neither counted nor capped"
 
 
@@ -229,10 +230,9 @@ def test_failing_for_longer_than_the_ttl_is_bad_whatever_the_window():
 def test_marks_bypass_everything():
     nodes = Range([3], eject_max=0.0)
     nodes.hear(GOOD)
-    before = nodes.now_ms
-    drained = nodes.health.set_marks(np.array([0, -1, 0]), Mark.DRAIN, before)
+    drained = nodes.health.set_marks(np.array([0, -1, 0]), Mark.DRAIN)
     assert [drained.handles.tolist(), drained.rule.tolist(), len(drained)] == [[0], [Rule.DRAINED], 1]
-    nodes.health.set_marks(np.array([1]), Mark.PIN, before)
+    nodes.health.set_marks(np.array([1]), Mark.PIN)
     nodes.hear({1: BAD, 2: BAD})
     assert nodes.states == ["healthy", "ejected", "suspect"], "judged on, but not capped"
     assert survives(nodes.health).tolist() == [False, True, True]
@@ -240,13 +240,31 @@ def test_marks_bypass_everything():
     assert nodes.why(1).value is None
     assert live_survivors(nodes.health, nodes.rules)[0].tolist() == [1, 2]
     assert plain_survivors(nodes.health, 100.0)[0].tolist() == [1]
-    freed = nodes.health.set_marks(np.array([1]), Mark.NONE, nodes.now_ms)
-    assert [(State(before), State(after)) for before, after in zip(freed.before, freed.after, strict=True)] == [
-        (State.EJECTED, State.SUSPECT)
-    ], "it was not counted by the cap"
-    nodes.decide()
-    assert nodes.why(1).blocked_by == Blocked.CAP
-    assert len(nodes.health.set_marks(np.array([1]), Mark.NONE, nodes.now_ms)) == 0
+    freed = nodes.health.set_marks(np.array([1]), Mark.NONE)
+    assert (freed.before.tolist(), freed.after.tolist(), freed.survives.tolist()) == ([3], [3], [False])
+    told, rest = freed.settled(decide(nodes.health, nodes.rules, nodes.now_ms))
+    assert (told.before.tolist(), told.after.tolist(), told.rule.tolist()) == ([3], [2], [Rule.UNMARKED])
+    assert (told.survived.tolist(), told.survives.tolist(), len(rest)) == ([True], [True], 0), "the cap counts it now"
+    assert (nodes.why(1).rule, nodes.why(1).blocked_by) == (Rule.CAPPED, Blocked.CAP)
+    assert len(nodes.health.set_marks(np.array([1]), Mark.NONE)) == 0
+
+
+def test_an_ejection_counts_once_however_often_a_node_is_marked_or_taken_back():
+    nodes = Range([4], hold_s=(10, 1000), eject_max=0.25)
+    nodes.hear({0: BAD, 1: GOOD, 2: GOOD, 3: GOOD})
+    until_ms = nodes.health.until_ms[0]
+    for mark in (Mark.DRAIN, Mark.PIN, Mark.DRAIN):
+        for given in (mark, Mark.NONE):
+            nodes.health.set_marks(np.array([0]), given)
+            assert nodes.decide(after_s=0.5) == []
+    assert (nodes.why(0).ejections, nodes.why(0).until_ms) == (1, until_ms)
+    for _ in range(3):
+        nodes.health.set_marks(np.array([1]), Mark.PIN)
+        assert nodes.decide()[0][3] == "capped", "of three, none may be out"
+        assert (nodes.why(0).ejections, nodes.why(0).survives) == (0, True)
+        nodes.health.set_marks(np.array([1]), Mark.NONE)
+        assert nodes.decide()[0][1:3] == ("suspect", "ejected")
+        assert (nodes.why(0).ejections, nodes.why(0).until_ms) == (1, nodes.now_ms + 10_000)
 
 
 def test_a_freeze_takes_back_what_was_ejected_since_the_outage_began():
@@ -359,6 +377,32 @@ def test_a_dry_run_leaves_everything_as_it_is():
         np.testing.assert_array_equal(column, before[name])
     sketched, _ = dry_run(nodes.health, nodes.rules, Policy(statistic="p95").rules, nodes.now_ms)
     assert sketched.handles.tolist() == [2]
+
+
+def test_another_policy_judges_the_newest_sample_alone():
+    """One spike stays one, and one good sample too: the others were judged, and only that is remembered."""
+    nodes = Range([4], samples=(3, 5, 3), hold_s=(30, 600))
+    for latencies in ({0: GOOD, 1: BAD, 2: BAD, 3: 80.0}, {0: GOOD, 1: BAD, 2: BAD, 3: 80.0}, {1: BAD, 2: BAD}):
+        nodes.hear(latencies)
+    nodes.hear({0: 150.0, 1: GOOD}, after_s=60)
+    assert nodes.states == ["suspect", "probation", "ejected", "healthy"]
+
+    def under(**fields):
+        found, copy = dry_run(nodes.health, nodes.rules, replace(nodes.policy, **fields).rules, nodes.now_ms)
+        states = [State(state).label for state in copy.state]
+        return states, np.bitwise_count(copy.window).tolist(), copy.good.tolist(), found.handles.tolist()
+
+    same = (nodes.states, [1, 0, 3, 0], [0, 1, 0, 2], [])
+    assert under(threshold_ms=101.0, recover_ms=100.0) == under(recover_ms=90.0) == same
+    assert under(threshold_ms=150.0, recover_ms=100.0) == (
+        ["healthy", "probation", "ejected", "healthy"], [0, 0, 3, 0], [0, 1, 0, 2], [0]
+    )  # fmt: skip
+    assert under(threshold_ms=79.0) == (["suspect", "probation", "ejected", "suspect"], [1, 0, 3, 1], [0, 1, 0, 0], [3])
+    assert under(threshold_ms=9.0)[:2] == (["suspect", "ejected", "ejected", "suspect"], [1, 1, 3, 1]), "a relapse"
+    assert under(threshold_ms=501.0) == (
+        ["healthy", "probation", "probation", "healthy"], [0, 0, 0, 0], [1, 1, 1, 2], [0, 2]
+    ), "one good one on the way back"  # fmt: skip
+    assert under(statistic="peak", half_life_s=1.0)[1:3] == ([1, 0, 3, 0], [0, 1, 0, 2]), "and so by another statistic"
 
 
 def test_a_verdict_is_plain_data():

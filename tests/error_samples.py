@@ -16,6 +16,7 @@ VALUES: dict[str, Any] = {
     "str | None": "node-1",
     "object": b"\x00odd",
     "Iterable[str]": ("one", "two"),
+    "Iterable[int]": (2, 5),
     "Mapping[str, int]": {"lat": 3, "lon": 4},
     "Mapping[str, str]": {"uuid-1": "gone", "uuid-2": "full"},
     "Mapping[int, str]": {2: "missing", 5: "corrupt"},

@@ -143,18 +143,25 @@ class ShardNotFound(CodingError):
 
 
 class DigestMismatch(CodingError):
-    """Raised when reassembled bytes don't have the digest that was recorded; they are not returned."""
+    """Raised when reassembled bytes don't have the digest that was recorded; they are not returned.
+
+    ``suspects`` are the shards of which one or more may be forged, as far as that is known: those of which
+    copies disagree though each is sound in itself, else all that the bytes were made of.
+    """
 
     code = "digest_mismatch"
 
-    def __init__(self, object_name: str, expected: str, found: str) -> None:
-        super().__init__(object_name, expected, found)
+    def __init__(self, object_name: str, expected: str, found: str, suspects: Iterable[int] = ()) -> None:
+        suspects = list(suspects)
+        super().__init__(object_name, expected, found, suspects)
         self.object_name = object_name
         self.expected = expected
         self.found = found
+        self.suspects = suspects
 
     def __str__(self) -> str:
-        return f"{self.object_name}: digest {self.found} in place of {self.expected}; nothing was returned"
+        whom = f"; one or more are forged of shards {listed(map(str, self.suspects))}" if self.suspects else ""
+        return f"{self.object_name}: digest {self.found} in place of {self.expected}; nothing was returned{whom}"
 
 
 class AmbiguousObjectError(CodingError):

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import At, Backend, Net
-from faultset_ray.errors import CodingError, CorruptShard, InputError
+from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, InputError, NotEnoughShards
 from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
 from faultset_ray.objects.encode import Reading
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.groups import Group, only
-from faultset_ray.objects.output import Take, hand_out
+from faultset_ray.objects.output import Passed, Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
@@ -31,6 +32,9 @@ Put = Callable[[int, Sequence[Bytes], Sequence[Bytes]], Awaitable[None]]
 """Takes a stripe's number, its n blocks and their digests; several at once, in any order."""
 Progress = Callable[[int, int | None], None]
 """Is told how many more bytes of the object are done, and how many it has in all, where that is known."""
+
+Open = Callable[[Group], Mapping[int, Readable]]
+"""Opens the shards of a write; those of one that was opened before may be closed."""
 
 _CODING = At(cpus=CODING_CPUS)
 
@@ -89,10 +93,16 @@ async def decode_object(
     take: Take,
     what: str,
     progress: Progress = no_progress,
+    passed: Passed | None = None,
 ) -> dict[int, str]:
     """Decode a write; its last piece is handed out only if the digest of the whole is right.
 
     Damage is found before decoding, granule by granule, and read around.
+
+    Parameters
+    ----------
+    passed
+        What was handed out already, for one that is decoded again.
 
     Returns
     -------
@@ -129,14 +139,60 @@ async def decode_object(
         progress(sum(piece.size for piece in pieces), size)
 
     held = header.n * header.block_bytes
-    await hand_out(backend, layout, size, group.trailer.object_digest, make, hand_on, what, held, CODING_BYTES_MAX)
+    digest = group.trailer.object_digest
+    await hand_out(backend, layout, size, digest, make, hand_on, what, held, CODING_BYTES_MAX, passed)
     return unusable
+
+
+async def decode_sparing(
+    backend: Backend,
+    group: Group,
+    open_shards: Open,
+    take: Take,
+    what: str,
+    progress: Progress = no_progress,
+    passed: Passed | None = None,
+) -> tuple[Group, dict[int, str]]:
+    """As :func:`decode_object`; where the digest is wrong, it is tried which shard is forged, and gone on without it.
+
+    Parameters
+    ----------
+    open_shards
+        Opens the shards of a write.
+    passed
+        For a ``take`` that can't take back what it was given.
+
+    Returns
+    -------
+    group
+        The write without what is forged.
+    dict
+    """
+    try:
+        shards = await backend.compute(open_shards, group)
+        return group, await decode_object(backend, group, shards, take, what, progress, passed)
+    except DigestMismatch as error:
+        group, shards = await spare(backend, group, open_shards, what, error)
+        return group, await decode_object(backend, group, shards, take, what, passed=passed)
+
+
+async def spare(
+    backend: Backend, group: Group, open_shards: Open, what: str, error: DigestMismatch
+) -> tuple[Group, Mapping[int, Readable]]:
+    """Find the shard, or copy of one, without which a write decodes; the error, with the suspects, if there is none."""
+    for variant in group.variants():
+        shards = await backend.compute(open_shards, variant)
+        with suppress(DigestMismatch, NotEnoughShards):
+            await decode_object(backend, variant, shards, nowhere, what)
+            return variant, shards
+    suspects = sorted(group.disputed or group.members)
+    raise DigestMismatch(error.object_name, error.expected, error.found, suspects) from None
 
 
 async def settle(
     backend: Backend,
     families: Sequence[Sequence[Group]],
-    open_shards: Callable[[Group], Mapping[int, Readable]],
+    open_shards: Open,
     what: str,
 ) -> tuple[Group, Mapping[int, Readable]]:
     """Find the one write that can be decoded, of those that might be; where there are several, by decoding each.
@@ -159,7 +215,7 @@ async def settle(
     CodingError
         It is none: why the first can't be decoded.
     """
-    if [len(family) for family in families] == [1]:
+    if [len(family) for family in families] == [1] and not families[0][0].disputed:
         group = families[0][0]
         return group, await backend.compute(open_shards, group)
     decodable: list[Group] = []
@@ -167,12 +223,10 @@ async def settle(
     for family in families:
         for group in family:
             try:
-                shards = await backend.compute(open_shards, group)
-                await decode_object(backend, group, shards, nowhere, what)
+                decodable.append((await decode_sparing(backend, group, open_shards, nowhere, what))[0])
             except CodingError as error:
                 failed.append(error)
             else:
-                decodable.append(group)
                 break
     group = only(decodable, failed)
     return group, await backend.compute(open_shards, group)

@@ -17,10 +17,11 @@ from faultset_ray.backend.protocol import Backend
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import InputError, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
-from faultset_ray.objects.coding import Progress, decode_object, encode_object, no_progress, settle
+from faultset_ray.objects.coding import Open, Progress, decode_sparing, encode_object, no_progress, settle
 from faultset_ray.objects.encode import Reading
 from faultset_ray.objects.groups import Group, candidates, object_id_of
 from faultset_ray.objects.intake import SourceReader
+from faultset_ray.objects.output import Passed
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
@@ -225,6 +226,8 @@ class OpenShards:
     """All shard files of the directory, sound or not."""
     group: Group
     shards: Mapping[int, Readable]
+    open_shards: Open
+    """Opens those of the write without some of them; the others are closed."""
 
 
 @asynccontextmanager
@@ -255,7 +258,7 @@ async def open_directory(backend: Backend, directory: Path, wanted: str | None =
             return shards_of(group, lambda position: _opened(group, files[position], stack))
 
         group, shards = await settle(backend, families, open_shards, str(directory))
-        yield OpenShards(files, group, shards)
+        yield OpenShards(files, group, shards, open_shards)
 
 
 def _opened(group: Group, file: ShardFile, stack: ExitStack) -> Readable:
@@ -300,7 +303,7 @@ async def decode_directory(
                 async def take(start: int, pieces: list[Bytes]) -> None:
                     await backend.compute(_write, sink, start, pieces)
 
-                unusable = await decode_object(backend, group, found.shards, take, what, progress)
+                _, unusable = await decode_sparing(backend, group, found.open_shards, take, what, progress)
                 await backend.compute(sink.finish)
         else:
             writer = ByteWriter(backend, out)
@@ -308,7 +311,7 @@ async def decode_directory(
             async def hand_out(_: int, pieces: list[Bytes]) -> None:
                 await writer.write(pieces)
 
-            unusable = await decode_object(backend, group, found.shards, hand_out, what, progress)
+            _, unusable = await decode_sparing(backend, group, found.open_shards, hand_out, what, progress, Passed())
             await writer.flush()
     return DecodedFile(group.header.spec, group.trailer.size, group.trailer.object_digest.hex(), unusable)
 

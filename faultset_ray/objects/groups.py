@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Final, NoReturn, Protocol
 
 from faultset_ray import codes
@@ -31,6 +32,7 @@ from faultset_ray.shards.format import Header, Trailer
 
 _TOLD_MAX: Final = 256
 """Shards that an error tells of just because they are missing: a header alone must not make it large."""
+_VARIANTS_MAX: Final = 512
 ENDINGS_MAX: Final = 8
 """Trailers under one header that are tried, those that most shards have first; sound ones agree."""
 
@@ -91,6 +93,49 @@ class Group:
         """The error that tells of every shard that is not usable."""
         name = f"{what}: {self.label}" if what else self.label
         return NotEnoughShards(len(self.members), self.header.k, self.missing(_TOLD_MAX), name)
+
+    @cached_property
+    def disputed(self) -> frozenset[int]:
+        """Shards of which copies hold different things, though each is sealed and sound in itself: one is forged."""
+        return frozenset(index for index, at in self.members.items() if len(at) > 1 and len(self._contents(at)) > 1)
+
+    def _contents(self, at: Sequence[int]) -> set[bytes]:
+        trailers = [self.pile[position].trailer for position in at]
+        return {trailer.table_digest for trailer in trailers if trailer is not None}
+
+    def variants(self, suspects: Collection[int] | None = None) -> Iterator[Group]:
+        """The write with a shard, or some copies of one, left out at a time: to find one that is forged.
+
+        Shards whose copies disagree come first. A pile of very many copies is not tried to its end.
+
+        Parameters
+        ----------
+        suspects
+            Which shards; all by default.
+        """
+        return islice(self._variants(self.members if suspects is None else suspects), _VARIANTS_MAX)
+
+    def _variants(self, suspects: Collection[int]) -> Iterator[Group]:
+        for index in sorted(suspects, key=lambda index: (index not in self.disputed, index)):
+            at = self.members[index]
+            if len(at) > 1:
+                for position in at:
+                    yield self.holding(index, [other for other in at if other != position])
+            if len(at) > 2:
+                for position in at:
+                    yield self.holding(index, [position])
+            if len(self.members) > self.header.k:
+                yield self.holding(index, [])
+
+    def holding(self, index: int, at: list[int]) -> Group:
+        """The write with only these copies of a shard, or without it, as a forged one."""
+        members = {**self.members, index: at}
+        if not at:
+            del members[index]
+        group = replace(self, members=members)
+        if not at:
+            group.reasons[index] = FORGED_BLOCKS
+        return group
 
     def code(self) -> Code:
         """The code of the write.
@@ -299,6 +344,8 @@ def _reasons(header: Header, pile: Sequence[Found]) -> dict[int, str]:
     return reasons
 
 
+FORGED_BLOCKS: Final = "forged: sound in itself, but only without it the object has its digest"
+"""Why a shard is left out that was found by trial."""
 FORGED_END: Final = "forged: of this write by its id, but its size or digest is another"
 """Why a shard that is sealed is not sound, where others of its write are sealed otherwise."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,24 @@ Take = Callable[[int, list[Bytes]], Awaitable[None]]
 """Takes the next pieces of the object, and where they start; one call at a time, in order."""
 
 
+@dataclass(slots=True)
+class Passed:
+    """How much of an object was handed out already: when it is made again, as much has to come out the same."""
+
+    nbytes: int = 0
+    digest: bytes = b""
+    """SHA-256 of these bytes."""
+
+
 class Output:
     """Hashes an object on its way out; the last piece leaves only if all of it is right."""
 
-    def __init__(self, net: Net, take: Take, what: str) -> None:
+    def __init__(self, net: Net, take: Take, what: str, passed: Passed | None = None) -> None:
         self._net = net
         self._take = take
         self._what = what
         self._hasher = hashlib.sha256()
+        self._passed = Passed() if passed is None else passed
 
     async def take(self, start: int, pieces: list[Bytes], digest: bytes | None = None) -> None:
         """Pass the next pieces on; with the last ones comes the SHA-256 that the object is to have.
@@ -39,8 +50,15 @@ class Output:
         await self._net.compute(_update, hasher, pieces)
         if digest is not None and hasher.digest() != digest:
             raise DigestMismatch(self._what, digest.hex(), hasher.hexdigest())
+        end = start + sum(piece.size for piece in pieces)
+        if start < self._passed.nbytes:  # the pieces that were passed on before, one by one
+            if end == self._passed.nbytes and hasher.digest() != self._passed.digest:
+                raise DigestMismatch(self._what, self._passed.digest.hex(), hasher.hexdigest())
+            self._hasher = hasher
+            return
         self._hasher = hasher
         await self._take(start, pieces)
+        self._passed.nbytes, self._passed.digest = end, hasher.digest()
 
 
 def _update(hasher: hashlib._Hash, pieces: Iterable[Bytes]) -> None:
@@ -58,6 +76,7 @@ async def hand_out(
     what: str,
     stripe_bytes: int,
     most_bytes: int,
+    passed: Passed | None = None,
 ) -> None:
     """Make all stripes of an object, and hand them out.
 
@@ -71,13 +90,15 @@ async def hand_out(
         How errors name the object.
     stripe_bytes, most_bytes
         What a stripe under way holds, and all of them together.
+    passed
+        What was handed out already; it is not, again.
 
     Raises
     ------
     DigestMismatch
         What was made is not the object; its last stripe was not handed out.
     """
-    output, turns = Output(net, take, what), Turns()
+    output, turns = Output(net, take, what, passed), Turns()
     stripes = layout.stripes(size)
 
     async def one(stripe: int) -> None:

@@ -155,17 +155,16 @@ def _spoiled(group: Group, index: int, shard: Readable) -> str:
 
 
 def _decode(group: Group, pile: Sequence[View]) -> bytes:
-    shards = views_of(group, pile)
     used: set[int] = set()
     try:
-        return _assemble(group, shards, used)
-    except DigestMismatch:
+        return _assemble(group, views_of(group, pile), used)
+    except DigestMismatch as error:
         # All granules have their digests, the object hasn't: perhaps one shard is to blame, and can be spared.
-        for suspect in sorted(used) if len(shards) > group.header.k else ():
-            rest = {index: shard for index, shard in shards.items() if index != suspect}
+        for variant in group.variants(used):
             with contextlib.suppress(DigestMismatch, NotEnoughShards):
-                return _assemble(group, rest, set())
-        raise
+                return _assemble(variant, views_of(variant, pile), set())
+        suspects = sorted(group.disputed or used)
+        raise DigestMismatch(error.object_name, error.expected, error.found, suspects) from None
 
 
 def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> bytes:
@@ -203,5 +202,4 @@ def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: 
         else:
             return rows
     code = group.code()
-    unusable = group.missing() | {index: "not used" for index in group.members if index not in shards}
-    return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), unusable)
+    return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing())

@@ -17,6 +17,7 @@ from faultset_ray.limits import CODING_BYTES_MAX
 from faultset_ray.objects.coding import Progress, no_progress, read_block
 from faultset_ray.objects.files import OpenShards, new_shards, open_directory, publish
 from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.groups import FORGED_BLOCKS
 from faultset_ray.objects.pool import each
 from faultset_ray.objects.verify import Report, verify_directory
 from faultset_ray.shards.digest import granule_digests
@@ -64,8 +65,9 @@ async def repair_directory(
         async with open_directory(backend, directory, report.write_id) as found:
             paths = _paths(directory, found, report)
             trailer = found.group.trailer
+            forged = [state.index for state in report.shards if state.reason == FORGED_BLOCKS]
             with new_shards(found.group.header, paths) as writers:
-                await _rebuild(backend, found, writers, str(directory))
+                await _rebuild(backend, found, forged, writers, str(directory))
                 await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
     removed = tuple(state.path for state in report.copies if state.path is not None)
     if removed:
@@ -110,8 +112,12 @@ def _path(directory: Path, found: OpenShards, report: Report, index: int) -> Pat
     return shard_path(directory, basename_of(found.files[position].path), index)
 
 
-async def _rebuild(backend: Backend, found: OpenShards, writers: Mapping[int, ShardWriter], what: str) -> None:
+async def _rebuild(
+    backend: Backend, found: OpenShards, forged: Sequence[int], writers: Mapping[int, ShardWriter], what: str
+) -> None:
     group, shards = found.group, found.shards
+    for index in forged:
+        group = group.holding(index, [])
     header, size = group.header, group.trailer.size
     layout = header.layout
     code = await backend.compute(group.code)

@@ -27,7 +27,7 @@ from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.byteio import ByteReader, ByteWriter, refuse_unusable
 from faultset_ray.objects.groups import Group, candidates, object_id_of
 from faultset_ray.objects.manifest import Manifest
-from faultset_ray.objects.output import Take
+from faultset_ray.objects.output import Passed, Take
 from faultset_ray.objects.pool import Turns
 from faultset_ray.objects.sealing import Sealing
 from faultset_ray.objects.sequential import SequentialShard, decode_sequential, open_all
@@ -132,7 +132,9 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any, *, object: st
     AmbiguousObjectError
         More than one object could be meant.
     DigestMismatch
-        The bytes are not those that were encoded; the last of them were not written.
+        The bytes are not those that were encoded; the last of them were not written. Where all readers can be
+        sought in, a single forged shard is found by trial and left out, unless it has spoiled what was written
+        by then; in pipes, it is not.
     UnsupportedFormat
     InputError
         Something that can't be read or written.
@@ -170,9 +172,9 @@ async def decode_stream_async(readers: Sequence[Any], writer: Any, *, object: st
 async def _decode_sought(
     backend: LocalBackend, readers: Sequence[Any], wanted: str | None, take: Take, stack: ExitStack
 ) -> Group:
-    group, shards = await _open(backend, readers, wanted, stack)
-    await coding.decode_object(backend, group, shards, take, group.label)
-    return group
+    group, _, open_shards = await _open(backend, readers, wanted, stack)
+    found, _ = await coding.decode_sparing(backend, group, open_shards, take, group.label, passed=Passed())
+    return found
 
 
 async def read_range_async(readers: Sequence[Any], start: int, stop: int, *, object: str | None = None) -> bytes:  # noqa: A002
@@ -203,7 +205,7 @@ async def read_range_async(readers: Sequence[Any], start: int, stop: int, *, obj
             raise InputError(f"reader {position} can't be sought in; ranges need bytes, paths or open files")
     async with _backend(len(readers)) as backend:
         with ExitStack() as stack:
-            group, shards = await _open(backend, readers, object, stack)
+            group, shards, _ = await _open(backend, readers, object, stack)
             pieces = await coding.read_range(backend, group, shards, start, stop, group.label)
             return b"".join([piece.data for piece in pieces])
 
@@ -263,15 +265,19 @@ def _opened(reader: Any, stack: ExitStack) -> Any:
 
 async def _open(
     backend: LocalBackend, readers: Sequence[Any], wanted: str | None, stack: ExitStack
-) -> tuple[Group, Mapping[int, Readable]]:
-    """The one object that can be decoded, and its shards."""
+) -> tuple[Group, Mapping[int, Readable], coding.Open]:
+    """The one object that can be decoded, its shards, and what gives those of others."""
 
     def look() -> tuple[list[View], list[list[Group]]]:
         pile = [_view(f"shard at {position}", reader, stack) for position, reader in enumerate(readers)]
         return pile, candidates(pile, wanted=wanted)
 
     pile, families = await backend.compute(look)
-    return await coding.settle(backend, families, lambda group: views_of(group, pile), "")
+
+    def open_shards(group: Group) -> Mapping[int, Readable]:
+        return views_of(group, pile)
+
+    return *await coding.settle(backend, families, open_shards, ""), open_shards
 
 
 def _view(name: str, reader: Any, stack: ExitStack) -> View:

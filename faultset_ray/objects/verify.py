@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, NotEnoughShards
-from faultset_ray.objects.coding import Progress, decode_object, no_progress, nowhere
+from faultset_ray.objects.coding import Progress, decode_sparing, no_progress, nowhere
 from faultset_ray.objects.files import OpenShards, open_directory
-from faultset_ray.objects.groups import FORGED_END, Group
+from faultset_ray.objects.groups import FORGED_BLOCKS, FORGED_END, Group
 from faultset_ray.shards.reader import ShardReader
 
 _GRANULES_TOLD_MAX = 1000
@@ -78,16 +78,22 @@ async def verify_directory(
         states, copies = [], []
         for index in range(group.header.n):
             if index in group.members:
-                best, *others = await backend.compute(_states, found, index)
+                best, *others = await backend.compute(_states, found, group, index)
                 states.append(best)
                 copies += [state for state in others if state.reason]
             else:
                 states.append(ShardState(index, None, missing[index]))
         failure = None
         try:
-            await decode_object(backend, group, found.shards, nowhere, str(directory), progress)
+            group, _ = await decode_sparing(backend, group, found.open_shards, nowhere, str(directory), progress)
         except (NotEnoughShards, DigestMismatch) as error:
             failure = error
+        for index, path in _spared(found, group):
+            if index in group.members:
+                states[index] = (await backend.compute(_states, found, group, index))[0]
+                copies.append(ShardState(index, path, FORGED_BLOCKS))
+            else:
+                states[index] = ShardState(index, path, FORGED_BLOCKS)
     trailer = group.trailer
     return Report(
         group.header.write_id.hex(),
@@ -100,9 +106,19 @@ async def verify_directory(
     )
 
 
-def _states(found: OpenShards, index: int) -> list[ShardState]:
+def _spared(found: OpenShards, group: Group) -> list[tuple[int, Path]]:
+    """Shards of the write that it was decoded without, since its digest is right only so."""
+    return [
+        (file.header.index, file.path)
+        for position, file in enumerate(found.files)
+        if file.header is not None and replace(file.header, index=0) == group.header
+        if position not in group.members.get(file.header.index, ())
+    ]
+
+
+def _states(found: OpenShards, group: Group, index: int) -> list[ShardState]:
     """Of one shard: of all its copies, the best first."""
-    states = [_state_of(found.group, found.files[position].path, index) for position in found.group.members[index]]
+    states = [_state_of(group, found.files[position].path, index) for position in group.members[index]]
     return sorted(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
 
 

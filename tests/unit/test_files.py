@@ -179,10 +179,14 @@ def test_a_disk_that_can_not_read_a_shard_has_damaged_that_one(copied, tmp_path,
     assert all("can't be read: Input/output error" in why for why in done.unusable.values())
 
 
+async def zeros(backend, header, rows, nbytes):
+    return [np.zeros(nbytes, np.uint8)]
+
+
 def test_all_is_sound_and_yet_not_what_was_encoded(copied, tmp_path, monkeypatch):
     """The last line of defence: an encoder that digested other bytes than the object's."""
     _, shards = copied
-    monkeypatch.setattr(coding, "trimmed", lambda rows, nbytes: [np.zeros(nbytes, np.uint8)])
+    monkeypatch.setattr(coding, "data_of", zeros)
     with pytest.raises(DigestMismatch):
         decode(shards, tmp_path / "out")
     assert names(tmp_path) == ["shards"]

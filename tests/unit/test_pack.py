@@ -1,6 +1,5 @@
 """Objects in memory into shards and back: order, copies, damage, strangers; and what errors tell."""
 
-import hashlib
 import itertools
 import random
 import time
@@ -9,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from damaging import forged
 from naive import shards as naive
 
 import faultset_ray as fs
@@ -131,17 +131,6 @@ def resealed(shard, **changes):
     of_trailer = {name: value for name, value in changes.items() if hasattr(trailer, name)}
     head = replace(header, **of_header).pack()
     return head + shard[256:-160] + replace(trailer, **of_trailer).pack(head)
-
-
-def forged(shard, position):
-    """A flipped byte, and all digests made anew; of one stripe of one granule."""
-    header = Header.unpack(shard)
-    trailer = Trailer.unpack(shard[-160:], shard[:256])
-    block = np.frombuffer(shard[256 : -160 - 4], np.uint8).copy()
-    block[position] ^= 1
-    digests = granule_digests(header, 0, block).tobytes()
-    table = hashlib.sha256(shard[:256] + digests).digest()
-    return shard[:256] + block.tobytes() + digests + replace(trailer, table_digest=table).pack(shard[:256])
 
 
 def test_errors_tell_stale_forged_and_wrong_index():

@@ -47,6 +47,8 @@ OBJECT_NAME_BYTES_MAX: Final = 1024
 # Stores
 STORE_OPEN_FILES_MAX: Final = 128
 """Files that a store keeps open for reading, and as many for writing."""
+STORE_LOCK_SECONDS: Final = 10.0
+"""How long a store that starts waits for the end of the process that served its directory before."""
 STORE_ABORTED_WRITES_MAX: Final = 4096
 """Aborted writes that a store remembers, to refuse blocks of theirs that come late."""
 STORE_RESERVE_SHARE: Final = 0.05

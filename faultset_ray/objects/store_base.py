@@ -33,7 +33,7 @@ class StoreBase:
         self.place = place
         self.region = region
         with _failures(root or "in the temporary directory", "start"):
-            self._home = _home(root, region, system, identity, private=private)
+            self._home = _home(root, place, region, system, identity, private=private)
             self._sealed = SealedShards(self._home)
             self._unsealed = UnsealedShards(self._home, self._sealed)
             self._records = Records(self._home)
@@ -152,11 +152,11 @@ class StoreBase:
             raise
 
 
-def _home(root: str | None, region: str, system: str, identity: bytes, *, private: bool) -> StoreHome:
+def _home(root: str | None, place: str, region: str, system: str, identity: bytes, *, private: bool) -> StoreHome:
     if root is not None:
         remove_leftovers(Path(root))
         if not private:
-            return claim(Path(root), system, identity, region)
+            return claim(Path(root), system, identity, region, place)
     return claim_private(None if root is None else Path(root), system, identity, region)
 
 

@@ -3,7 +3,7 @@
 ::
 
     ROOT/SYSTEM/UUID/     0700, one store
-      lock                flock held for as long as the store is served
+      lock                flock held for as long as the store is served, and by whom
       store.json          which store this is, where it was served last
       fence.json          the catalog it belongs to, and the highest epoch it saw
       retired.json        stores of the catalog that were let go of
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faultset_ray.errors import InputError
+from faultset_ray.objects import store_holder
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.shards.disk import fsync_directory, replace_file
 
@@ -110,11 +111,12 @@ class StoreHome:
             self._files.pop().close()
 
 
-def claim(root: Path, system: str, identity: bytes, region: str = "") -> StoreHome:
+def claim(root: Path, system: str, identity: bytes, region: str = "", place: str = "") -> StoreHome:
     """Take a directory of one's own under `root`: a free one of the system with the shards it has, else a new one.
 
     Several places on one host may share `root`; of the free directories, those that were last served in the same
-    region come first. What is not a store's directory, belongs to another user or is a symbolic link is left alone.
+    region come first. If none is free, one whose process is ending is waited for: it served the same place, or its node
+    has ended. What is not a store's directory, belongs to another user or is a symbolic link is left alone.
 
     Parameters
     ----------
@@ -130,14 +132,21 @@ def claim(root: Path, system: str, identity: bytes, region: str = "") -> StoreHo
     """
     base = _base(root, system)
     found = [path for path in base.iterdir() if _UUID.fullmatch(path.name)]
-    for path in sorted(found, key=lambda path: (_described(path).get("region") != region, path.name)):
-        if (home := _take(path, system, region)) is not None:
+    found.sort(key=lambda path: (_described(path).get("region") != region, path.name))
+    for path in found:
+        if (home := _take(path, system, region, place)) is not None:
             return home
+    for path in found:
+        if _is_own(path) and store_holder.is_ending(path, place):
+            _log.info("%s is still locked by a process that is ending; waiting for it", path)
+            store_holder.wait(path)
+            if (home := _take(path, system, region, place)) is not None:
+                return home
     while True:
         path = _make(base, identity)
         fsync_directory(base)
         # Another store that starts at this moment may be faster.
-        if (home := _take(path, system, region)) is not None:
+        if (home := _take(path, system, region, place)) is not None:
             return home
 
 
@@ -239,7 +248,7 @@ def _uuid(identity: bytes) -> str:
     return str(uuid.UUID(bytes=identity, version=4))
 
 
-def _take(path: Path, system: str, region: str) -> StoreHome | None:
+def _take(path: Path, system: str, region: str, place: str) -> StoreHome | None:
     """Lock a store's directory and make it ready; None if it is taken, or not to be touched."""
     if not _is_own(path):
         _log.warning("%s is not a directory of this user's; it is left alone", path)
@@ -253,6 +262,7 @@ def _take(path: Path, system: str, region: str) -> StoreHome | None:
             _furnish(path)
             if _described(path).get("region") != region:
                 _describe(path, path.name, system, region, durable=True)
+            store_holder.sign(lock, place)
             return StoreHome(path, path.name, lock)
     except BaseException:
         lock.close()

@@ -13,6 +13,7 @@ import pytest
 from stores import FENCE, shard_files, store_at
 
 from faultset_ray.errors import InputError, StoreFailure
+from faultset_ray.objects import store_holder
 from faultset_ray.objects.store_home import claim, claim_private, remove_leftovers
 from faultset_ray.shards.format import Header
 
@@ -93,6 +94,51 @@ def test_another_process_is_locked_out_until_it_dies(tmp_path):
         assert Path(heir.info().path) == path
         heir.close()
         with_other.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_process_before_is_waited_for_where_it_served_the_same_place(tmp_path):
+    process, path = serve(tmp_path)
+    threading.Timer(0.5, process.kill).start()
+    try:
+        heir = store_at(tmp_path, "there")
+        assert Path(heir.info().path) == path
+        assert len(list((tmp_path / "system").iterdir())) == 1
+        heir.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_process_before_is_waited_for_where_its_node_ended(tmp_path):
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]).wait()"
+    command = [sys.executable, "-c", start, SERVE, str(tmp_path)]
+    node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    path = Path(node.stdout.readline().strip())
+    node.kill()
+    node.wait()
+    threading.Timer(0.5, node.stdin.close).start()
+    heir = store_at(tmp_path, "another")
+    assert Path(heir.info().path) == path
+    heir.close()
+    node.stdout.close()
+
+
+def test_one_that_goes_on_is_waited_for_no_longer_than_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_holder, "STORE_LOCK_SECONDS", 0.2)
+    process, path = serve(tmp_path)
+    try:
+        other = store_at(tmp_path, "there")
+        assert Path(other.info().path) != path
+        process.kill()
+        process.wait()
+        wait_until(lambda: "faultset-store-lock" not in {thread.name for thread in threading.enumerate()})
+        heir = store_at(tmp_path, "there")
+        assert Path(heir.info().path) == path, "who had waited does not keep the lock"
+        heir.close()
+        other.close()
     finally:
         process.kill()
         process.communicate()

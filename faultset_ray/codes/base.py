@@ -2,7 +2,8 @@
 
 A code makes ``n`` shards of ``k`` data shards of one length. Shards 0 … k-1 *are* the data
 (all codes here are systematic), k … n-1 are parity. Rows are uint8 arrays; they may be read-only,
-need not lie beside each other, and are never copied to be stacked.
+need not lie beside each other, and are never copied to be stacked. Each column of bytes is coded alone: byte i
+of a shard depends on bytes i of others only, since ranges and single granules are decoded by themselves.
 """
 
 # ruff: noqa: ARG002 - what a code need not support has its signature here
@@ -83,7 +84,7 @@ class Code(ABC):
         data : uint8[k, L]
             Read only. L may be any length, 0 too.
         out : uint8[n-k, L], optional
-            Where to write; rows contiguous, no overlap with ``data``. Made if not given.
+            Where to write, all of it; rows contiguous, no overlap with ``data``. Made if not given.
         threads : int
             Share the columns between so many threads; the GIL is released.
 

@@ -115,19 +115,19 @@ def stripe_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], in
     return checked, count, length
 
 
-def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes]) -> Bytes:
+def output(out: Any, shape: tuple[int, ...], sources: Iterable[Bytes], what: str = "out") -> Bytes:
     """Return ``out`` if it can take the result, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype=np.uint8)
-    checked = array("out", out, len(shape))
+    checked = array(what, out, len(shape))
     if checked.shape != shape:
-        raise InputError(f"out has shape {checked.shape}; expected {shape}")
+        raise InputError(f"{what} has shape {checked.shape}; expected {shape}")
     if not checked.flags.writeable or (shape[-1] > 1 and checked.size and checked.strides[-1] != 1):
-        raise InputError("out must be writable and its rows contiguous")
+        raise InputError(f"{what} must be writable and its rows contiguous")
     if checked.size and not _are_rows_apart(checked):
-        raise InputError("rows of out overlap, or lie between one another; expected rows with memory of their own")
+        raise InputError(f"rows of {what} overlap, or lie between one another; expected rows with memory of their own")
     if checked.size and any(np.shares_memory(checked, source) for source in sources):
-        raise InputError("out overlaps the rows it is made from")
+        raise InputError(f"{what} overlaps the rows it is made from")
     return checked
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards
+from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
 from faultset_ray.kernels.gf_tables import Bytes, matmul
 from faultset_ray.kernels.solve import eliminate, express
 
@@ -166,6 +166,8 @@ class LinearCode(Code):
         if out is not None and self._encoder.try_fold(data, out, threads, batched=True):
             return out
         stripes = check.array("data", data, 3)
+        if stripes.shape[1] != self.k:
+            raise ShardSizeError("number of rows of data", stripes.shape[1], f"{self.k}")
         target = check.output(out, (stripes.shape[0], self.n - self.k, stripes.shape[2]), [stripes])
         for stripe, parity in zip(stripes, target, strict=True):
             self.encode(stripe, parity, threads=threads)
@@ -218,7 +220,7 @@ class LinearCode(Code):
         both, length = check.shard_rows({0: old, 1: new}, 2)
         if parity is None:
             raise InputError("parity is None; expected the rows to bring up to date")
-        target = check.output(parity, (self.n - self.k, length), both.values())
+        target = check.output(parity, (self.n - self.k, length), both.values(), "parity")
         self._updater(int(index)).fold(list(both.values()), list(target), accumulate=True)
 
     def _make_updater(self, index: int) -> Folder:

@@ -11,18 +11,26 @@ Packets carry no digest: a damaged one gives wrong data. Check packets or data w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
-from faultset_ray.errors import CorruptShard, InputError, LimitExceeded, NotEnoughShards, UnsupportedOperation
+from faultset_ray.errors import (
+    CorruptShard,
+    FaultsetError,
+    InputError,
+    LimitExceeded,
+    NotEnoughShards,
+    UnsupportedOperation,
+)
 
 from . import check
 
 MTU_MAX: Final = 65_535
-SYMBOLS_MAX: Final = 256 * 56_403
-"""Source blocks times symbols of one, RFC 6330 section 5.1.2."""
-REPAIR_MAX: Final = (1 << 24) - 56_403
-"""Repair packets of a source block: symbols have numbers of 24 bits, and those of the data come first."""
+SYMBOLS_MAX: Final = 255 * 56_403
+"""Source blocks times symbols of one. RFC 6330 bears 256 blocks, but their number is told in 8 bits (section 3.3.2)."""
+REPAIR_MAX: Final = 1 << 20
+"""Repair packets of a source block in one call; a block has 56,403 symbols at most, and all are made in memory."""
 _ID_BYTES: Final = 4
 _REPAIR_FIRST: Final = 16
 
@@ -64,6 +72,17 @@ def _symbols(size: object, mtu: int) -> int:
     return symbols
 
 
+@contextmanager
+def _refused_as(error: FaultsetError) -> Iterator[None]:
+    """Raise an error of ours where the package panics, which is a ``BaseException`` of no type that it exports."""
+    try:
+        yield
+    except BaseException as caught:
+        if type(caught).__name__ != "PanicException":
+            raise
+        raise error from None
+
+
 class Encoder:
     """Makes packets of some bytes.
 
@@ -79,10 +98,17 @@ class Encoder:
         data = _bytes("data", data)
         checked = _mtu(mtu)
         _symbols(len(data), checked)
-        self._encoder = _package().Encoder.with_defaults(data, checked)
+        with _refused_as(InputError(f"the package raptorq can't encode {len(data):,} bytes with mtu {checked}")):
+            self._encoder = _package().Encoder.with_defaults(data, checked)
 
     def packets(self, repair: int = 0) -> list[bytes]:
-        """Return, source block by source block, its source packets and ``repair`` repair packets."""
+        """Return, source block by source block, its source packets and ``repair`` repair packets.
+
+        Raises
+        ------
+        LimitExceeded
+            For more than :data:`REPAIR_MAX`.
+        """
         count = check.integer("repair", repair)
         if count < 0:
             raise InputError(f"repair is {count}; expected 0 or more")
@@ -92,7 +118,7 @@ class Encoder:
         return made
 
     def repair_packets(self) -> Iterator[bytes]:
-        """Yield repair packets that :meth:`packets` without repair has not, on and on."""
+        """Yield repair packets that :meth:`packets` without repair has not, up to :data:`REPAIR_MAX` a block."""
         seen = {packet[:_ID_BYTES] for packet in self.packets()}
         count = _REPAIR_FIRST
         while True:
@@ -100,7 +126,9 @@ class Encoder:
                 if packet[:_ID_BYTES] not in seen:
                     seen.add(packet[:_ID_BYTES])
                     yield packet
-            count *= 2
+            if count == REPAIR_MAX:
+                return
+            count = min(2 * count, REPAIR_MAX)
 
 
 class Decoder:
@@ -118,7 +146,9 @@ class Decoder:
         checked = _mtu(mtu)
         self.need = _symbols(size, checked)
         """Packets that suffice at the least."""
-        self._decoder = _package().Decoder.with_defaults(check.integer("size", size), checked)
+        total = check.integer("size", size)
+        with _refused_as(InputError(f"the package raptorq can't decode {total:,} bytes with mtu {checked}")):
+            self._decoder = _package().Decoder.with_defaults(total, checked)
         self._length = _ID_BYTES + symbol_bytes(checked)
         self._seen = set[bytes]()
         self._data: bytes | None = None
@@ -147,12 +177,8 @@ class Decoder:
         return self._data
 
     def _take(self, packet: bytes) -> bytes | None:
-        try:
+        with _refused_as(CorruptShard("packet", f"source block {packet[0]} is none of this data's", 0)):
             data: bytes | None = self._decoder.decode(packet)
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # how the package meets an unknown block
-                raise
-            raise CorruptShard("packet", f"source block {packet[0]} is none of this data's", 0) from None
         return data
 
 

@@ -10,6 +10,7 @@ code's and whose object is a subclass of :class:`~faultset_ray.codes.base.Code`:
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -21,7 +22,7 @@ from faultset_ray.errors import FaultsetError, InvalidCodeSpec
 from faultset_ray.limits import FORMAT_SHARDS_MAX
 
 from .base import Code
-from .spec import Spec, parse
+from .spec import Spec, is_name, parse
 
 GROUP: Final = "faultset_ray.codes"
 
@@ -50,7 +51,10 @@ def get(spec: str | Code) -> Code:
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of all codes that :func:`get` can build, plug-ins among them, sorted."""
+    """Return the names of all codes that :func:`get` can build, plug-ins among them, sorted.
+
+    Not those of entry points that are no name of a code, or one that is built in: a warning tells of them.
+    """
     return tuple(sorted({*_BUILT_IN, *_plugins()}))
 
 
@@ -136,4 +140,11 @@ def _plugins() -> Mapping[str, EntryPoint]:
 
 @lru_cache(1)
 def _plugins_of(_places: tuple[tuple[str, int], ...]) -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in reversed(tuple(entry_points(group=GROUP)))}  # the first of a name counts
+    found: dict[str, EntryPoint] = {}
+    for point in reversed(tuple(entry_points(group=GROUP))):  # the first of a name counts
+        if point.name in _BUILT_IN or not is_name(point.name):
+            why = "is a code that is built in" if point.name in _BUILT_IN else "is no name of a code"
+            warnings.warn(f"entry point {point.value!r} is left out: {point.name!r} {why}", stacklevel=2)
+        else:
+            found[point.name] = point
+    return found

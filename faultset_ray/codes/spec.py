@@ -14,7 +14,8 @@ from faultset_ray.errors import InvalidCodeSpec
 from faultset_ray.limits import SPEC_BYTES_MAX
 
 _SHAPE = r"[1-9][0-9]{0,5}|0"
-_FORM = re.compile(rf"([a-z][a-z0-9_-]*):((?:{_SHAPE})(?:\+(?:{_SHAPE}))*)((?:,[a-z_]+=[A-Za-z0-9_.-]+)*)")
+_NAME = r"[a-z][a-z0-9_-]*"
+_FORM = re.compile(rf"({_NAME}):((?:{_SHAPE})(?:\+(?:{_SHAPE}))*)((?:,[a-z_]+=[A-Za-z0-9_.-]+)*)")
 _HELP = 'expected "name:k+m" and options, such as "rs:10+4" or "rs:10+4,matrix=cauchy"'
 
 
@@ -41,6 +42,11 @@ class Spec:
             known = ", ".join(sorted(defaults)) or "none"
             raise self.fail(f"unknown option {unknown[0]!r}; options of {self.name} are: {known}")
         return Spec(self.name, self.shape, {**defaults, **self.options})
+
+
+def is_name(text: str) -> bool:
+    """Whether a code can be called so."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def parse(text: str) -> Spec:

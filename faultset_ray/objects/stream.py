@@ -58,7 +58,7 @@ async def encode_stream_async(
         coroutine function, or an iterable of bytes, asynchronous or not.
     writers
         One for each shard, by index: with ``write`` as a file has it, as a coroutine function, or beside
-        ``drain``. No more is read while they don't take what was made. They are not closed.
+        ``drain``, each a different one. No more is read while they don't take what was made. They are not closed.
     code
         Such as ``"rs:10+4"``, or what :func:`codes.get <faultset_ray.codes.get>` returns for it.
     stripe_bytes
@@ -74,7 +74,7 @@ async def encode_stream_async(
     Raises
     ------
     InputError
-        Not as many writers as the code has shards, or something that can't be read or written.
+        Not as many writers as the code has shards, one of them twice, or something that can't be read or written.
     InvalidCodeSpec, LimitExceeded
     Exception
         What a reader or writer raises. What was written then has no trailer, and is no shard.
@@ -83,6 +83,8 @@ async def encode_stream_async(
     writers = _several("writers", writers)
     if len(writers) != found.n:
         raise InputError(f"{len(writers)} writers; {found.spec} has {found.n} shards")
+    if len(set(map(id, writers))) < found.n:
+        raise InputError(f"a writer stands twice among the {found.n}; each shard needs one of its own")
     layout, object_id = layout_for(None, found.k, found.n, stripe_bytes), object_id_of(name)
     async with _backend(found.n) as backend:
         write_id = backend.token(16)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
+from faultset_ray.errors import UnsupportedOperation
 from faultset_ray.shards.digest import granule_digests
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.memory import empty
@@ -24,9 +25,16 @@ def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple
     parity : uint8[n-k, L]
     digests : list of uint8[granules, 4]
         Of each of the n blocks.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If the code, a plug-in, does not write into the ``out`` that it is given.
     """
     parity = empty(header.n - header.k, rows.shape[1])
-    codes.get(header.spec).encode(rows, parity, threads=threads)
+    made = codes.get(header.spec).encode(rows, parity, threads=threads)
+    if made is not parity:  # what it holds is whatever the memory held
+        raise UnsupportedOperation(header.spec, "encode", "encode returned something other than the out it was given")
     digests = [
         granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
     ]

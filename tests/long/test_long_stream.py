@@ -64,7 +64,7 @@ def test_a_ticker_keeps_ticking(large):
                 ticks.append(loop.time())
                 await asyncio.sleep(0.001)
 
-        sinks = [Nowhere()] * 14
+        sinks = [Nowhere() for _ in range(14)]
         await fs.encode_stream_async(Made(16), sinks, "rs:10+4")
         ticking = asyncio.ensure_future(ticker())
         manifest = await fs.encode_stream_async(Made(count), sinks, "rs:10+4")

@@ -18,6 +18,9 @@ version = "1.0"
 mirror = "faultset_mirror:Mirror"
 broken = "faultset_mirror:answer"
 unstable = "faultset_mirror:Unstable"
+careless = "faultset_mirror:Careless"
+rs = "faultset_mirror:Mirror"
+Capital = "faultset_mirror:Mirror"
 """
 
 MODULE = """
@@ -35,6 +38,10 @@ class Mirror(LinearCode):
         parity = np.tile(np.eye(spec.shape[0], dtype=np.uint8), (int(full.options["times"]) - 1, 1))
         return cls(str(full), parity)
 
+class Careless(Mirror):
+    def encode(self, data, out=None, *, threads=1):
+        return super().encode(data, threads=threads)
+
 class Unstable(Mirror):
     @classmethod
     def from_spec(cls, spec):
@@ -45,11 +52,18 @@ class Unstable(Mirror):
 
 USE = """
 import pickle
+import warnings
 import numpy as np
+import faultset_ray as fs
 from faultset_ray import codes
-from faultset_ray.errors import InvalidCodeSpec
+from faultset_ray.errors import InvalidCodeSpec, UnsupportedOperation
 
-assert "mirror" in codes.available() and "rs" in codes.available()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert "mirror" in codes.available() and "rs" in codes.available()
+for warning in caught:
+    print(warning.message)
+assert codes.get("rs:2+1").spec == "rs:2+1,matrix=cauchy"
 code = codes.get("mirror:3")
 assert code.spec == "mirror:3,times=2" and (code.k, code.n) == (3, 6)
 assert pickle.loads(pickle.dumps(code)) is codes.get("mirror:3,times=2") is code
@@ -57,6 +71,10 @@ data = np.arange(30, dtype=np.uint8).reshape(3, 10)
 parity = code.encode(data)
 assert np.array_equal(code.decode({0: data[0], 4: parity[1], 5: parity[2]}), data)
 assert codes.from_config(code.get_config()) is code
+try:
+    fs.pack_shards(b"x" * 1000, "careless:3")
+except UnsupportedOperation as error:
+    print(error)
 for name in ("broken", "unstable", "absent"):
     try:
         codes.get(f"{name}:3")
@@ -81,4 +99,7 @@ def test_a_plugin_is_found_without_being_imported_first(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "no subclass of faultset_ray.codes.Code" in done.stdout
     assert "is not stable" in done.stdout
-    assert "unknown code; there are: broken, copy, ldpc, lrc, mirror, rs, unstable, xor" in done.stdout
+    assert "unknown code; there are: broken, careless, copy, ldpc, lrc, mirror, rs, unstable, xor" in done.stdout
+    assert "'rs' is a code that is built in" in done.stdout
+    assert "'Capital' is no name of a code" in done.stdout
+    assert "something other than the out it was given" in done.stdout

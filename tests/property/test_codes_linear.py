@@ -40,6 +40,8 @@ def test_batches_refuse_what_stripes_refuse():
         CODE.encode_batch(block[0])
     with pytest.raises(ShardSizeError):
         CODE.encode_batch(block[:, :4])
+    with pytest.raises(ShardSizeError, match="number of rows of data"):
+        CODE.encode_batch(np.zeros((0, 4, 9), np.uint8))
     with pytest.raises(InputError):
         CODE.encode_batch(block, np.zeros((3, 2, 8), np.uint8))
     with pytest.raises(InputError, match="overlaps"):
@@ -146,9 +148,9 @@ def test_update_refuses():
             CODE.update(index, shards[0], shards[1], parity)
     with pytest.raises(ShardSizeError):
         CODE.update(0, shards[0], shards[1][:7], parity)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="parity has shape"):
         CODE.update(0, shards[0], shards[1], parity[:2])
-    with pytest.raises(InputError, match="overlaps"):
+    with pytest.raises(InputError, match="parity overlaps"):
         CODE.update(0, shards[0], parity[0], parity)
     assert np.array_equal(parity, shards[5:])
 

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from naive import gf
+from naive import jerasure as naive_jerasure
 
 from faultset_ray import codes
 from faultset_ray.codes import matrices
@@ -43,6 +44,13 @@ def test_backblaze_as_klauspost_tests_it():
     data = np.array([[0, 1], [4, 5], [2, 3], [6, 7], [8, 9]], dtype=np.uint8)
     parity = codes.get("rs:5+5,matrix=backblaze").encode(data)
     assert parity.tolist() == [[12, 13], [10, 11], [14, 15], [90, 91], [94, 95]]
+
+
+@pytest.mark.parametrize(
+    ("k", "m"), [(1, 1), (1, 3), (2, 1), (3, 1), (2, 2), (4, 2), (6, 3), (7, 7), (10, 4), (1, 60), (50, 1), (20, 12)]
+)
+def test_jerasure_as_its_source_makes_it(k, m):
+    assert matrices.jerasure(k, m).tolist() == naive_jerasure.parity(k, m)
 
 
 def test_jerasure_as_its_manual_prints_it():

@@ -2,6 +2,7 @@
 
 import sys
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,39 @@ def test_arguments_out_of_range():
             raptorq.decode_packets([], size, mtu)
     with pytest.raises(LimitExceeded):
         raptorq.decode_packets([], 1 << 50, 100)
+
+
+def test_the_largest_object_and_one_symbol_more():
+    symbol = raptorq.symbol_bytes(1400)
+    most = 255 * 56_403
+    assert raptorq.Decoder(most * symbol, 1400).need == most
+    with pytest.raises(LimitExceeded):
+        raptorq.Decoder(most * symbol + 1, 1400)
+
+
+def test_repair_packets_are_bounded(monkeypatch):
+    encoder = raptorq.Encoder(b"x", 8)
+    with pytest.raises(LimitExceeded):
+        encoder.packets((1 << 20) + 1)
+    monkeypatch.setattr(raptorq, "REPAIR_MAX", 100)
+    packets = list(encoder.repair_packets())
+    assert len({packet[:4] for packet in packets}) == len(packets) == 100
+
+
+def test_a_panic_of_the_package_is_an_error_of_ours(monkeypatch):
+    class PanicException(BaseException):
+        pass
+
+    def panics(*_):
+        raise PanicException
+
+    raptorq.symbol_bytes(1400)
+    monkeypatch.setattr(theirs, "Encoder", SimpleNamespace(with_defaults=panics))
+    monkeypatch.setattr(theirs, "Decoder", SimpleNamespace(with_defaults=panics))
+    with pytest.raises(InputError, match="can't encode 4 bytes with mtu 1400"):
+        raptorq.Encoder(b"data", 1400)
+    with pytest.raises(InputError, match="can't decode 4 bytes"):
+        raptorq.Decoder(4, 1400)
 
 
 def test_without_the_package(monkeypatch):

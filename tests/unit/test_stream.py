@@ -409,6 +409,7 @@ def test_ranges_that_are_not_there(start, stop):
     [
         lambda: fs.encode_stream(b"x", [io.BytesIO()] * 5, CODE),
         lambda: fs.encode_stream(b"x", [None] * 6, CODE),
+        lambda: fs.encode_stream(b"x", [io.BytesIO()] * 6, CODE),
         lambda: fs.encode_stream(7, [io.BytesIO() for _ in range(6)], CODE),
         lambda: fs.encode_stream("path", [io.BytesIO() for _ in range(6)], CODE),
         lambda: fs.encode_stream(["text"], [io.BytesIO() for _ in range(6)], CODE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from faultset_ray.limits import DELETE_GRACE_SECONDS
@@ -133,6 +133,8 @@ class ShardMove:
     """``""`` where no store has it."""
     target: str
     """The source itself where the shard is rebuilt in its place."""
+    layout_version: int | None = field(default=None, compare=False)
+    """Of the layout that the move was planned with; with another one it is neither opened nor committed."""
 
 
 @dataclass(frozen=True, slots=True)

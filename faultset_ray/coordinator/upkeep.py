@@ -117,7 +117,7 @@ class Upkeep:
             return entry
         if not 0 <= move.index < len(entry.layout) or not move.target:
             raise InputError(f"write {move.write_id.hex()} has no shard {move.index} to go to store {move.target!r}")
-        if entry.layout[move.index] != move.source:
+        if entry.layout[move.index] != move.source or _is_outdated(move, entry):
             raise self._stale(move, entry)
         if move.target != move.source and not self._stores.accepts(move.target):
             raise InputError(f"store {move.target} takes no new shards: it is not active")
@@ -135,6 +135,8 @@ class Upkeep:
         if not self._is_open(owner, move):
             if move.target and entry.layout[move.index : move.index + 1] == (move.target,):
                 return entry
+            raise self._stale(move, entry)
+        if _is_outdated(move, entry):
             raise self._stale(move, entry)
         source, target = self._stores.key(move.source), self._stores.key(move.target)
         [layout] = self._catalog.one("SELECT layout FROM generations WHERE generation = ?", owner)
@@ -182,4 +184,10 @@ class Upkeep:
     @staticmethod
     def _stale(move: ShardMove, entry: Entry) -> StaleEpoch:
         what = f"the move of shard {move.index} of write {move.write_id.hex()}"
-        return StaleEpoch(what, max(entry.layout_version - 1, 0), entry.layout_version)
+        planned = max(entry.layout_version - 1, 0) if move.layout_version is None else move.layout_version
+        return StaleEpoch(what, planned, entry.layout_version)
+
+
+def _is_outdated(move: ShardMove, entry: Entry) -> bool:
+    """Whether another move came first: the two together may bring two shards to one store."""
+    return move.layout_version not in {None, entry.layout_version}

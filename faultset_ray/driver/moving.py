@@ -83,7 +83,7 @@ class Mover:
         return entry
 
     async def _move(self, entry: Entry, index: int, target: str, bad: Collection[int], bucket: Bucket | None) -> Entry:
-        move = ShardMove(entry.record.write_id, index, entry.layout[index], target)
+        move = ShardMove(entry.record.write_id, index, entry.layout[index], target, entry.layout_version)
         if move in self.under_way:
             raise WriteInProgress(entry.record.name)
         [opened] = await self._authority.ask(Coordinator.open_shard_moves, [move], self._backend.now_ms())

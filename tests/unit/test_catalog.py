@@ -206,6 +206,20 @@ def test_moves(coordinator):
     assert isinstance(coordinator.open_shard_moves([replace(back, target="s4")], 0)[0], InputError)
 
 
+def test_of_two_moves_planned_with_one_layout_the_first_counts(coordinator):
+    """Together they would bring two shards to one store, and the object would bear less than was promised."""
+    entry = put(coordinator, 1)
+    first, second = (ShardMove(b"\1" * 16, at, f"s{at}", "s5", entry.layout_version) for at in (1, 2))
+    assert coordinator.open_shard_moves([first, second], 0) == [entry, entry]
+    [moved] = coordinator.commit_shard_moves([first])
+    assert coordinator.commit_shard_moves([first]) == [moved], "asked again"
+    assert isinstance(coordinator.commit_shard_moves([second])[0], StaleEpoch)
+    coordinator.abort_shard_moves([second])
+    assert isinstance(coordinator.open_shard_moves([second], 0)[0], StaleEpoch)
+    assert coordinator.shard_moves() == []
+    assert ("s5", 2) in {(item.store, item.index) for item in coordinator.garbage(0, 10)}
+
+
 def test_a_shard_beside_another_keeps_the_record(coordinator):
     put(coordinator, 1, layout=("s0", "s0", "s2", "s3"))
     move = ShardMove(b"\1" * 16, 1, "s0", "s5")

@@ -24,6 +24,7 @@ from actors.faults import ray_faults
 from actors.net import RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
+from faultset_ray.backend.real import host_ms
 from faultset_ray.backend.spread import to_pack_onto
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
@@ -54,6 +55,16 @@ def _run_task(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *a
 
 
 _remote_task: Any = ray.remote(max_retries=0)(_run_task)
+
+
+_hosted: dict[type[Servant], type[Servant]] = {}
+"""The classes of actors by role: one each, since each is shipped once."""
+
+
+def _with_clock(role: type[Servant]) -> type[Servant]:
+    """A role with the clock of the machine that will host it; a class of the same name, which is shipped by value."""
+    clock = {"host_ms": staticmethod(host_ms), "__module__": role.__module__, "__doc__": role.__doc__}
+    return type(role.__name__, (role,), clock)
 
 
 def living_actors() -> list[Any]:
@@ -269,7 +280,8 @@ class RayBackend(RayNet):
             options["lifetime"] = "detached"
         with ray_faults(name):
             try:
-                handle = ray.remote(role).options(**options, **self._placed(at)).remote(*args)
+                hosted = _hosted.setdefault(role, _with_clock(role))
+                handle = ray.remote(hosted).options(**options, **self._placed(at)).remote(*args)
             except ActorAlreadyExistsError:
                 return False
         self._kept[name] = self._handles[name] = handle

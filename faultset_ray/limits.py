@@ -80,6 +80,8 @@ PLACES_SECONDS: Final = 1.0
 # Orchestration
 CLOCK_AHEAD_MS_MAX: Final = 60_000
 """How far an observer's clock may be ahead of the driver's."""
+CLOCK_SKEW_MS_MAX: Final = 2_000
+"""How far a driver's clock may be ahead of that of the machine whose servant it calls; by more, it is not believed."""
 CALL_SECONDS: Final = 30.0
 """Default deadline of one call to a servant."""
 SPAWN_SECONDS: Final = 120.0

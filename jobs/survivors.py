@@ -49,6 +49,7 @@ def survivors(
         "panic": answer.panic,
         "missing_regions": answer.missing_age_ms,
         "directory_age_ms": answer.directory_age_ms,
+        "clock_ahead_ms": answer.clock_ahead_ms,
         "frozen_until_ms": answer.frozen_until_ms,
         "at_ms": answer.at_ms,
         "versions": answer.versions,
@@ -79,6 +80,9 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
     if answer.directory_age_ms:
         age_s = answer.directory_age_ms / 1000
         console.print(f"the coordinator did not answer: nodes and regions are those of {age_s:.1f} s ago")
+    if answer.clock_ahead_ms:
+        ahead_s = answer.clock_ahead_ms / 1000
+        console.print(f"this machine's clock is {ahead_s:.1f} s ahead of the regions', and was not believed: set it")
     for name, age_ms in answer.missing_age_ms.items():
         known = "nothing is known of it" if age_ms is None else f"what is known is {age_ms / 1000:.1f} s old"
         console.print(f"region {name} did not answer; {known}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from faultset_ray._version import __version__
+from faultset_ray.limits import CLOCK_SKEW_MS_MAX
 
 LABEL_STORE = "faultset.io/store"
 """``"true"`` on a place that is meant to hold a store."""
@@ -38,6 +39,17 @@ class Servant:
 
     concurrency: ClassVar[int] = 1
     """How many calls may run at once, each on a thread of its own."""
+    host_ms: Callable[[], int] | None = None
+    """The clock of the machine that hosts the servant, in ms since the epoch: its backend sets it."""
+
+    def ahead_ms(self, now_ms: int) -> int:
+        """By how much a caller's clock is too far ahead of the host's to be believed: 0, or more than
+        ``CLOCK_SKEW_MS_MAX``.
+
+        Behind it, any may be: a call may have been long on its way.
+        """  # noqa: D205 - one sentence
+        ahead = 0 if self.host_ms is None else now_ms - self.host_ms()
+        return ahead if ahead > CLOCK_SKEW_MS_MAX else 0
 
     def version(self) -> str:
         """The version of faultset-ray that this servant runs."""

@@ -17,6 +17,7 @@ import random
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
@@ -251,7 +252,9 @@ class SimBackend(OneMemory):
                     place = choose_place(name, at, self._loads())
                     await self._cross(place)
                     with typed_errors(name):
-                        self._world.hosted[name] = _Hosted(role(*args), place, at.cpus)
+                        servant = role(*args)
+                    servant.host_ms = partial(SimBackend.now_ms, self)
+                    self._world.hosted[name] = _Hosted(servant, place, at.cpus)
                     self._world.log(f"spawned {name} at {place}")
                 check_version(name, self._world.hosted[name].servant.version())
                 await self._cross(self._world.hosted[name].place)

@@ -52,6 +52,8 @@ class Survivors:
         Geohashes of the regions that answered, where no node survives.
     directory_age_ms : int
         Where the coordinator did not answer in time: how old what the driver knows of nodes and ranges is; else 0.
+    clock_ahead_ms : int
+        By how much this driver's clock was ahead of that of a machine with a region, where it was not believed; else 0.
     policy : Policy or None
         Under which nodes survive; None for the plain rule at ``threshold_ms``.
     short : mapping of str to (have, need)
@@ -67,6 +69,7 @@ class Survivors:
     threshold_ms: float
     at_ms: int
     directory_age_ms: int
+    clock_ahead_ms: int
     handles: NDArray[np.uint32]
     policy: Policy | None
     frozen_until_ms: int | None
@@ -90,6 +93,7 @@ class Survivors:
         *,
         policy: Policy | None = None,
         directory_age_ms: int = 0,
+        clock_ahead_ms: int = 0,
     ) -> None:
         self.__setstate__(
             {
@@ -97,6 +101,7 @@ class Survivors:
                 "threshold_ms": threshold_ms,
                 "at_ms": at_ms,
                 "directory_age_ms": directory_age_ms,
+                "clock_ahead_ms": clock_ahead_ms,
                 "policy": policy,
                 "_versions": dict(versions),
                 "_all_ids": ids,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
-from faultset_ray.control.passage import Passage, below
+from faultset_ray.control.passage import Passage, Rows, below
 from faultset_ray.control.ranges import range_of
 
 Columns = dict[str, NDArray[Any]]
@@ -121,11 +121,31 @@ class Checkpoint:
         """Only the journal: what those who watch read of a range that is no more."""
         return replace(self, health={}, passage=Passage())
 
+    def set_back(self, by_ms: int) -> Checkpoint:
+        """The same as if it had been made so much earlier: for who does not believe the clock that it was made by."""
+        if by_ms == 0:
+            return self
+        parked = self.passage.parked
+        parked = Rows(Health.from_columns(_set_back(parked.health.to_columns(), by_ms)), parked.rosters)
+        freeze = self.alarms.freeze and (self.alarms.freeze[0] - by_ms, self.alarms.freeze[1] - by_ms)
+        return replace(
+            self,
+            at_ms=self.at_ms - by_ms,
+            health=_set_back(self.health, by_ms),
+            alarms=replace(self.alarms, freeze=freeze),
+            passage=replace(self.passage, parked=parked),
+        )
+
     def succeeded(self, epoch: int) -> Checkpoint:
         """This whole checkpoint as a servant of a new epoch goes on from it."""
         epochs = np.append(self.epochs, np.int64(epoch))[-_EPOCHS_MAX:]
         begins = np.append(self.begins, np.int64(self.version))[-_EPOCHS_MAX:]
         return replace(self, epoch=epoch, epochs=epochs, begins=begins)
+
+
+def _set_back(health: Columns, by_ms: int) -> Columns:
+    times = ("last_ms", "measured_ms", "since_ms", "until_ms")  # 0 and less stand for no time
+    return {**health, **{name: np.where(health[name] > 0, health[name] - by_ms, health[name]) for name in times}}
 
 
 def unsaved(epoch: int) -> Checkpoint:

@@ -50,6 +50,8 @@ class RegionPart:
     """Where the policy knows panic."""
     frozen_until_ms: int | None = None
     """Until when ejections are frozen, if they are."""
+    ahead_ms: int = 0
+    """By how much the asker's clock was ahead of the servant's host, where that is too much to be believed."""
 
 
 class Layout(NamedTuple):

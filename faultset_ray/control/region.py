@@ -11,15 +11,14 @@ from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.census import condition
 from faultset_ray.control.checkpoint import Checkpoint, since_of
-from faultset_ray.control.compose import RegionPart, Rest
-from faultset_ray.control.decisions import decide, live_survivors, plain_survivors, warm_up
+from faultset_ray.control.compose import RegionPart
+from faultset_ray.control.decisions import decide, warm_up
 from faultset_ray.control.dryrun import DryRun, dry_run, rejudge
-from faultset_ray.control.evidence import statistic
 from faultset_ray.control.explain import Verdict, explain
 from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.journal import Events, Journal
-from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.messages import Census, Members, Orders, Tail
+from faultset_ray.control.parts import blank_part, by_state, by_threshold
 from faultset_ray.control.passage import Passage, Rows
 from faultset_ray.control.policy import Policy, Rules
 from faultset_ray.control.states import Mark
@@ -35,8 +34,9 @@ class Region(Servant):
     """The nodes of one range, owned by this servant alone.
 
     Every call names the epoch that the caller believes this servant to be of, and one of another epoch is
-    refused. A call that asks or tells something also brings the caller's clock, which is the only one
-    here, and never goes back.
+    refused. A call that asks or tells something also brings the caller's clock. Time here is the latest of all that
+    were brought, and never goes back; in place of one that is far ahead of the host's, the host's counts (see
+    :meth:`Servant.ahead_ms <faultset_ray.backend.protocol.Servant.ahead_ms>`).
 
     State is in memory. When the servant dies, a successor with a higher epoch goes on from what was saved:
     it has every change that anyone was shown.
@@ -103,6 +103,9 @@ class Region(Servant):
             another of its epoch has saved something.
         """
         self._begin(epoch, orders, now_ms)
+        if self.host_ms is not None:  # else one wrong clock would outdo all that is measured until then
+            latest_ms = max(self._now_ms, self.host_ms())
+            members = replace(members, registered_ms=np.minimum(members.registered_ms, latest_ms))
         if self._roster == 0:
             if checkpoint is not None:
                 self._restore(checkpoint)
@@ -191,15 +194,18 @@ class Region(Servant):
         Parameters
         ----------
         handles, latency_ms, ok, at_ms : uint32[n], float64[n], bool[n], int64[n]
-            NaN or False for a node that failed.
+            NaN or False for a node that failed. ``at_ms`` is by the caller's clock; where that is too far ahead, it is
+            set right.
 
         Returns
         -------
         int
             How many were taken.
         """
-        self._begin(epoch, orders, now_ms)
+        ahead_ms = self._begin(epoch, orders, now_ms)
         self._check_open()
+        if ahead_ms:
+            at_ms = at_ms - ahead_ms
         taken = absorb(self._health, self._health.find(handles), latency_ms, ok, at_ms, self._rules)
         self._samples += taken
         if taken and self._dirty_ms is None:
@@ -217,12 +223,12 @@ class Region(Servant):
 
         To an asker who knows the cells of the roster they are not told again.
         """
-        self._begin(epoch, orders, now_ms)
+        ahead_ms = self._begin(epoch, orders, now_ms)
         if threshold_ms is not None:
-            part = self._part(self._health, self._orders.policy, *plain_survivors(self._health, threshold_ms))
+            part = by_threshold(self._blank(self._orders.policy, ahead_ms), self._health, threshold_ms)
         else:
             self._decide()
-            part = self._by_state(self._health, self._orders.policy)
+            part = self._by_state(self._health, self._orders.policy, ahead_ms)
         return replace(part, cells=part.cells[:0], first=part.first[:0]) if known_roster == self._roster else part
 
     def why(self, epoch: int, orders: Orders, now_ms: int, handle: int, node_id: str, region: str) -> Verdict:
@@ -313,7 +319,7 @@ class Region(Servant):
         what was last saved, and the nodes that they are about.
         """
         self._check(epoch)
-        self._now_ms = max(self._now_ms, now_ms)
+        self._look_up(now_ms)
         whole = whole or self._saved < self._journal.floor
         unsaved = self._version > self._saved or (whole and self._dirty_ms is not None)
         if self._sealed is not None or self._roster == 0 or not unsaved:
@@ -364,13 +370,21 @@ class Region(Servant):
         if self._sealed is not None:
             raise StaleEpoch("sealed region", self._epoch, self._epoch + 1)
 
-    def _begin(self, epoch: int, orders: Orders, now_ms: int) -> None:
+    def _look_up(self, now_ms: int) -> int:
+        """Take the time from a caller; by how much his clock is too far ahead to be believed."""
+        ahead_ms = self.ahead_ms(now_ms)
+        self._now_ms = max(self._now_ms, now_ms - ahead_ms)
+        return ahead_ms
+
+    def _begin(self, epoch: int, orders: Orders, now_ms: int) -> int:
+        """Check what every call brings, and take it in; returned is what :meth:`_look_up` does."""
         self._check(epoch)
-        self._now_ms = max(self._now_ms, now_ms)
+        ahead_ms = self._look_up(now_ms)
         if orders.version > self._orders.version:
             if orders.policy != self._orders.policy:
                 self._judge_by(orders.policy, self._rules)
             self._orders = orders
+        return ahead_ms
 
     def _judge_by(self, policy: Policy, before: Rules) -> None:
         """Go on under a policy with samples that were judged by other rules."""
@@ -423,35 +437,13 @@ class Region(Servant):
         self._version += count
         self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))
 
-    def _by_state(self, health: Health, policy: Policy) -> RegionPart:
-        """Who survives under a policy, the regions that are short and, for panic, all that these have."""
-        slots, counts = live_survivors(health, policy.rules)
-        part = self._part(health, policy, slots, counts)
-        if policy.survivors_min == 0:
-            return part
-        groups, able = health.groups, health.mark != Mark.DRAIN
-        eligible = np.bincount(health.group_of[able], minlength=len(counts))
-        flagged = flag_regions(np.isin(groups.cells, self._alarms.flagged), counts, eligible, policy.survivors_min)
-        rest = None
-        if policy.panic == "all" and flagged.any():
-            able[slots] = False
-            badness = statistic(health, np.arange(len(health)), policy.rules)
-            others, numbers = rest_of(groups.order, groups.starts, flagged, able, badness)
-            rest = Rest(numbers, health.handles[others])
-        return replace(part, flagged=flagged, rest=rest)
-
-    def _part(self, health: Health, policy: Policy, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
+    def _blank(self, policy: Policy, ahead_ms: int = 0) -> RegionPart:
         freeze = self._alarms.freeze_under(policy, self._now_ms)
-        return RegionPart(
-            self._epoch,
-            self._version,
-            self._roster,
-            health.groups.cells,
-            health.handles[health.groups.order[health.groups.starts[:-1]]],
-            counts,
-            health.handles[slots],
-            frozen_until_ms=None if freeze is None else freeze[1],
-        )
+        until_ms = None if freeze is None else freeze[1]
+        return blank_part(self._epoch, self._version, self._roster, frozen_until_ms=until_ms, ahead_ms=ahead_ms)
+
+    def _by_state(self, health: Health, policy: Policy, ahead_ms: int = 0) -> RegionPart:
+        return by_state(self._blank(policy, ahead_ms), health, policy, self._alarms.flagged)
 
     def _made(self, since: int) -> Checkpoint:
         """A checkpoint, whole or since a version; it shares nothing that changes."""
@@ -481,6 +473,7 @@ class Region(Servant):
         """Go on from what was saved."""
         if checkpoint.epoch == self._epoch and checkpoint.version > 0:
             raise StaleEpoch("second region", self._epoch, self._epoch + 1)
+        checkpoint = checkpoint.set_back(self.ahead_ms(checkpoint.at_ms))
         succeeded = checkpoint if checkpoint.epoch == self._epoch else checkpoint.succeeded(self._epoch)
         self._epochs, self._begins = succeeded.epochs, succeeded.begins
         self._version = checkpoint.version

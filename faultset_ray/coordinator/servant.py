@@ -100,7 +100,7 @@ class Coordinator(ObjectVerbs, Servant):
         ranges_max : int
             How many ranges a new fleet may be cut into.
         now_ms : int
-            The driver's clock.
+            The driver's clock, here as elsewhere; one that is far ahead of the host's is not believed.
         policy : Policy, optional
             The fleet's policy from now on; by default it stays as it is.
         driver : str
@@ -111,7 +111,7 @@ class Coordinator(ObjectVerbs, Servant):
         InputError
             The fleet is registered at another precision.
         """
-        ledger = self._serve()
+        ledger, now_ms = self._serve(), self._believed(now_ms)
         known = ledger.fleets.get(fleet.name)
         if known is not None and known.directory.precision != precision:
             raise InputError(
@@ -223,7 +223,7 @@ class Coordinator(ObjectVerbs, Servant):
 
         Of several drivers that ask, the first one is heard; all get the same new epoch, and who was heard claimed it.
         """
-        ledger = self._serve()
+        ledger, now_ms = self._serve(), self._believed(now_ms)
         known = ledger.known(fleet)
         info = known.directory.find(range_id)
         if info is not None and info.epoch == epoch and not known.claims.is_busy(range_id, epoch, driver, now_ms):
@@ -234,7 +234,8 @@ class Coordinator(ObjectVerbs, Servant):
 
     def claim(self, fleet: str, range_id: int, epoch: int, driver: str, now_ms: int, seconds: float) -> bool:
         """Whether a driver may bring up the servant of an epoch; see :meth:`Claims.take`."""
-        return self._serve().known(fleet).claims.take(range_id, epoch, driver, now_ms, seconds)
+        claims = self._serve().known(fleet).claims
+        return claims.take(range_id, epoch, driver, self._believed(now_ms), seconds)
 
     def save(self, fleet: str, range_id: int, epoch: int, checkpoint: Checkpoint) -> int:
         """Keep a checkpoint of a range, or of one that a move is going to bring.
@@ -290,7 +291,7 @@ class Coordinator(ObjectVerbs, Servant):
         """Take what a steward counted in the ranges; whether ejections are to be frozen, and until when."""
         ledger = self._serve()
         known = ledger.known(fleet)
-        known.freeze = advise(counted, known.directory.policy.freeze_at, known.freeze, now_ms)
+        known.freeze = advise(counted, known.directory.policy.freeze_at, known.freeze, self._believed(now_ms))
         return known.freeze
 
     # -- Moves
@@ -394,6 +395,10 @@ class Coordinator(ObjectVerbs, Servant):
         else:
             self._ledger.catalog.check()
         return self._ledger
+
+    def _believed(self, now_ms: int) -> int:
+        """The time by a caller's clock or, where that is too far ahead, the host's."""
+        return now_ms - self.ahead_ms(now_ms)
 
     def _changed(self, known: Known, kind: Kind, batch: Columns, request: bytes | None) -> Changed:
         """A removal or a mark."""

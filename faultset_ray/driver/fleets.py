@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -47,6 +48,8 @@ from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.limits import CALL_SECONDS, RANGES_SPARED
 from faultset_ray.model import Fleet, OnDuplicate
 
+_LOG = logging.getLogger(__name__)
+
 _REGISTERED = "the nodes are registered, and these regions learn of them as soon as they can be reached"
 _MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
 
@@ -60,6 +63,7 @@ class Fleets:
         self._authority = keeper.authority
         self._regions_max = regions_max
         self._layouts = Layouts()
+        self._ahead = False
         self._recordings: list[Recording] = []
 
     # -- What is durable
@@ -337,7 +341,16 @@ class Fleets:
             missing,
             policy=decided,
             directory_age_ms=found.directory_age_ms,
+            clock_ahead_ms=self._ahead_ms(parts),
         )
+
+    def _ahead_ms(self, parts: Mapping[int, RegionPart]) -> int:
+        """By how much this driver's clock is too far ahead; said once, loudly."""
+        ahead_ms = max((part.ahead_ms for part in parts.values()), default=0)
+        if ahead_ms and not self._ahead:
+            _LOG.warning("this driver's clock is %d ms ahead of its regions': it is not believed; set it", ahead_ms)
+        self._ahead = ahead_ms > 0
+        return ahead_ms
 
 
 def _named(nodes: Any, name: str | None, on_duplicate: OnDuplicate | None) -> Fleet:

@@ -32,6 +32,7 @@ from faultset_ray.driver.targets import Targets, check_texts
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
 from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
+from faultset_ray.objects.bucket import Bucket
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROUNDS = 4
@@ -120,7 +121,9 @@ class Probing:
         self._pace = pace
         self._labels = None if labels is None else check_texts("labels", labels)
         self._role = role
-        self._targets = Targets(backend, fleet, targets, pace.timeout_s, pace.concurrent)
+        self._bucket = Bucket(backend, pace.rate, max(pace.rate * pace.every_s, 1.0))
+        """Pings, and who is asked where one had no answer, never wait; the rest waits for what they leave."""
+        self._targets = Targets(backend, fleet, targets, pace.timeout_s, pace.concurrent, self._bucket)
         self._watched: dict[str, _Watched] = {}
         self._findings: dict[str, Finding] = {}
         self._untold: set[str] = set()
@@ -262,7 +265,9 @@ class Probing:
             return
         if answer.reached != watched.reached:
             watched.reached, watched.since_s = answer.reached, begun_s
-            witnesses = [self._survey_from(peer, [watched]) for peer in self._witnesses(watched)]
+            asked = self._witnesses(watched)
+            self._bucket.pay(len(asked))
+            witnesses = [self._survey_from(peer, [watched]) for peer in asked]
             again = [] if answer.reached or answer.is_gone else [self._ping_again(watched)]
             await asyncio.gather(*witnesses, *again)
         self._judge(watched)
@@ -282,6 +287,7 @@ class Probing:
         place, timeout_s = watched.place.id, self._pace.timeout_s
         begun_s = self._backend.uptime_s()
         rtt_ms, is_gone = None, False
+        self._bucket.pay(1)
         try:
             await self._backend.within(timeout_s).call(prober_of(place), Prober.ping)
         except BackendClosed:
@@ -323,7 +329,8 @@ class Probing:
         peers = peers_of(watched.place.id, known, watched.turn, _PEERS)
         watched.turn += 1
         if peers:
-            await self._survey_from(watched, [self._watched[peer] for peer in peers])
+            await self._bucket.take(len(peers))
+            await self._survey_from(watched, [self._watched[peer] for peer in peers if peer in self._watched])
 
     async def _survey_from(self, source: _Watched, targets: Sequence[_Watched]) -> None:
         begun_s, timeout_s = self._backend.uptime_s(), self._pace.timeout_s

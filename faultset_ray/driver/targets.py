@@ -17,6 +17,7 @@ from faultset_ray.control.prober import Prober, observers_of, prober_of
 from faultset_ray.errors import BackendClosed, ClusterError, InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
+from faultset_ray.objects.bucket import Bucket
 
 _ATTEMPTS = 2
 """A server that did not answer to so many places has failed."""
@@ -46,6 +47,8 @@ class Targets:
         For each server.
     concurrent : int
         How many are measured at once from one place.
+    bucket : Bucket
+        Where each attempt waits for its turn.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Targets:
         targets: Mapping[str, str] | None,
         timeout_s: float,
         concurrent: int,
+        bucket: Bucket,
     ) -> None:
         targets = {} if targets is None else check_texts("targets", targets)
         if fleet is not None and not isinstance(fleet, Fleet):
@@ -67,6 +71,7 @@ class Targets:
         self._backend = backend
         self._timeout_s = timeout_s
         self._concurrent = concurrent
+        self._bucket = bucket
         self._targets = {node: Target.parse(url) for node, url in targets.items()}
         self._fleet = fleet.name if fleet else ""
         self._handle_of = _handles(fleet, targets)
@@ -105,6 +110,7 @@ class Targets:
     async def _measure_from(self, place: str, names: Sequence[str]) -> dict[str, float] | None:
         """What a place found; None if it did not say."""
         targets = {name: self._targets[name] for name in sorted(names)}
+        await self._bucket.take(len(names))
         turns = -(-len(names) // self._concurrent)
         net = self._backend.within(self._timeout_s * turns + _GRACE_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""A token bucket: background work that moves bytes waits here, so that what users do goes first."""
+"""A token bucket: background work waits here, so that what users do goes first. It counts bytes, or anything else."""
 
 from __future__ import annotations
 
@@ -31,8 +31,19 @@ class Bucket:
 
     async def take(self, nbytes: int) -> None:
         """Wait until the bytes asked for before have been paid for."""
+        wait_s = self.pay(nbytes)
+        if wait_s > 0:
+            await self._net.sleep(wait_s)
+
+    def pay(self, nbytes: int) -> float:
+        """Count what can't wait for its turn: what is asked for later waits the longer.
+
+        Returns
+        -------
+        float
+            How many seconds it should have waited.
+        """
         now = self._net.uptime_s()
         due = max(self._paid_s, now - self._burst_s)
         self._paid_s = due + nbytes / self._rate
-        if due > now:
-            await self._net.sleep(due - now)
+        return max(due - now, 0.0)

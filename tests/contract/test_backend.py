@@ -22,7 +22,7 @@ from contract.backend_servants import (
     sum_here,
 )
 from contract.harnesses import LOCAL, RAY, SIM, RayHarness, harness_of
-from faultset_ray.backend.protocol import Addr, At, Place
+from faultset_ray.backend.protocol import Addr, At, Place, Servant
 from faultset_ray.errors import (
     BackendClosed,
     CallTimeout,
@@ -304,6 +304,20 @@ def test_clock_and_tokens(harness, backend):
     harness.run(scenario())
     assert len(backend.token(16)) == 16
     assert backend.token(16) != backend.token(16)
+
+
+def test_a_servant_knows_the_clock_of_its_host(harness, backend):
+    async def scenario():
+        counter = await backend.spawn(Counter, "clocked")
+        behind, ahead = backend.now_ms() - 3_600_000, backend.now_ms() + 3_600_000
+        assert [await backend.call(counter, Servant.ahead_ms, now_ms) for now_ms in (behind, backend.now_ms())] == [
+            0,
+            0,
+        ]
+        assert await backend.call(counter, Servant.ahead_ms, ahead) == pytest.approx(3_600_000, abs=60_000)
+        await backend.stop(counter)
+
+    harness.run(scenario())
 
 
 def test_a_lost_place(harness, backend):

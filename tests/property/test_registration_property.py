@@ -93,15 +93,15 @@ def test_a_driver_that_heard_of_fewer_nodes_answers_about_all():
         one = await AsyncDriver.start(sim, "s", region_actors=2)
         two = await AsyncDriver.start(sim, "s", region_actors=2)
         await one.register([("a", 1, 1, 10.0), ("b", 60, 60, 20.0)], PRECISION)
-        ask = one._keeper.directory
+        ask = one._keeper.known
 
         async def then_another(fleet, *deadline):
-            one._keeper.directory = ask
-            directory = await ask(fleet, *deadline)
+            one._keeper.known = ask
+            known = await ask(fleet, *deadline)
             await two.register([("c", 1, 1, 5.0)], PRECISION)
-            return directory
+            return known
 
-        one._keeper.directory = then_another
+        one._keeper.known = then_another
         answer = await one.survivors(threshold_ms=100.0)
         assert (answer.ids.tolist(), answer.missing_regions) == (["c", "a", "b"], [])
         await one.close()

@@ -253,6 +253,39 @@ def test_servers_of_a_fleet_are_observed():
     assert sum(names == ["s1"] for names, *_ in Scripted.asked) >= 5, "asked of a second place"
 
 
+def test_the_rate_is_kept_where_servers_and_places_are_down_and_losses_are_seen_as_soon():
+    """Second attempts, repeated pings and witnesses count too; what watches places goes before what measures servers."""
+    Scripted.down, Scripted.asked = {f"s{at}" for at in range(100)}, []
+    rate = 80.0
+
+    async def scenario(sim, driver):
+        fleet = await driver.register([(f"s{at}", 50.0, 10.0, float("nan")) for at in range(100)], 3, fleet="servers")
+        targets = {f"s{at}": f"http://10.0.0.{at}/" for at in range(100)}
+
+        def probes(before):
+            pings = sum("-> prober/" in line and line.endswith(".ping") for line in sim.trace[before:])
+            return pings + sum(len(names) for names, *_ in Scripted.asked)
+
+        async with await Probing(sim, driver, Pace(rate=rate), None, fleet, targets, role=Scripted).start() as probing:
+            await probing.measured()
+            await sim.sleep(10.0)
+            before = len(sim.trace)
+            Scripted.asked.clear()
+            begun_s = sim.uptime_s()
+            sim.kill("p1")
+            assert await until_known(sim, driver, "p1", survives=False) < 2 * LOST_SECONDS, (
+                "seven places, 25 servers a ping"
+            )
+            sim.cut("p4")
+            assert await until_known(sim, driver, "p4", survives=False) < SILENT_SECONDS + LOST_SECONDS
+            await sim.sleep(30.0)
+            seconds = sim.uptime_s() - begun_s
+            return probes(before) / seconds, {names[0] for names, *_ in Scripted.asked}
+
+    (measured, _), _ = simulate(scenario)
+    assert 0.7 * rate < measured < 1.05 * rate
+
+
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [

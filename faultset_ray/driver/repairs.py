@@ -13,6 +13,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.moving import Mover
+from faultset_ray.driver.spreading import spread_anew
 from faultset_ray.driver.stores import ref_of
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
 from faultset_ray.limits import (
@@ -144,6 +145,8 @@ class Repairs:
                 told(done)
 
         await asyncio.gather(*(worker() for _ in range(REPAIR_CONCURRENT)))
+        if done.shards and inventory.rows.keys() - inventory.here.keys():
+            await spread_anew(self._authority)
         return done
 
     # -- Inside

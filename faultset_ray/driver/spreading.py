@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from faultset_ray.objects.sites import Columns, Site
 
 _LOG = logging.getLogger(__name__)
 _NOTE = "spread over"
+_ANEW: Final = b"anew"
+"""The note of objects that are spread over no stores in particular."""
 _NOWHERE = -1
 
 
@@ -49,6 +52,14 @@ class _Pile:
         return Held(
             np.array(self.keys, np.uint64), np.array(self.sites, np.int32), np.array(self.shard_bytes, np.int64)
         )
+
+
+async def spread_anew(authority: Authority) -> None:
+    """Have objects spread when all stores take part again, even if these are the same as before.
+
+    For whoever moved shards while some were away: they lie closer together than they need to.
+    """
+    await authority.ask(Coordinator.set_note, _NOTE, _ANEW)
 
 
 class Spreading:

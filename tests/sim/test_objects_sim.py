@@ -8,7 +8,7 @@ import pytest
 from sim.object_world import simulate
 
 from faultset_ray.errors import InputError, NotEnoughPlaces
-from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS
+from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS, SPREAD_AFTER_SECONDS
 
 
 async def some(run, count=6, code="rs:4+2", **options):
@@ -107,6 +107,30 @@ def test_a_decommissioned_store_is_empty_and_ended_and_not_started_again():
         await run.check_shards()
 
     simulate(8, scenario)
+
+
+def test_what_was_mended_onto_fewer_stores_is_spread_again_when_the_same_ones_are_back():
+    async def scenario(run):
+        await some(run, code="rs:3+2")
+        away = (await run.layout("o3"))[:2]
+        for place in away:
+            run.kill(place)
+        await run.sim.sleep(10.0)
+        await run.driver.repair()
+        assert {len(set(layout)) for layout in [await run.layout(name) for name in run.payloads]} == {3}
+        for place in away:
+            run.revive(place)
+
+        async def apart():
+            stats = [await run.driver.stat(name) for name in run.payloads]
+            return {stat.survivable for stat in stats} == {2}
+
+        await run.settle(apart, 2 * SPREAD_AFTER_SECONDS)
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(5, scenario)
 
 
 def test_a_decommission_empties_onto_a_store_that_has_something_to_drop_of_the_same_object():

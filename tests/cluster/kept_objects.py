@@ -1,7 +1,8 @@
 """A driver of objects in a process of its own: ``python -m cluster.kept_objects STEP …``; prints what it saw as JSON.
 
 ``write`` puts, overwrites and deletes objects; ``crash POINT NAME`` ends at a failpoint of a put; ``show`` reads all.
-``pause POINT NAME`` stops at a failpoint of a put that wants to be the first, and tells what came of it when it goes on.
+``pause POINT NAME`` stops at a failpoint of a put that wants to be the first, and tells what came of it when it goes on;
+``insist NAME …`` puts other bytes, and wants to be the first too.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
 
 import faultset_ray as fs
+from cluster.support import until
 from faultset_ray import failpoints
 
 SYSTEM = "kept"
@@ -56,6 +59,27 @@ def pause(driver: fs.Driver, point: str, name: str) -> dict[str, object]:
     return {"won": True, "generation": receipt.generation}
 
 
+def insist(driver: fs.Driver, *names: str) -> dict[str, bool]:
+    """Whether this driver was the first of each name, once that is settled."""
+
+    def attempt(name: str) -> list[bool]:
+        try:
+            driver.put(name, second(name, PAUSED_BYTES), code="rs:2+1", if_absent=True)
+        except fs.errors.WriteInProgress:
+            return []
+        except fs.errors.PreconditionFailed:
+            return [False]
+        return [True]
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        return dict(zip(names, threads.map(lambda name: until(lambda: attempt(name), 180.0)[0], names), strict=True))
+
+
+def second(name: str, size: int) -> bytes:
+    """What who comes second wants to put."""
+    return payload(f"second {name}", size)
+
+
 def show(driver: fs.Driver) -> dict[str, object]:
     """All that can be told of the objects but the places, which get other NodeIDs."""
     found = {}
@@ -63,10 +87,13 @@ def show(driver: fs.Driver) -> dict[str, object]:
         stat = asdict(driver.stat(listed.name))
         stat["locations"] = {index: (store, path) for index, (store, _, path) in stat["locations"].items()}
         data = driver.get(listed.name)
-        assert data == payload(listed.name, len(data))
         assert hashlib.sha256(data).hexdigest() == listed.sha256
+        stat["by"] = [payload(listed.name, len(data)), second(listed.name, len(data))].index(data)
         found[listed.name] = stat
     return {"objects": found, "deleted": driver.status().tally.deleted}
+
+
+STEPS = {"pause": pause, "insist": insist}
 
 
 def main(step: str, *more: str) -> None:
@@ -75,7 +102,7 @@ def main(step: str, *more: str) -> None:
             write(driver)
         if step == "crash":
             crash(driver, *more)
-        found = pause(driver, *more) if step == "pause" else show(driver)
+        found = STEPS[step](driver, *more) if step in STEPS else show(driver)
         print("FOUND", json.dumps(found))  # noqa: T201
 
 

@@ -1,21 +1,22 @@
-"""A driver on the head of three hosts, one of which is cut off and healed; prints what it saw as JSON.
+"""A driver on the head of three hosts, one of which is cut off and healed; leaves what it saw as JSON.
 
-Run by ``test_places_cut_off.py``, in the head's namespaces. ``ip link`` pulls the cables.
+Run by ``test_places_cut_off.py``, in the head's namespaces.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ray
+from host.hosts import ADDRESS, addresses, cable
 
 import faultset_ray as fs
 from faultset_ray.control.prober import PLACES
 
-HEAD, *HOSTS = sys.argv[1:]
+FOUND, *HOSTS = sys.argv[1:]
 SECONDS = 120.0
 
 
@@ -28,19 +29,15 @@ def until(condition):
     return answer, time.monotonic() - begun
 
 
-def cable(host, state):
-    subprocess.run(["ip", "link", "set", f"to-{host}", state], check=True)
-
-
 def node_of(address):
     return next(node for node in ray.nodes() if node["NodeManagerAddress"] == address)
 
 
 def main():
-    addresses = {host: f"{HEAD.rpartition('.')[0]}.{number}" for number, host in enumerate(HOSTS, 2)}
-    with fs.connect(f"{HEAD}:6379") as driver:
+    ips = addresses(HOSTS)
+    with fs.connect(ADDRESS) as driver:
         until(lambda: len(driver.places()) == 1 + len(HOSTS))
-        place_of = {host: node_of(address)["NodeID"] for host, address in addresses.items()}
+        place_of = {host: node_of(address)["NodeID"] for host, address in ips.items()}
 
         def survive(host):
             answer, _ = until(lambda: (found := driver.survivors(fleet=PLACES)).whole and found)
@@ -62,7 +59,7 @@ def main():
             cut = next(host for host in HOSTS if place_of[host] == shards.shards[0].place)
             cable(cut, "down")
             _, seen_s = until(lambda: not survive(cut))
-            ray_thinks_alive = node_of(addresses[cut])["Alive"]
+            ray_thinks_alive = node_of(ips[cut])["Alive"]
             others = [survive(host) for host in HOSTS if host != cut]
             right, read_s = timed(lambda: driver.decode(shards) == payload)
             decoded.append(right)
@@ -80,10 +77,10 @@ def main():
                 "write_s": write_s,
                 "avoided": avoided,
                 "healed_s": healed_s,
-                "same_node": node_of(addresses[cut])["NodeID"] == place_of[cut] and node_of(addresses[cut])["Alive"],
+                "same_node": node_of(ips[cut])["NodeID"] == place_of[cut] and node_of(ips[cut])["Alive"],
                 "decoded": decoded,
             }
-            sys.stdout.write(f"{json.dumps(found)}\n")
+            Path(FOUND).write_text(json.dumps(found))
 
 
 main()

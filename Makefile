@@ -9,6 +9,8 @@ PYTEST := $(PY) -m pytest
 STAMP := $(VENV)/.setup
 EXTRAS := dataframe,polars
 
+CLUSTER_TIERS := tests/cluster tests/contract tests/property tests/sim
+LANE_LOG := $(VENV)/.lane-cluster.log
 CORE_TIERS := tests/unit tests/property tests/golden tests/contract
 # what no kernel takes part in, or only one that other tests of the core call: once is enough for it
 WITHOUT_KERNELS := unit/test_jobs*.py unit/test_stream_memory.py unit/test_store*.py unit/test_catalog*.py unit/test_coordinator*.py unit/test_filesystem.py \
@@ -19,7 +21,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-long soak test-host test-all lint bench bench-codes docs docs-plots $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-long soak lane-core lane-cluster test-host test-all lint bench bench-codes docs docs-plots $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -47,9 +49,18 @@ lint: setup ## style, format, layers, types
 
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
 
+# two lanes at once, since few tests keep two cores busy; the second one's output comes after the first's
 test-fast: setup
+	@$(MAKE) --no-print-directory lane-cluster > $(LANE_LOG) 2>&1 & lane=$$!; \
+	$(MAKE) --no-print-directory lane-core; core=$$?; \
+	wait $$lane; cluster=$$?; cat $(LANE_LOG); exit $$((core || cluster))
+
+lane-core:
+	$(PYTEST) tests $(CLUSTER_TIERS:%=--ignore=%)
 	FAULTSET_DISABLE_NUMBA=1 $(PYTEST) $(CORE_TIERS) $(WITHOUT_KERNELS:%='--ignore-glob=tests/%') -m "not ray and not cluster and not long and not host"
-	$(PYTEST)
+
+lane-cluster:
+	$(PYTEST) $(CLUSTER_TIERS)
 
 test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part
 	$(PYTEST) -m "(ray or cluster) and not long and not host"

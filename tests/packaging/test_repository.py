@@ -78,13 +78,27 @@ def test_continuous_integration_runs_the_test_command_of_the_readme():
     assert "make drill" in readme
 
 
-def test_make_test_ends_with_the_full_fast_suite():
-    """Its summary is the last thing that anyone who reads the log sees."""
-    commands = [line for line in make("--dry-run", "test").splitlines() if line.strip()]
-    assert commands[-1].endswith("-m pytest")
+def test_make_test_runs_every_tier_in_one_of_two_lanes(tmp_path):
+    # the log of its own: a dry run asks the lanes too, and writes down what they say
+    recipe = make("--dry-run", "test", f"LANE_LOG={tmp_path / 'log'}")
+    commands = [line for line in recipe.splitlines() if line.strip()]
+    lane = commands[-1].partition(" -m pytest ")[2].split()
+    assert {"tests/cluster", "tests/contract", "tests/property", "tests/sim"} == {*lane}
+    others = " -m pytest tests " + " ".join(f"--ignore={path}" for path in lane)
+    assert any(command.endswith(others) for command in commands), "what the one leaves out, the other runs"
     assert any("FAULTSET_DISABLE_NUMBA=1" in command for command in commands)
     assert any("ruff check" in command for command in commands)
     assert any("mypy" in command for command in commands)
+
+
+def test_make_test_fails_if_either_lane_does(tmp_path):
+    recipe = make("--dry-run", "-o", "setup", "test-fast", "MAKE=true", f"LANE_LOG={tmp_path / 'log'}")
+    lanes = "true --no-print-directory lane-cluster", "true --no-print-directory lane-core"
+    assert all(lane in recipe for lane in lanes)
+    for core, cluster in (("true", "false"), ("false", "true"), ("true", "true")):
+        script = recipe.replace(lanes[0], cluster).replace(lanes[1], core)
+        done = subprocess.run(["sh", "-c", script], check=False)
+        assert (done.returncode == 0) == (core == cluster == "true")
 
 
 def test_make_test_host_runs_the_host_tests():

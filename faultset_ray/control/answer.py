@@ -293,8 +293,7 @@ def _frozen(name: str, value: Any) -> Any:
 
 
 def _reason(policy: Policy, own: int, found: int) -> str:
-    recovering = "" if own < policy.survivors_min else ", and it is not well above its need yet"
-    return f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}{recovering}"
+    return f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}"
 
 
 class _ByRegion(Mapping[str, Strings]):

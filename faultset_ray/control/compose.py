@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.ladder import Ladder, lacking
+from faultset_ray.control.ladder import Ladder
 from faultset_ray.control.policy import Policy
 
 Cells = NDArray[np.uint64]
@@ -71,7 +71,7 @@ class Shortage(NamedTuple):
     own: Counts
     """int64[f]: survivors of their own."""
     panic: Flags
-    """bool[f]: the ladder does not find enough, and they have other nodes, so these are named too."""
+    """bool[f]: with what the ladder finds they are below their need, and have other nodes, so these are named too."""
 
 
 class Composed(NamedTuple):
@@ -153,9 +153,10 @@ def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
 
 
 def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], rest: Counts, policy: Policy) -> Shortage:
-    panic = (rest[flagged] > 0) & (policy.panic == "all")  # with nobody else to name there is no panic
+    need = policy.survivors_min
+    panic = (own[flagged] < need) & (rest[flagged] > 0) & (policy.panic == "all")  # if there is anybody else to name
     if panic.any():
         asked = flagged[panic]
         found = Ladder(cells, own, policy).found(cells[asked], own[asked])
-        panic[panic] = found < lacking(own[asked], policy.survivors_min)
+        panic[panic] = own[asked] + found < need
     return Shortage(flagged, own[flagged], panic)

@@ -7,7 +7,8 @@ region comes first, by the great circle between the centres of cells (see
 their order. At a pole a cell has five neighbours. A cell of precision 1 has no parent.
 
 A region is *flagged* while it is below its need. It stays flagged until it has some survivors to spare, so
-that answers don't swing where survivors come and go around the need; and a flagged region borrows at least one.
+that answers don't swing where survivors come and go around the need; and a flagged region borrows at least one. Panic
+has no such margin: it ends at the need, since it names nodes that are known to be bad.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def by_state(blank: RegionPart, health: Health, policy: Policy, flagged: NDArray
     if policy.panic == "all" and short.any():
         able[slots] = False
         badness = statistic(health, np.arange(len(health)), policy.rules)
-        others, numbers = rest_of(groups.order, groups.starts, short, able, badness)
+        below = short & (counts < policy.survivors_min)
+        others, numbers = rest_of(groups.order, groups.starts, below, able, badness)
         rest = Rest(numbers, health.handles[others])
     return replace(part, flagged=short, rest=rest)
 

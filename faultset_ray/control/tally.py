@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.ladder import Ladder, flag_regions, lacking
+from faultset_ray.control.ladder import Ladder, flag_regions
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import State
 
@@ -185,11 +185,8 @@ class Needs:
         own = self._own[short]
         found = Ladder(self._cells, self._own, self._policy).found(self._cells[short], own)
         others = (self._sizes[short] > own) & (self._policy.panic == "all")
-        self._counts = (
-            len(short),
-            int(np.count_nonzero(own + found < need)),
-            int(np.count_nonzero(others & (found < lacking(own, need)))),
-        )
+        unserved = own + found < need
+        self._counts = (len(short), int(np.count_nonzero(unserved)), int(np.count_nonzero(unserved & others)))
 
     def report(self) -> tuple[float | None, float | None, float | None]:
         """Return for how many seconds regions were short, not served, and in panic; None without a need."""

@@ -80,7 +80,7 @@ def answer(survivors, flags, rest, need, fallback, panic):
         if region in flags:
             borrowed = borrow(region, survivors, need, fallback)
             named += borrowed
-            if panic == "all" and rest[region] and len(borrowed) < max(1, need - len(own)):
+            if panic == "all" and rest[region] and len(own) + len(borrowed) < need:
                 panicking.add(region)
                 named += [(node, PANIC) for node in rest[region]]
         if named:

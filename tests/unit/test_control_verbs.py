@@ -165,6 +165,17 @@ def test_a_plan_shows_shortage_loans_and_panic(driver):
     assert list(driver.plan(fs.Policy(survivors_min=1)).shortages()) == [], "the same policy changes nothing"
 
 
+def test_panic_ends_at_the_need_though_the_region_is_still_short(driver):
+    policy = fs.Policy(survivors_min=4, panic="all")
+    driver.register([(node, 52.5, 13.4, FAST) for node in "abcdefgh"], 3, policy=policy)
+    answer = observe(driver, **dict.fromkeys("abcde", SLOW))
+    assert (answer.short, len(answer), list(answer.panic)) == ({"u33": (3, 4)}, 8, ["u33"])
+    answer = observe(driver, e=FAST)
+    assert (answer.short, answer.panic) == ({"u33": (4, 4)}, {}), "not well above its need yet"
+    assert sorted(answer.ids) == list(answer.by_region["u33"]) == ["e", "f", "g", "h"]
+    assert observe(driver, d=FAST).short == {}
+
+
 def test_a_freeze_is_not_for_policies_that_know_none(driver):
     """A dry run of a policy without `freeze_at`, and setting it, go on as if nothing were frozen."""
     guarded = fs.Policy(freeze_at=0.5)

@@ -128,12 +128,15 @@ def bare(**environ: str) -> dict[str, str]:
 
 
 def verb(
-    environ: Mapping[str, str], *arguments: object, code: int = 0, data: bytes = b""
+    environ: Mapping[str, str], *arguments: object, code: int = 0, data: bytes = b"", cwd: str | Path = PROJECT
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run ``faultset VERB … --json`` of the checkout as a process of its own, and check its exit code."""
+    """Run ``faultset VERB … --json`` as a process of its own, and check its exit code.
+
+    It is that of the checkout; elsewhere ``environ`` has to name it in ``PYTHONPATH``.
+    """
     done = subprocess.run(
         [sys.executable, "-m", f"jobs.{arguments[0]}", *map(str, arguments[1:]), "--json"],
-        cwd=PROJECT,
+        cwd=cwd,
         env=bare(**environ),
         input=data,
         capture_output=True,

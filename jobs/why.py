@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from faultset_ray.control.explain import Verdict
+from faultset_ray.control.states import Blocked
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
 
@@ -42,7 +43,7 @@ def _show(verdicts: list[Verdict]) -> None:
             _against(verdict.value, verdict.threshold),
             _moment(verdict.since_ms),
             _moment(verdict.until_ms),
-            verdict.blocked_by.label,
+            _blocked(verdict),
         )
     console.print(table)
 
@@ -50,6 +51,12 @@ def _show(verdicts: list[Verdict]) -> None:
 def _against(value: float | None, threshold: float | None) -> str:
     """A value beside what it is compared with."""
     return "" if value is None else f"{value:,.6g}" if threshold is None else f"{value:,.6g} / {threshold:,.6g}"
+
+
+def _blocked(verdict: Verdict) -> str:
+    if verdict.blocked_by != Blocked.CAP:
+        return verdict.blocked_by.label
+    return f"cap: {verdict.region_out:,} of at most {verdict.region_out_max:,} are out"
 
 
 def _moment(at_ms: int | None) -> str:

@@ -50,6 +50,10 @@ class Verdict:
     last_ms: int | None
     """When the last sample was taken."""
     ejections: int
+    region_out: int
+    """How many nodes of its region are out, marked ones aside."""
+    region_out_max: int
+    """How many of them may be, by the policy's cap."""
     tier: int | None = None
     """0 for a survivor of its own region; None for others, which an answer may yet name in panic (``tiers_of``)."""
 
@@ -66,6 +70,10 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
     rule = {Mark.DRAIN: Rule.DRAINED, Mark.PIN: Rule.PINNED}.get(mark, Rule(health.rule[slot]))
     held = state == State.EJECTED and now_ms < health.until_ms[slot]
     blocked = Blocked(health.blocked[slot])
+    order, starts, _ = health.groups
+    group = health.group_of[slot]
+    around = order[starts[group] : starts[group + 1]]
+    region_out = np.count_nonzero((health.state[around] >= State.EJECTED) & (health.mark[around] == Mark.NONE))
     if state >= State.EJECTED and blocked == Blocked.NOTHING:
         blocked = Blocked.HOLD if held and health.good[slot] >= rules.good else Blocked.SAMPLES
     return Verdict(
@@ -90,6 +98,8 @@ def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, 
         last_latency_ms=_number(health.last[slot]),
         last_ms=None if health.last_ms[slot] < 0 else int(health.last_ms[slot]),
         ejections=int(health.ejections[slot]),
+        region_out=int(region_out),
+        region_out_max=rules.cap(int(health.unmarked[group])),
     )
 
 

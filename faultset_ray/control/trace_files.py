@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -45,10 +45,19 @@ def read_csv(path: Path) -> dict[str, Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True, restval=None, restkey="")
         try:
+            _check_header(reader.fieldnames, path)
             rows = [(reader.line_num, _parsed(row, f"{path}, line {reader.line_num}")) for row in reader]
         except csv.Error as error:
             raise InputError(f"{path}, line {reader.line_num}: {error}") from None
     return _columns_of(path, rows)
+
+
+def _check_header(names: Sequence[str] | None, path: Path) -> None:
+    if not names:
+        raise InputError(f"{path} has no header in its first line; expected the fields {', '.join(_REQUIRED)}")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: the header has {twice[0]!r} twice; of two columns it is not known which one counts")
 
 
 def _parsed(row: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -117,7 +117,10 @@ class Plan:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Plan({len(self):,} nodes change, {len(self.joins):,} join the survivors, {len(self.leaves):,} leave)"
+        missing = len(self.live.missing_regions)
+        unknown = f"; {missing:,} regions did not answer" if missing else ""
+        changes = f"{len(self):,} nodes change, {len(self.joins):,} join the survivors, {len(self.leaves):,} leave"
+        return f"Plan({changes}{unknown})"
 
 
 def _served(answer: Survivors, region: str, short: tuple[int, int] | None, panic: str | None) -> Served:

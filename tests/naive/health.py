@@ -355,6 +355,7 @@ class Fleet:
         row = 0
         while row < len(node.bad) and node.bad[-1 - row]:
             row += 1
+        _, out, most = self.counted(node.cell)
         value, threshold, value_then, threshold_then, last = (
             None if math.isnan(number) else float(number) for number in (*numbers, node.last)
         )
@@ -365,6 +366,7 @@ class Fleet:
             "since_ms": node.since_ms, "until_ms": node.until_ms if held else None, "blocked_by": blocked,
             "mark": node.mark, "bad": self.bad_in_window(node), "bad_in_row": row, "good": node.good,
             "failures": node.failures, "last_latency_ms": last, "last_ms": node.last_ms, "ejections": node.ejections,
+            "region_out": len(out), "region_out_max": most,
         }  # fmt: skip
 
     def live(self):

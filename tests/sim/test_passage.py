@@ -176,6 +176,8 @@ def test_a_missing_region_borrows(sim, monkeypatch):
         assert {region: ids.tolist() for region, ids in answer.by_region.items()} == {east: ["c"], west: ["c"]}
         assert answer.tiers_of(west).tolist() == [Tier.NEAREST]
         assert (answer.ids.tolist(), list(answer.short)) == (["c"], [])
+        plan = await driver.plan(fs.Policy(threshold_ms=99.0), deadline_s=1.0)
+        assert repr(plan).endswith("; 1 regions did not answer)")
         await driver.set_policy(fs.Policy(threshold_ms=100.0, survivors_min=1, fallback="none"))
         answer = await driver.survivors(deadline_s=1.0)
         assert (answer.missing_regions, list(answer.by_region)) == ([west], [east])

@@ -152,6 +152,7 @@ def test_where_the_cap_allows_fewer_now_the_best_are_taken_back():
     assert [changes.value.tolist(), changes.threshold.tolist()] == [[2.0], [1.0]], "two would be out of one"
     assert nodes.why(1).blocked_by == Blocked.CAP
     assert (nodes.why(1).value, nodes.why(1).survives, nodes.why(1).until_ms) == (2.0, True, None)
+    assert [(nodes.why(slot).region_out, nodes.why(slot).region_out_max) for slot in (1, 2, 4)] == [(1, 1)] * 3
     assert nodes.decide(after_s=1) == [], "it stays a suspect, though its hold-down would have lasted longer"
     assert (nodes.why(1).rule, nodes.why(1).blocked_by) == (Rule.OVER_THRESHOLD, Blocked.CAP)
     keep = nodes.health.take(np.array([0, 1, 3, 4]))
@@ -413,7 +414,7 @@ def test_a_verdict_is_plain_data():
         "value": 500.0, "threshold": 100.0, "since_ms": nodes.now_ms, "until_ms": None, "blocked_by": "samples",
         "value_then": 500.0, "threshold_then": 100.0, "bad_in_row": 1,
         "mark": "none", "bad": 1, "good": 0, "failures": 0, "last_latency_ms": 500.0, "last_ms": nodes.now_ms,
-        "ejections": 1, "tier": None,
+        "ejections": 1, "region_out": 1, "region_out_max": 1, "tier": None,
     }  # fmt: skip
 
 

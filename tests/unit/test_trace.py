@@ -65,6 +65,10 @@ def test_a_minimal_csv(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("t.csv", "", "has no header in its first line; expected the fields at_ms, node, latency_ms"),
+        ("t.csv", "\n", "has no header in its first line"),
+        ("t.csv", "at_ms,node,latency_ms,latency_ms\n1,a,2,3\n", "the header has 'latency_ms' twice"),
+        ("t.csv", "at_ms,node,latency_ms,node\n", "the header has 'node' twice"),
         ("t.csv", "at_ms,node\n1,a\n", "line 2: expected the fields at_ms, node, latency_ms"),
         ("t.csv", "at_ms,node,latency_ms\n1,a\n", "line 2: not as many fields"),
         ("t.csv", "at_ms,node,latency_ms\n1,a,2,3\n", "line 2: not as many fields"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -65,11 +65,12 @@ def _draw_scenarios(runs: Runs) -> None:
     """Nodes out, beside those that are truly bad, scenario by scenario."""
     figure, panels = plt.subplots(3, 2, figsize=(9, 7.5), layout="constrained")
     for panel, (scenario, by_policy) in zip(panels.flat, runs.items(), strict=True):
-        minutes = _minutes(by_policy["plain"])
-        panel.fill_between(minutes, _percent(by_policy["plain"].bad), color="#d9d9d9", step="post", label="truly bad")
+        plain = by_policy["plain"]
+        truth = _turns(plain, _percent(plain.bad))
+        panel.fill_between(*truth, color="#d9d9d9", step="post", label="truly bad")
         for name, seen in by_policy.items():
-            out = _percent([1 - share for share in seen.survivors])
-            panel.step(minutes, out, STYLES[name], where="post", color=COLOURS[name], lw=1.2, label=f"out under {name}")
+            out = _turns(seen, _percent([1 - share for share in seen.survivors]))
+            panel.step(*out, STYLES[name], where="post", color=COLOURS[name], lw=1.2, label=f"out under {name}")
         panel.set_title(scenario, loc="left")
         panel.set_ylim(0)
         panel.set_ylabel("% of nodes")
@@ -81,20 +82,24 @@ def _draw_scenarios(runs: Runs) -> None:
 def _draw_outage(seen: Seen) -> None:
     """What the regions of a fleet with an outage do about it."""
     figure, panel = plt.subplots(figsize=(9, 2.6), layout="constrained")
-    minutes = _minutes(seen)
-    panel.step(minutes, seen.short, where="post", color="#1f6f8b", label="regions below their need")
-    panel.step(minutes, seen.panic, where="post", color="#a33b2f", label="of these in panic")
+    panel.step(*_turns(seen, seen.short), where="post", color="#1f6f8b", label="regions below their need")
+    panel.step(*_turns(seen, seen.panic), where="post", color="#a33b2f", label="of these in panic")
     panel.set_ylim(0)
     panel.set_ylabel("regions")
     panel.set_xlabel("minutes")
-    _served(panel, minutes, seen)
+    _served(panel, seen)
     page.save(figure, "outage.svg")
 
 
-def _served(panel: Axes, minutes: list[float], seen: Seen) -> None:
+def _served(panel: Axes, seen: Seen) -> None:
     other = panel.twinx()
-    other.plot(
-        minutes, _percent(seen.served), color="#7a7a7a", lw=1, ls="--", label="short regions served in full (right)"
+    other.step(
+        *_turns(seen, _percent(seen.served)),
+        "--",
+        where="post",
+        color="#7a7a7a",
+        lw=1,
+        label="short regions served in full (right)",
     )
     other.set_ylim(0, 105)
     other.set_ylabel("%")
@@ -102,8 +107,11 @@ def _served(panel: Axes, minutes: list[float], seen: Seen) -> None:
     panel.legend(handles=handles, frameon=False, loc="center right")
 
 
-def _minutes(seen: Seen) -> list[float]:
-    return [second / 60 for second in seen.seconds]
+def _turns(seen: Seen, values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Minutes and values of a line in steps: where it turns, and its end."""
+    last = len(values) - 1
+    turns = [at for at, value in enumerate(values) if at in (0, last) or value != values[at - 1]]
+    return [seen.seconds[at] / 60 for at in turns], [values[at] for at in turns]
 
 
 def _percent(shares: list[float]) -> list[float]:

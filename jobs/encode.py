@@ -21,6 +21,9 @@ def encode(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the shard files; made if need be.")],
     code: Annotated[str, typer.Option(help="The code, such as rs:10+4: 10 data shards and 4 of parity.")] = "rs:10+4",
     name: Annotated[str, typer.Option(help="What shard files of stdin are called.")] = "stdin",
+    generation: Annotated[
+        int, typer.Option(min=0, max=(1 << 64) - 1, help="A higher number than before tells older shards as stale.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the shards of a file of this name.")] = False,
     backend: BackendName = "auto",
     address: Address = None,
@@ -31,7 +34,7 @@ def encode(
         raise typer.BadParameter(f"{name!r} can't be what files are called", param_hint="--name")
     begun = time.perf_counter()
     size = file.stat().st_size if file.is_file() else None
-    done = asyncio.run(_encode(private_backend(backend, address), file, size, code, out, name, force))
+    done = asyncio.run(_encode(private_backend(backend, address), file, size, code, out, name, generation, force))
     seconds = time.perf_counter() - begun
     console.print(f"{file} → {len(done.paths)} shards in {out} as {done.spec}, {done.size:,} bytes in {seconds:.2f} s")
     finish(
@@ -46,14 +49,16 @@ def encode(
 
 
 async def _encode(
-    backend: Backend, file: Path, size: int | None, code: str, out: Path, name: str, force: bool
+    backend: Backend, file: Path, size: int | None, code: str, out: Path, name: str, generation: int, force: bool
 ) -> EncodedFile:
     async with closing(backend):
         if file == Path("-"):
             with progress("encode") as done:
-                return await encode_pipe(backend, sys.stdin.buffer, name, code, out, force=force, progress=done)
+                return await encode_pipe(
+                    backend, sys.stdin.buffer, name, code, out, generation=generation, force=force, progress=done
+                )
         with progress("encode", size) as done:
-            return await encode_file(backend, file, code, out, force=force, progress=done)
+            return await encode_file(backend, file, code, out, generation=generation, force=force, progress=done)
 
 
 if __name__ == "__main__":

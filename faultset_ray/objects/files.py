@@ -19,7 +19,7 @@ from faultset_ray.errors import InputError, NotEnoughShards
 from faultset_ray.objects.byteio import ByteReader, ByteWriter
 from faultset_ray.objects.coding import Open, Progress, decode_sparing, encode_object, no_progress, settle
 from faultset_ray.objects.encode import Reading
-from faultset_ray.objects.groups import Group, candidates, object_id_of
+from faultset_ray.objects.groups import Group, candidates, generation_of, object_id_of
 from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.output import Passed
 from faultset_ray.objects.sink import Sink, sink_for
@@ -64,6 +64,7 @@ async def encode_file(
     directory: Path,
     *,
     stripe_bytes: int | None = None,
+    generation: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
@@ -73,6 +74,8 @@ async def encode_file(
     ----------
     directory
         Made if it isn't there. Other objects' shards may lie in it.
+    generation
+        Order among the encodings of a file of this name: of a lower one, shards are told to be stale.
     force
         Remove the shards of a file of this name that lie there, once the new ones are complete and beside them:
         whatever happens, all shards of one of both are there.
@@ -89,7 +92,7 @@ async def encode_file(
     found = codes.get(code)
     with Source(path) as source:
         layout = layout_for(source.size, found.k, found.n, stripe_bytes)
-        header = _header(backend, found, layout, path.name)
+        header = _header(backend, found, layout, path.name, generation)
         reading = SourceReader(backend, source)
         paths, _ = await write_shards(backend, reading, header, directory, path.name, force=force, progress=progress)
         return EncodedFile(paths, found.spec, source.size, source.sha256().hex())
@@ -103,22 +106,23 @@ async def encode_pipe(
     directory: Path,
     *,
     stripe_bytes: int | None = None,
+    generation: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedFile:
     """As :func:`encode_file`, of what comes until the end of a pipe; the shards are called as ``name`` says."""
     found = codes.get(code)
     layout = layout_for(None, found.k, found.n, stripe_bytes)
-    header = _header(backend, found, layout, name)
+    header = _header(backend, found, layout, name, generation)
     reading = ByteReader(backend, pipe)
     paths, size = await write_shards(backend, reading, header, directory, name, force=force, progress=progress)
     return EncodedFile(paths, found.spec, size, reading.sha256().hex())
 
 
-def _header(backend: Backend, code: Code, layout: StripeLayout, name: str) -> Header:
+def _header(backend: Backend, code: Code, layout: StripeLayout, name: str, generation: int) -> Header:
     """Of a new write of an object that is called so."""
     write_id, object_id = backend.token(16), object_id_of(name)
-    return Header(0, code.k, code.n, layout.block_bytes, write_id, code.spec, object_id=object_id)
+    return Header(0, code.k, code.n, layout.block_bytes, write_id, code.spec, generation_of(generation), object_id)
 
 
 async def write_shards(

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, Protocol
 
 from faultset_ray import codes
 from faultset_ray.codes.base import Code
+from faultset_ray.columns import is_int
 from faultset_ray.errors import (
     AmbiguousObjectError,
     CodingError,
@@ -260,6 +261,19 @@ def object_id_of(name: str | None) -> bytes:
         return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()  # as a path has undecodable bytes
     except UnicodeEncodeError:
         raise InputError(f"name {name!r} can't be written in UTF-8") from None
+
+
+def generation_of(generation: object) -> int:
+    """What a header says of the order among the writes of one name, checked.
+
+    Raises
+    ------
+    InputError
+        If it is no integer of 0 to 2^64 - 1.
+    """
+    if not is_int(generation) or not 0 <= generation < 1 << 64:
+        raise InputError(f"generation is {generation!r}; expected an integer of 0 to 2^64 - 1")
+    return int(generation)
 
 
 def candidates(pile: Sequence[Found], what: str = "", wanted: str | None = None) -> list[list[Group]]:

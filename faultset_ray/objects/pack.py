@@ -17,7 +17,7 @@ from faultset_ray.codes.base import Code
 from faultset_ray.errors import CodingError, CorruptShard, DigestMismatch, InputError, NotEnoughShards
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.gather import damage, pick_rows
-from faultset_ray.objects.groups import Group, candidates, families_of, object_id_of, only
+from faultset_ray.objects.groups import Group, candidates, families_of, generation_of, object_id_of, only
 from faultset_ray.objects.sealing import Sealing
 from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
 from faultset_ray.objects.views import Readable, View, view_memory, views_of
@@ -30,7 +30,12 @@ Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
 
 def pack_shards(
-    data: Buffer, code: str | Code, *, stripe_bytes: int | None = None, name: str | None = None
+    data: Buffer,
+    code: str | Code,
+    *,
+    stripe_bytes: int | None = None,
+    name: str | None = None,
+    generation: int = 0,
 ) -> list[bytes]:
     """Encode an object into its n shards, each what a shard file holds.
 
@@ -44,6 +49,8 @@ def pack_shards(
         Data that are coded together at most; 16 MiB, or what fills 32 MiB of shards, by default.
     name
         What the object is called, to be told from others by; its SHA-256 stands in each shard.
+    generation
+        Order among the encodings of one name, 0 to 2^64 - 1: of a lower one, shards are told to be stale.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def pack_shards(
     found = codes.get(code)
     layout = layout_for(memory.size, found.k, found.n, stripe_bytes)
     write_id, object_id = secrets.token_bytes(16), object_id_of(name)
-    header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
+    header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, generation_of(generation), object_id)
     sealing = Sealing(header)
     shards: list[list[bytes | memoryview]] = [[head] for head in sealing.heads]
     stripes = layout.stripes(memory.size)

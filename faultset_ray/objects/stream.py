@@ -25,7 +25,7 @@ from faultset_ray.errors import CodingError, InputError
 from faultset_ray.objects import coding
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.byteio import ByteReader, ByteWriter, refuse_unusable
-from faultset_ray.objects.groups import Group, candidates, object_id_of
+from faultset_ray.objects.groups import Group, candidates, generation_of, object_id_of
 from faultset_ray.objects.manifest import Manifest
 from faultset_ray.objects.output import Passed, Take
 from faultset_ray.objects.pool import Turns
@@ -48,6 +48,7 @@ async def encode_stream_async(
     *,
     stripe_bytes: int | None = None,
     name: str | None = None,
+    generation: int = 0,
 ) -> Manifest:
     """Encode what comes until its end, which need not be known before, into n streams of shards.
 
@@ -66,6 +67,8 @@ async def encode_stream_async(
         the shards of some stripes.
     name
         What the object is called, to be told from others by; its SHA-256 stands in each shard.
+    generation
+        Order among the encodings of one name, 0 to 2^64 - 1: of a lower one, shards are told to be stale.
 
     Returns
     -------
@@ -86,9 +89,10 @@ async def encode_stream_async(
     if len(set(map(id, writers))) < found.n:
         raise InputError(f"a writer stands twice among the {found.n}; each shard needs one of its own")
     layout, object_id = layout_for(None, found.k, found.n, stripe_bytes), object_id_of(name)
+    order = generation_of(generation)
     async with _backend(found.n) as backend:
         write_id = backend.token(16)
-        header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, object_id=object_id)
+        header = Header(0, found.k, found.n, layout.block_bytes, write_id, found.spec, order, object_id)
         sealing, turns = Sealing(header), Turns()
         source = ByteReader(backend, reader)
         sinks = [ByteWriter(backend, writer) for writer in writers]
@@ -219,9 +223,10 @@ def encode_stream(
     *,
     stripe_bytes: int | None = None,
     name: str | None = None,
+    generation: int = 0,
 ) -> Manifest:
     """As :func:`encode_stream_async`, for code that does not await."""
-    return _run(encode_stream_async(reader, writers, code, stripe_bytes=stripe_bytes, name=name))
+    return _run(encode_stream_async(reader, writers, code, stripe_bytes=stripe_bytes, name=name, generation=generation))
 
 
 def decode_stream(readers: Sequence[Any], writer: Any, *, object: str | None = None) -> Manifest:  # noqa: A002

@@ -141,3 +141,4 @@ def test_every_level_is_emitted_whatever_runs_here(name):
     command = [sys.executable, "-c", EMIT, name]
     text = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=True).stdout
     assert re.search(INSTRUCTIONS[name], text)
+    assert re.search(r"\bv?movnt(dq|ps|pd|i)", text), "stores past the caches"

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 def test_damaged_piles(large):
     count = large.count(1_000_000)
     counts = run(count, large.seed)
-    assert sum(counts.values()) == count
+    assert sum(counts.values()) - counts["stale told"] == count
     assert counts["decoded"] > count // 4
 
 

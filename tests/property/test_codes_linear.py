@@ -11,7 +11,9 @@ from faultset_ray import codes
 from faultset_ray.codes import engine
 from faultset_ray.codes.linear import LinearCode
 from faultset_ray.codes.plan import Plan
-from faultset_ray.errors import InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+from faultset_ray.codes.spec import parse
+from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+from faultset_ray.kernels.solve import express
 
 CODE = codes.get("rs:5+3")
 
@@ -118,6 +120,24 @@ def test_verify_of_long_rows_reaches_their_end():
     assert CODE.verify(rows)
     shards[7, -1] ^= 1
     assert not CODE.verify(rows)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_an_inverse_is_checked_before_anything_is_decoded_with_it(monkeypatch, place):
+    def wrong(basis, targets):
+        matrix = express(basis, targets)
+        matrix[0, place] ^= 1
+        return matrix
+
+    shards = coded(64)
+    rows = {index: shards[index] for index in (3, 4, 5, 6, 7)}
+    code = type(CODE).from_spec(parse(CODE.spec))
+    monkeypatch.setattr("faultset_ray.codes.linear.express", wrong)
+    for call in (code.decode, lambda rows: code.reconstruct(rows, (0,)), lambda rows: code.plan([0], rows)):
+        with pytest.raises(CodingError, match="wrong inverse"):
+            call(rows)
+    monkeypatch.undo()
+    assert np.array_equal(code.decode(rows), shards[:5])
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])

@@ -8,6 +8,7 @@ from naive import gf
 
 from faultset_ray.codes import engine
 from faultset_ray.codes.engine import Folder
+from faultset_ray.codes.threads import recruit
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import gf_fold, gf_levels
 from faultset_ray.kernels.gf_tables import INV, MUL, matmul
@@ -100,6 +101,42 @@ def test_stores_past_the_caches(level, offset, length):
     assert np.array_equal(out, expected)
     assert (space[:offset] == 0xA5).all()
     assert (space[offset + 2 * length :] == 0xA5).all()
+
+
+def flags_of(folder, rows, out, **how):
+    """The flags that a fold's tiles are called with, all together; a tile of ours notes them and makes nothing."""
+    import numba
+
+    from faultset_ray.kernels.gf_rows import load64, store64
+
+    @numba.cfunc(numba.types.void(*[numba.types.int64] * 8))
+    def note(tables, _sources, _targets, _outputs, _inputs, _begin, _end, flags):
+        store64(tables, load64(tables) | flags)
+
+    noted = np.zeros(1, np.int64)
+    words = folder._control._words
+    before = words[:2].copy()
+    words[:2] = note.address, noted.ctypes.data
+    folder.fold(list(rows), list(out), **how)
+    words[:2] = before
+    return int(noted[0])
+
+
+@pytest.mark.skipif(LEVELS == ("naive",), reason="nothing is compiled")
+def test_only_large_folds_that_overwrite_store_past_the_caches():
+    def streams(nbytes, **how):
+        length = nbytes // 3
+        space = np.zeros(3 * length + 64, np.uint8)
+        at = -space.ctypes.data % 64
+        rows = space[at : at + 3 * length].reshape(3, length)
+        return flags_of(Folder(np.ones((1, 2), np.uint8)), rows[:2], rows[2:], **how) & gf_fold.STREAM != 0
+
+    for least, threads in [(gf_fold.STREAM_BYTES_MIN, 1), (gf_fold.SHARED_STREAM_BYTES_MIN, 2)]:
+        if threads > 1 and recruit(threads)[1] == 0:
+            continue  # one CPU
+        assert not streams(least - 3 * 64, threads=threads)
+        assert streams(least + 3 * 64, threads=threads)
+        assert not streams(2 * least, threads=threads, accumulate=True)
 
 
 @pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])

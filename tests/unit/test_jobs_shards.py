@@ -52,6 +52,27 @@ def test_through_pipes(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_shards_of_a_lower_generation_are_stale(encoded):
+    newer = [encoded / "new" / f"f.{index:03d}.shard" for index in range(6)]
+    done = faultset(encoded, "encode", "f", "--code", "rs:4+2", "-o", "new", "--generation", "2")
+    assert done.returncode == 0
+    for path in newer[3:]:
+        path.write_bytes((encoded / "d" / path.name).read_bytes())
+    (encoded / "new" / "f.005.shard").unlink()
+    done = faultset(encoded, "decode", "new", "-o", "out")
+    assert done.returncode == 3
+    missing = json.loads(done.stdout.splitlines()[-1])["error"]["missing"]
+    assert missing == {"3": "stale: of generation 0, not 2", "4": "stale: of generation 0, not 2", "5": "missing"}
+
+
+def test_a_named_pipe_is_not_replaced(encoded):
+    os.mkfifo(encoded / "pipe")
+    done = faultset(encoded, "decode", "d", "-o", "pipe")
+    assert done.returncode == 2
+    assert b"use `-o - > pipe`" in done.stderr
+    assert (encoded / "pipe").is_fifo()
+
+
 def test_too_little_for_a_pipe(encoded):
     for index in range(3):
         flip(encoded / "d" / f"f.{index:03d}.shard")

@@ -1,5 +1,6 @@
 """Objects in memory into shards and back: order, copies, damage, strangers; and what errors tell."""
 
+import io
 import itertools
 import random
 import time
@@ -152,6 +153,28 @@ def test_errors_tell_stale_forged_and_wrong_index():
     }
     assert (caught.value.have, caught.value.need) == (1, 4)
     assert "stale: of generation 6" in str(caught.value)
+
+
+def packed_shards(generation):
+    return fs.pack_shards(b"x", CODE, name="it", generation=generation)
+
+
+def streamed_shards(generation):
+    shards = [io.BytesIO() for _ in range(6)]
+    fs.encode_stream(b"x", shards, CODE, name="it", generation=generation)
+    return [shard.getvalue() for shard in shards]
+
+
+@pytest.mark.parametrize("make", [packed_shards, streamed_shards])
+def test_a_generation_makes_older_shards_stale(make):
+    old, new = make(3), make((1 << 64) - 1)
+    assert {Header.unpack(shard).generation for shard in new} == {(1 << 64) - 1}
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([*new[:3], *old[3:5]])
+    assert caught.value.missing[4] == f"stale: of generation 3, not {(1 << 64) - 1}"
+    for wrong in (-1, 1 << 64, True, 1.5, "1", None):
+        with pytest.raises(InputError, match="generation is"):
+            make(wrong)
 
 
 def test_what_another_end_says_does_not_count_while_granules_are_sound():

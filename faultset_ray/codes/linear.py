@@ -105,17 +105,20 @@ class LinearCode(Code):
         plan.folder().fold([checked[index] for index in plan.reads], list(target), threads)
         return target
 
-    def _quick(self, rows: Rows, wanted: Iterable[int] | None) -> Choice | None:
-        """Return what makes ``wanted``, or all data for None, of ``rows`` if their indices are plain."""
+    def _quick(self, rows: Rows, wanted: Iterable[int] | _AllData) -> Choice | None:
+        """Return what makes ``wanted``, or all data, of ``rows`` if their indices are plain."""
         keys, goal, found = self._last
         # the very objects of the last call: no other check costs as little, and True is not 1
         if wanted is goal and type(rows) is dict and len(rows) == len(keys) and all(map(is_, rows, keys)):
             return found
         if type(rows) is not dict or type(wanted) not in _SEQUENCES:
             return None
-        if {*map(type, rows), *map(type, wanted or ())} != _INT:  # True equals 1 as a key
+        if {
+            *map(type, rows),
+            *map(type, () if isinstance(wanted, _AllData) else wanted),
+        } != _INT:  # True equals 1 as a key
             return None
-        key = tuple(rows) if wanted is None else (*rows, None, *wanted)
+        key = tuple(rows) if isinstance(wanted, _AllData) else (*rows, None, *wanted)
         found = self._ready.get(key)
         if found is None:
             try:
@@ -129,9 +132,9 @@ class LinearCode(Code):
             self._last = tuple(rows), wanted, found
         return found
 
-    def _choice(self, given: tuple[int, ...], wanted: Iterable[int] | None) -> Choice:
+    def _choice(self, given: tuple[int, ...], wanted: Iterable[int] | _AllData) -> Choice:
         places = {index: place for place, index in enumerate(given)}
-        if wanted is None:
+        if isinstance(wanted, _AllData):
             plan = self.plan([index for index in range(self.k) if index not in places], given)
             copies = [(places[index], index) for index in range(self.k) if index in places]
             made, targets = self.k, list(plan.wanted)
@@ -141,7 +144,7 @@ class LinearCode(Code):
         return Choice(plan.folder(), len(given), made, [places[index] for index in plan.reads], targets, copies)
 
     def decode(self, rows: Rows, out: Bytes | None = None, *, threads: int = 1) -> Bytes:  # noqa: D102
-        ready = self._quick(rows, None)
+        ready = self._quick(rows, _ALL_DATA)
         if ready is not None:
             given = tuple(rows.values())
             if out is None and isinstance(given[0], np.ndarray):
@@ -228,4 +231,11 @@ class LinearCode(Code):
 
 
 _INT = {int}
-_SEQUENCES = {tuple, list, type(None)}
+
+
+class _AllData:
+    """In place of the shards wanted: all data, those that are there copied."""
+
+
+_ALL_DATA = _AllData()
+_SEQUENCES = {tuple, list, _AllData}

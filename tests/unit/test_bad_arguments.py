@@ -227,9 +227,10 @@ NO_READERS = [
     {1: 2},
     [object()],
 ]
-NO_STRIPE = [None, True, 0, -1, 1.5, "2", 2**70]
+NO_STRIPE = [True, 0, -1, 1.5, "2", 2**70]  # None is the default
 NO_OBJECT = [0, True, b"x", ["x"], object(), "", "x", "\ud800"]
 NO_NAME = [0, True, b"x", ["x"], object()]
+NO_GENERATION = [None, True, -1, 1.5, "2", 2**64]
 NO_CONFIG = [
     None, 0, "rs:4+2", [], {}, object(), {"name": "rs"}, {"name": "rs", "shape": "42", "options": {}},
     {"name": "rs", "shape": ["4", "2"], "options": {}}, {"name": "rs", "shape": [True, True], "options": {}},
@@ -238,7 +239,14 @@ NO_CONFIG = [
     {"name": 7, "shape": [4, 2], "options": {}}, {"name": "rs", "shape": 4, "options": {}}, {"name": "rs", "shape": [4, 2], "options": [1]},
 ]  # fmt: skip
 ENCODE = {"reader": PIECE, "writers": OURS, "code": "rs:4+2"}
-ENCODE_WRONG = {"reader": NO_READER, "writers": NO_WRITERS, "code": NO_TEXT, "stripe_bytes": NO_STRIPE, "name": NO_NAME}
+ENCODE_WRONG = {
+    "reader": NO_READER,
+    "writers": NO_WRITERS,
+    "code": NO_TEXT,
+    "stripe_bytes": NO_STRIPE,
+    "name": NO_NAME,
+    "generation": NO_GENERATION,
+}
 DECODE_WRONG = {"readers": NO_READERS, "writer": NO_WRITER, "object": NO_OBJECT}
 RANGE = {"readers": SHARDS, "start": 0, "stop": 10}
 RANGE_WRONG = {"readers": NO_READERS, "start": [*NO_COUNT, 11, 201], "stop": [*NO_COUNT, 201], "object": NO_OBJECT}
@@ -269,7 +277,7 @@ FUNCTIONS = {
     "pack_shards": (
         fs.pack_shards,
         {"data": PIECE, "code": "rs:4+2"},
-        {"data": NO_BYTES, "code": NO_TEXT, "stripe_bytes": NO_STRIPE, "name": NO_NAME},
+        {"data": NO_BYTES, "code": NO_TEXT, "stripe_bytes": NO_STRIPE, "name": NO_NAME, "generation": NO_GENERATION},
     ),
     "unpack_shards": (
         fs.unpack_shards,

@@ -6,6 +6,8 @@
 * Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
   its region among the missing.
 * No ejection breaks a region's cap.
+* By state, an answer has those who survive in each range that is as it answered, says which regions are short, and names
+  all of a region in panic.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
+from naive import ladder
 
 from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
@@ -23,14 +26,15 @@ from faultset_ray.control import region as region_module
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.keeper import address
 from faultset_ray.driver.moves import move_ranges
 from faultset_ray.driver.watch import RegionChange
 from faultset_ray.errors import ClusterError, InputError
-from faultset_ray.geohash import encode
+from faultset_ray.geohash import cells_to_strings, encode
 
-HAPPENING = ("told", "observed", "whole", "partial", "moved", "crashed", "returned")
+HAPPENING = ("told", "observed", "whole", "partial", "moved", "crashed", "returned", "short", "enough", "in panic")
 """What must happen over many seeds."""
 
 PRECISION = 2
@@ -80,6 +84,8 @@ class Drill:
         self.told: set[tuple[int, int]] = set()
         self.states: dict[int, State] = {}
         self.going_on: set[tuple[object, Rule]] = set()
+        self.thawed: set[int] = set()
+        """Ranges that told it."""
         self.relocated: set[int] = set()
         self.told_by: dict[int, int] = {}
         """Which range told of each node last."""
@@ -167,6 +173,37 @@ class Drill:
         answer = await driver.survivors(deadline_s=2.0)
         assert not set(answer.ids.tolist()) & (self.drained - self.unsure)
         self.check_versions(answer)
+        for range_id, (epoch, version) in answer.versions.items():
+            hosted = self.sim._world.hosted.get(address("default", RangeInfo(range_id, 0, epoch, 0)).name)
+            if hosted is not None and hosted.servant._version == version:  # it is as it answered
+                self.check_range(answer, driver, hosted.servant._health)
+
+    def check_range(self, answer, driver, health):
+        """Of each region of a range: who survives by its own state, whether it is short, and who is named in panic."""
+        ids = driver._keeper._directories._known["default"].fleet.ids[health.handles]
+        survive = np.isin(health.state, (State.HEALTHY, State.SUSPECT)) & (health.mark == Mark.NONE)
+        survive |= health.mark == Mark.PIN
+        able = health.mark != Mark.DRAIN
+        need, borrowed = answer.policy.survivors_min, answer.policy.fallback != "none"
+        for cell in np.unique(health.cells):
+            [region] = cells_to_strings(np.array([cell])).tolist()
+            inside = health.cells == cell
+            own, count = set(ids[inside & survive].tolist()), int((inside & survive).sum())
+            short = region in answer.short
+            assert answer.short.get(region, (count, need)) == (count, need)
+            assert short in {ladder.flagged(was, count, int((inside & able).sum()), need) for was in (False, True)}
+            named = set(answer.by_region.get(region, ())) & set(ids[inside].tolist())
+            assert own <= set(answer.ids.tolist()), "a survivor is missing"
+            if region in answer.panic:
+                assert short
+                assert answer.policy.panic == "all"
+                assert named == set(ids[inside & able].tolist()), "in panic all are named"
+            else:
+                assert named == own
+            if short and not borrowed:
+                assert answer.policy.panic == "none" or region in answer.panic or count == int((inside & able).sum())
+            self.counted["short" if short else "enough"] += 1
+            self.counted["in panic"] += region in answer.panic
 
     def check_versions(self, answer):
         for range_id, version in answer.versions.items():
@@ -255,9 +292,20 @@ class Drill:
         """What is told of regions begins and ends in turn."""
         ends = {Rule.ENOUGH: Rule.SHORT, Rule.CALM: Rule.PANIC, Rule.THAWED: Rule.FROZEN}
         what = change.region or change.range, ends.get(change.rule, change.rule)
-        inherited = change.rule == Rule.THAWED and change.range > 3  # frozen when it took over from others
+        inherited = change.rule == Rule.THAWED and what not in self.going_on and self.inherits_freeze(change.range)
+        if change.rule == Rule.THAWED:
+            self.thawed.add(change.range)
         assert inherited or (what in self.going_on) == (change.rule in ends), f"told out of turn: {change}"
         (self.going_on.discard if change.rule in ends else self.going_on.add)(what)
+
+    def inherits_freeze(self, range_id):
+        """Whether ejections were frozen in a range that gave way to this one, which has not told yet that they are no more."""
+        coordinator = self.sim._world.hosted["coordinator"].servant
+        gone = {parent: coordinator.retired("default", parent) for parent in range(range_id)}
+        parents = [parent for parent, left in gone.items() if left is not None and range_id in left.children]
+        return range_id not in self.thawed and any(
+            (parent, Rule.FROZEN) in self.going_on or self.inherits_freeze(parent) for parent in parents
+        )
 
     # -- The run
 

@@ -129,6 +129,8 @@ RANGES_SPARED: Final = 4
 """A fleet is cut into so many ranges on the smallest cluster, and merged down to them: one fault is not all."""
 RANGE_NODES_MAX: Final = 500_000
 """Nodes past which a range is split."""
+RANGE_NODES_NEW: Final = 150_000
+"""Nodes up to which each range of a new fleet holds: a little more than what would be merged again."""
 RANGE_SAMPLES_MAX: Final = 1_000_000.0
 """Observations a second past which a range is split: about a tenth of what one actor absorbs."""
 SPLIT_FILL: Final = 0.75

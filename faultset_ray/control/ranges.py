@@ -17,7 +17,9 @@ from faultset_ray.limits import (
     MERGE_FILL_MAX,
     MERGE_SECONDS,
     RANGE_NODES_MAX,
+    RANGE_NODES_NEW,
     RANGE_SAMPLES_MAX,
+    RANGES_SPARED,
     SPLIT_FILL,
     SPLIT_SECONDS,
 )
@@ -52,6 +54,14 @@ def plan_bounds(cells: Cells, ranges_max: int) -> Cells:
         bounds = occupied[np.unique(begins)]
     bounds[0] = 0
     return bounds
+
+
+def ranges_for(nodes: int, most: int) -> int:
+    """Into how many ranges a new fleet is cut, at most ``most`` where that is no less than ``RANGES_SPARED``.
+
+    More would be merged again after a minute.
+    """
+    return max(RANGES_SPARED, min(math.ceil(nodes / RANGE_NODES_NEW), most))
 
 
 def range_of(bounds: Cells, cells: Cells) -> NDArray[np.intp]:

@@ -53,7 +53,8 @@ async def connect_async(
     backend
         ``"ray"``; ``"local"`` for everything in this process; or a backend object.
     region_actors
-        At most so many region actors for a fleet; by default twice the cluster's CPUs, at least 4.
+        Into so many region actors a new fleet is cut, if it has as many regions; later they are merged and split by
+        their load. By default one for each 150,000 nodes, at least 4 and at most twice the cluster's CPUs.
     state_dir
         Of a named system: the directory, on the head node, under which its coordinator keeps what was
         registered, in a directory of the system's name. By default ``FAULTSET_STATE_DIR`` of the head

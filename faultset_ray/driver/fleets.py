@@ -23,12 +23,14 @@ from faultset_ray.control.ladder import Tier
 from faultset_ray.control.missing import Missing, Told
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
+from faultset_ray.control.ranges import ranges_for
 from faultset_ray.control.recording import Recording
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Directory, RangeInfo, Registered
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.deadline import Deadline, wait_within
+from faultset_ray.driver.directories import Known
 from faultset_ray.driver.following import parted
 from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.keeper import Keeper, address, orders, split
@@ -45,7 +47,7 @@ from faultset_ray.errors import (
 )
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings, encode_many
-from faultset_ray.limits import CALL_SECONDS, RANGES_SPARED
+from faultset_ray.limits import CALL_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class Fleets:
             given,
             cells,
             precision,
-            await self._ranges_max(given.name),
+            await self._ranges_max(given),
             self._backend.now_ms(),
             policy,
             self._request(),
@@ -172,8 +174,15 @@ class Fleets:
         """See :meth:`AsyncDriver.observe <faultset_ray.driver.asynchronous.AsyncDriver.observe>`."""
         now_ms = self._backend.now_ms()
         deadline = Deadline(self._backend, check_deadline(deadline_s))
-        directory = (await self._keeper.known(fleet, deadline_s)).directory
-        checked, latencies, answered = check_batch(directory, handles, latency_ms, ok)
+        known = await self._keeper.known(fleet, deadline_s)
+        try:
+            batch = check_batch(known.directory, handles, latency_ms, ok)
+        except InputError:
+            if known.error is None:
+                raise
+            known = Known(await self._keeper.directory(fleet, deadline.left_s()))  # nodes may have come since
+            batch = check_batch(known.directory, handles, latency_ms, ok)
+        directory, (checked, latencies, answered) = known.directory, batch
         times = check_times(at_ms, len(checked), now_ms)
         told, net = orders(directory), self._backend.within(deadline.left_s())
 
@@ -242,10 +251,14 @@ class Fleets:
     async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
         """See :meth:`AsyncDriver.why <faultset_ray.driver.asynchronous.AsyncDriver.why>`."""
         deadline, [node] = Deadline(self._backend, check_deadline(deadline_s)), check_ids([node_id])
-        directory = (await self._keeper.known(fleet, deadline_s)).directory
-        [*found] = np.flatnonzero((directory.fleet.ids == node) & directory.living)
+        known = await self._keeper.known(fleet, deadline_s)
+        [*found] = np.flatnonzero((known.directory.fleet.ids == node) & known.directory.living)
+        if not found and known.error is not None:  # it may have come since
+            known = Known(await self._keeper.directory(fleet, deadline.left_s()))
+            [*found] = np.flatnonzero((known.directory.fleet.ids == node) & known.directory.living)
         if not found:
             raise UnknownNode(node, fleet, 1)
+        directory = known.directory
         handle = int(found[0])
         [region] = cells_to_strings(directory.cells[handle : handle + 1]).tolist()
         [position] = directory.positions(np.array([handle]))
@@ -299,13 +312,14 @@ class Fleets:
         """An id that makes a change safe to repeat."""
         return self._backend.token(16)
 
-    async def _ranges_max(self, fleet: str) -> int:
-        if fleet == PLACES:
+    async def _ranges_max(self, fleet: Fleet) -> int:
+        """Into how many ranges a new fleet is cut."""
+        if fleet.name == PLACES:
             return 1
         if self._regions_max is not None:
             return self._regions_max
         cpus = sum(place.cpus for place in await self._backend.places())
-        return max(RANGES_SPARED, int(2 * cpus))
+        return ranges_for(len(fleet), int(2 * cpus))
 
     async def _bring(self, registered: Registered) -> Mapping[int, FaultsetError]:
         """Tell ranges what was registered; by range, what could not be mended."""

@@ -148,8 +148,19 @@ def test_regions_answer_without_the_coordinator():
         whole = await world.driver.survivors()
         assert whole.directory_age_ms == 0
         lost = await world.place_of(0)
+        other = await AsyncDriver.start(world.sim, "x", region_actors=4)
+        await other.survivors()
+        more = await world.driver.register([("more", 0.0, 0.0, 20.0)], 3, fleet="default")
+        await world.driver.remove(["more"])
         world.sim.cut(world.sim.home)
         await world.sim.sleep(5.0)
+        for asked in (other.observe(more.handles, [1.0], deadline_s=1.0), other.why("more", deadline_s=1.0)):
+            error, seconds = await world.timed(asked)
+            assert isinstance(error, CoordinatorUnavailable), (
+                "it may be known to others: that it is not there, nobody says"
+            )
+            assert seconds < 1.1
+        await other._steward.close(save=False)
         for deadline_s in (0.2, 1.0, 2.0):
             answer, seconds = await world.timed(world.driver.survivors(deadline_s=deadline_s))
             assert seconds < deadline_s / 2

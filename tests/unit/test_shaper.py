@@ -4,11 +4,22 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faultset_ray.control.ranges import RangeLoad, Reshape, Shaper, Sizing, range_of
-from faultset_ray.limits import MERGE_SECONDS, SPLIT_SECONDS
+from faultset_ray.control.ranges import RangeLoad, Reshape, Shaper, Sizing, range_of, ranges_for
+from faultset_ray.limits import MERGE_SECONDS, RANGES_SPARED, SPLIT_SECONDS
 
 SIZING = Sizing(nodes_max=100, samples_max=1000.0)
 TICK_MS = 5_000
+
+
+@given(st.integers(1, 5_000_000), st.integers(1, 64))
+def test_what_a_new_fleet_is_cut_into_is_left_as_it_is(nodes, most):
+    sizing = Sizing(ranges_min=RANGES_SPARED)
+    count = ranges_for(nodes, most)
+    assert RANGES_SPARED <= count <= max(RANGES_SPARED, most)
+    loads = [RangeLoad(at, at, nodes // count, 0.0) for at in range(count)]
+    shaper, cells = Shaper(sizing), np.arange(count, dtype=np.uint64)
+    moves = [shaper.step(loads, cells, 1000 * seconds) for seconds in range(0, round(MERGE_SECONDS) + 20, 5)]
+    assert not any(move is not None and len(move.bounds) < len(move.range_ids) for move in moves), "nothing is merged"
 
 
 class Fleet:

@@ -17,11 +17,12 @@ from faultset_ray.coordinator.objects import ShardMove
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.places import Places
-from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.errors import ClusterError, FaultsetError, NotEnoughShards, StoresLost, WriteInProgress
+from faultset_ray.driver.stores import StoreDirectory, ref_of
+from faultset_ray.errors import ClusterError, FaultsetError, NotEnoughShards, ShardNotFound, StoresLost, WriteInProgress
 from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry, Fence
 from faultset_ray.objects.place_store import PlaceStore
@@ -95,9 +96,9 @@ class Mover:
             refs = await self._stores.refs({*entry.layout, target})
             if target not in refs:
                 raise StoresLost({target: "it can't be reached"})
-            if move.source == target:
-                await self._clear(refs[target], move, fence)
-            await self._make(entry, index, refs, refs[target], fence, bad, bucket)
+            fault = await self._fault(entry, index, refs[target]) if move.source == target else ""
+            if fault or move.source != target:
+                await self._make(entry, index, refs, refs[target], fence, bad, fault, bucket)
             reach("move.copied")
             await self._record(entry, refs[target], fence)
             reach("move.recorded")
@@ -110,12 +111,15 @@ class Mover:
         finally:
             self.under_way.discard(move)
 
-    async def _clear(self, ref: StoreRef, move: ShardMove, fence: Fence) -> None:
-        """Put a damaged shard out of the way of the one that takes its place."""
-        net = self._backend.within(STORE_INFO_SECONDS)
-        check = await net.call(ref.addr, PlaceStore.stat, move.write_id, move.index)
-        if check is not None:
-            await net.call(ref.addr, PlaceStore.quarantine, move.write_id, move.index, "it is rebuilt here", fence)
+    async def _fault(self, entry: Entry, index: int, ref: StoreRef) -> str:
+        """What is wrong with a shard that is to be made anew where it is; empty if another driver was faster."""
+        record = entry.record
+        try:
+            return await check_shard(
+                self._backend, ref, record.write_id, index, record.header.layout.file_bytes(record.size)
+            )
+        except ShardNotFound as error:
+            return str(error)
 
     async def _make(
         self,
@@ -125,10 +129,12 @@ class Mover:
         target: StoreRef,
         fence: Fence,
         bad: Collection[int],
+        fault: str,
         bucket: Bucket | None,
     ) -> None:
-        """Copy the shard if it can be read, else rebuild it."""
-        sources = {at: refs[uuid] for at, uuid in enumerate(entry.layout) if uuid in refs and at not in bad}
+        """Copy the shard if it can be read, else rebuild it; beside the one that the target has with a fault."""
+        there = {at: refs[uuid] for at, uuid in enumerate(entry.layout) if uuid in refs}
+        sources = {at: ref for at, ref in there.items() if at not in bad}
         what = await self._header(entry, sources), entry.record.size, entry.record.sha256
         source = sources.get(index)
         if source is not None and source != target:
@@ -141,7 +147,12 @@ class Mover:
         survivors: Trusted | None = await self._places.survivors()
         regions = {uuid: info.region for uuid in refs if (info := self._stores.info(uuid)) is not None}
         await rebuild_shard(
-            *(self._backend, *what, index, sources, target, fence), survivors=survivors, regions=regions, bucket=bucket
+            *(self._backend, *what, index, sources, target, fence),
+            survivors=survivors,
+            regions=regions,
+            damaged={at: ref for at, ref in there.items() if at in bad},
+            replaces=fault,
+            bucket=bucket,
         )
 
     async def _header(self, entry: Entry, sources: Mapping[int, StoreRef]) -> Header:
@@ -168,6 +179,13 @@ class Mover:
 
     async def _give_up(self, move: ShardMove) -> None:
         """What was made of the shard becomes garbage; if this can't be told now, the next caretaker does it."""
+        info = self._stores.info(move.target)
+        if move.source == move.target and info is not None:
+            net = self._backend.within(STORE_INFO_SECONDS)
+            try:
+                await net.call(ref_of(info).addr, PlaceStore.discard, move.write_id, move.index)
+            except ClusterError as error:
+                _LOG.info("what was made beside shard %d of %s stays: %s", move.index, move.write_id.hex(), error)
         try:
             await self._authority.ask(Coordinator.abort_shard_moves, [move])
         except ClusterError as error:

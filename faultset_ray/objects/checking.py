@@ -11,7 +11,14 @@ from faultset_ray.objects.store_values import Check
 
 
 async def check_shard(
-    net: Net, store: StoreRef, write_id: bytes, index: int, file_bytes: int, bucket: Bucket | None = None
+    net: Net,
+    store: StoreRef,
+    write_id: bytes,
+    index: int,
+    file_bytes: int,
+    bucket: Bucket | None = None,
+    *,
+    beside: bool = False,
 ) -> str:
     """Have a store read all of a shard; in a few words what is wrong with it, empty if it is sound.
 
@@ -21,12 +28,15 @@ async def check_shard(
         About how long the shard's file is: it is read in pieces of ``CHECK_BYTES``.
     bucket
         What the bytes wait for.
+    beside
+        Whether it is the one that is made beside the shard in its place.
     """
     first, stripes = 0, 1
     while True:
         if bucket is not None:
             await bucket.take(min(file_bytes, CHECK_BYTES))
-        check = await net.within(SEAL_SECONDS).call(store.addr, PlaceStore.check, write_id, index, first, stripes)
+        within = net.within(SEAL_SECONDS)
+        check = await within.call(store.addr, PlaceStore.check, write_id, index, first, stripes, beside)
         fault = _fault(check)
         if fault or check.done:
             return fault

@@ -8,7 +8,7 @@ one block a stripe however many of its shards are read: a task there folds them 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -95,9 +95,15 @@ async def finish_block(
     plan: Plan,
     reads: Mapping[int, StoreRef],
     target: StoreRef,
+    beside: bool,
     *sums: Sum,
 ) -> dict[int, str]:
     """Read the rest of a plan's shards, add the sums of other regions, and hand the block to the target.
+
+    Parameters
+    ----------
+    beside
+        Whether the target makes the shard beside one that it has.
 
     Returns
     -------
@@ -122,14 +128,28 @@ async def finish_block(
             raise PlaceUnreachable(target.place, "a partial sum did not arrive as it was sent")
         np.bitwise_xor(block, part.block, out=block)
     await net.compute(plan.fold, rows, block.reshape(1, -1), accumulate=True, threads=threads_of(net))
-    await _append(net, header, stripe, block, target)
+    await _append(net, header, stripe, block, target, beside=beside)
     return {}
 
 
 async def salvage_block(
-    net: Net, header: Header, size: int, stripe: int, reads: Mapping[int, StoreRef], target: StoreRef
+    net: Net,
+    header: Header,
+    size: int,
+    stripe: int,
+    reads: Mapping[int, StoreRef],
+    target: StoreRef,
+    beside: bool,
+    doubtful: Collection[int],
 ) -> None:
     """Make a block of whatever granules are sound, where too few whole shards are left for a plan.
+
+    Parameters
+    ----------
+    beside
+        As for :func:`finish_block`.
+    doubtful
+        Those of the shards that are read only where the others don't suffice.
 
     Raises
     ------
@@ -143,14 +163,13 @@ async def salvage_block(
     async def fetch(index: int) -> tuple[Bytes, Bytes]:
         return await _fetch(net, header, stripe, reads[index], index)
 
-    rows = await gather_rows(
-        code, header, stripe, header.layout.block_len(stripe, size), fetch, unusable, [header.index]
-    )
+    length, cost = header.layout.block_len(stripe, size), {at: inf if at in doubtful else 1.0 for at in reads}
+    rows = await gather_rows(code, header, stripe, length, fetch, unusable, [header.index], cost=cost)
     if header.index not in rows:
         [block] = await net.compute(code.reconstruct, rows, [header.index], threads=threads_of(net))
     else:
         block = rows[header.index]
-    await _append(net, header, stripe, block, target)
+    await _append(net, header, stripe, block, target, beside=beside)
 
 
 async def copy_block(
@@ -186,6 +205,8 @@ async def rebuild_shard(
     *,
     survivors: Trusted | None,
     regions: Mapping[str, str],
+    damaged: Mapping[int, StoreRef] | None = None,
+    replaces: str = "",
     bucket: Bucket | None = None,
 ) -> SealReceipt:
     """Make one shard of a write anew on a store, from other shards; sealed and read back when this returns.
@@ -204,6 +225,11 @@ async def rebuild_shard(
         The answer about the places: shards at those that don't survive are read last.
     regions
         The region of each store, by UUID.
+    damaged
+        Shards that are not whole: their sound granules are used where `sources` don't suffice.
+    replaces
+        What is wrong with the shard that the target has of it: that one stays until the new one was read back, and then
+        goes to quarantine. Empty if it has none.
     bucket
         What the bytes that are read and written wait for.
 
@@ -220,6 +246,8 @@ async def rebuild_shard(
     code = codes.get(header.spec)
     there = {at: ref for at, ref in sources.items() if at != index}  # what the target has of it may be damaged
     unusable: dict[int, str] = {}
+    doubtful = set(damaged or ()) - sources.keys()
+    salvaged = {**(damaged or {}), **sources}
 
     async def make(stripe: int) -> None:
         for attempt in range(1, TASK_ATTEMPTS + 1):
@@ -230,16 +258,19 @@ async def rebuild_shard(
             if bucket is not None:
                 await bucket.take((len(plan.reads) + 1) * header.layout.block_len(stripe, size))
             try:
-                found = await _make_block(backend, wanted, size, stripe, plan, there, target, regions, attempt)
+                found = await _make_block(
+                    backend, wanted, size, stripe, plan, there, target, regions, attempt, beside=bool(replaces)
+                )
             except (PlaceUnreachable, CallTimeout):
                 await backend.sleep(0.05 * attempt)
                 continue
             if not found:
                 return
             unusable.update(found)
-        await run_again(backend, salvage_block, _beside(target), wanted, size, stripe, there, target)
+        what = wanted, size, stripe, salvaged, target, bool(replaces), doubtful
+        await run_again(backend, salvage_block, _beside(target), *what)
 
-    return await _whole(backend, wanted, size, sha256, target, fence, make)
+    return await _whole(backend, wanted, size, sha256, target, fence, make, replaces)
 
 
 async def copy_shard(
@@ -345,6 +376,8 @@ async def _make_block(
     target: StoreRef,
     regions: Mapping[str, str],
     attempt: int,
+    *,
+    beside: bool,
 ) -> dict[int, str]:
     """Have every other region of which more than one shard is read fold them, and the rest done at the target."""
     home = regions.get(target.uuid, "")
@@ -359,7 +392,7 @@ async def _make_block(
         return await backend.hold(fold_region, _beside(beside), wanted, size, stripe, plan, reads)
 
     sums = await asyncio.gather(*map(fold, far))
-    return await backend.run(finish_block, _beside(target), wanted, size, stripe, plan, rest, target, *sums)
+    return await backend.run(finish_block, _beside(target), wanted, size, stripe, plan, rest, target, beside, *sums)
 
 
 async def _whole(
@@ -370,18 +403,23 @@ async def _whole(
     target: StoreRef,
     fence: Fence,
     make: Callable[[int], Coroutine[Any, Any, None]],
+    replaces: str = "",
 ) -> SealReceipt:
-    """Make all blocks of a shard, seal it and read it back."""
+    """Make all blocks of a shard, seal it and read it back; only then the one that it replaces makes way."""
     stripes = wanted.layout.stripes(size)
     net = backend.within(SEAL_SECONDS)
     await each(stripes, make, wanted.layout.stripe_bytes, INFLIGHT_BYTES_MAX)
-    key = wanted.write_id, wanted.index
+    key, beside = (wanted.write_id, wanted.index), bool(replaces)
     try:
         if stripes == 0:
-            await net.call(target.addr, PlaceStore.begin, wanted.pack())
-        receipt = await net.call(target.addr, PlaceStore.seal, *key, size, stripes, sha256, fence)
-        fault = await check_shard(net, target, *key, receipt.file_bytes)
-        if fault:
+            await net.call(target.addr, PlaceStore.begin, wanted.pack(), beside)
+        receipt = await net.call(target.addr, PlaceStore.seal, *key, size, stripes, sha256, fence, beside)
+        fault = await check_shard(net, target, *key, receipt.file_bytes, beside=beside)
+        if beside and fault:
+            await net.call(target.addr, PlaceStore.discard, *key)
+        elif beside:
+            await net.call(target.addr, PlaceStore.swap, *key, replaces, fence)
+        elif fault:
             await net.call(target.addr, PlaceStore.quarantine, *key, fault, fence)
     except (ClusterError, CodingError) as error:
         raise _lost(target, error) from error
@@ -416,10 +454,13 @@ async def _fetch(net: Net, header: Header, stripe: int, store: StoreRef, index: 
     return await net.within(READ_SECONDS).call(store.addr, PlaceStore.read, header.write_id, index, stripe)
 
 
-async def _append(net: Net, header: Header, stripe: int, block: Bytes, target: StoreRef) -> None:
+async def _append(
+    net: Net, header: Header, stripe: int, block: Bytes, target: StoreRef, *, beside: bool = False
+) -> None:
     digests = await net.compute(granule_digests, header, stripe, block)
+    within = net.within(APPEND_SECONDS)
     try:
-        await net.within(APPEND_SECONDS).call(target.addr, PlaceStore.append, header.pack(), stripe, block, digests)
+        await within.call(target.addr, PlaceStore.append, header.pack(), stripe, block, digests, beside)
     except (ClusterError, CodingError) as error:
         raise _lost(target, error) from error
 

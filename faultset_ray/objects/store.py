@@ -57,7 +57,7 @@ class Store(StoreBase):
 
     # -- Shards that grow
 
-    def begin(self, header: bytes) -> None:
+    def begin(self, header: bytes, beside: bool = False) -> None:
         """Create an unsealed shard, if it isn't there: only an empty object's needs it, as no block does.
 
         Raises
@@ -68,9 +68,11 @@ class Store(StoreBase):
         parsed = Header.unpack(header, "header")
         with self._operation("begin a shard", (parsed.write_id, parsed.index)):
             self._check_room(len(header))
-            self._unsealed.writer(parsed, header)
+            self._unsealed.writer(parsed, header, beside=beside)
 
-    def append(self, header: bytes, stripe: int, block: NDArray[np.uint8], digests: NDArray[np.uint8]) -> None:
+    def append(
+        self, header: bytes, stripe: int, block: NDArray[np.uint8], digests: NDArray[np.uint8], beside: bool = False
+    ) -> None:
         """Take one block of an unsealed shard; the first one creates the shard. Repeats do nothing.
 
         Parameters
@@ -81,6 +83,8 @@ class Store(StoreBase):
             In any order.
         block, digests
             uint8[L] and uint8[granules, 4], contiguous; not kept.
+        beside
+            Whether the shard is made anew while the one that stands there stays, until :meth:`swap`.
 
         Raises
         ------
@@ -99,12 +103,19 @@ class Store(StoreBase):
             raise CorruptShard(parsed.label, f"stripe {stripe} arrived with corrupt granules {list(corrupt)}")
         with self._operation("append a block", (parsed.write_id, parsed.index)):
             self._check_room(block.nbytes)
-            writer = self._unsealed.writer(parsed, header)
+            writer = self._unsealed.writer(parsed, header, beside=beside)
             if writer is not None:
                 writer.append(stripe, block, digests)
 
     def seal(
-        self, write_id: bytes, index: int, size: int, stripes: int, sha256: bytes, fence: Fence | None = None
+        self,
+        write_id: bytes,
+        index: int,
+        size: int,
+        stripes: int,
+        sha256: bytes,
+        fence: Fence | None = None,
+        beside: bool = False,
     ) -> SealReceipt:
         """Finish a shard; with durability "fsync" it is on disk when this returns. Repeats return the same.
 
@@ -112,6 +123,8 @@ class Store(StoreBase):
         ----------
         size, stripes, sha256
             Of the whole object.
+        beside
+            As in :meth:`append`: it is on the disk, but not in its place.
 
         Raises
         ------
@@ -128,14 +141,42 @@ class Store(StoreBase):
         with self._operation("seal a shard", key):
             if fence is not None:
                 self._admit(fence)
-            writer = self._unsealed.get(key)
+            writer = self._unsealed.get(key, beside=beside)
+            if writer is None and beside:
+                raise ShardNotFound(self.uuid, write_id.hex(), index)
             if writer is None:
                 return self._sealed_before(key, size, stripes, sha256)
             self._sealed.make_buckets([write_id])
             writer.seal(size, stripes, sha256, durable=self._home.durable)
-            if self._unsealed.sealed(key):
+            if not beside and self._unsealed.sealed(key):
                 self._sealed.added(writer.header.layout.file_bytes(size))
             return self._receipt(key, writer.header.layout.file_bytes(size))
+
+    def swap(self, write_id: bytes, index: int, reason: str, fence: Fence) -> None:
+        """Put a shard that was sealed beside in the place of the one that stands there; durable when it returns.
+
+        Parameters
+        ----------
+        reason
+            Why the one that stood there goes to quarantine. At no time is neither of them there.
+
+        Raises
+        ------
+        ShardNotFound
+            If none is sealed beside.
+        StaleEpoch, CatalogMismatch
+            See the class.
+        """
+        key = check_key(write_id, index)
+        with self._operation("replace a shard", key):
+            self._admit(fence)
+            self._unsealed.swap(key, reason)
+
+    def discard(self, write_id: bytes, index: int) -> int:
+        """Drop what is made beside a shard, which stays. Returns the bytes freed; 0 if there was nothing."""
+        key = check_key(write_id, index)
+        with self._operation("drop what was made of a shard"):
+            return self._unsealed.discard(key)
 
     def abort(self, write_id: bytes) -> int:
         """Drop the unsealed shards of a write, and take no more of it; sealed ones stay. Returns the bytes freed.
@@ -328,8 +369,10 @@ class Store(StoreBase):
         with self._operation("list records"):
             return self._records.after(after, _at_least_one(limit))
 
-    def check(self, write_id: bytes, index: int, first_stripe: int = 0, stripes: int | None = None) -> Check:
-        """Read a shard's blocks and verify them: so many stripes, or all.
+    def check(
+        self, write_id: bytes, index: int, first_stripe: int = 0, stripes: int | None = None, beside: bool = False
+    ) -> Check:
+        """Read a shard's blocks and verify them: so many stripes, or all; of one that is sealed beside, if asked.
 
         With the last stripe, its digests are compared with what was sealed. Damage is told in the result, and so is
         a disk that fails at it.
@@ -341,7 +384,7 @@ class Store(StoreBase):
         """
         key = check_key(write_id, index)
         with self._operation("check a shard"):
-            return self._sealed.check(key, first_stripe, stripes)
+            return (self._unsealed if beside else self._sealed).check(key, first_stripe, stripes)
 
     def quarantine(self, write_id: bytes, index: int, reason: str, fence: Fence) -> None:
         """Move a damaged shard to where it is never read from; :meth:`scan` goes on telling of it. Again does nothing.

@@ -144,7 +144,6 @@ def claim(root: Path, system: str, identity: bytes, region: str = "", place: str
                 return home
     while True:
         path = _make(base, identity)
-        fsync_directory(base)
         # Another store that starts at this moment may be faster.
         if (home := _take(path, system, region, place)) is not None:
             return home
@@ -208,11 +207,13 @@ def _base(root: Path, system: str) -> Path:
     if not _SYSTEM.fullmatch(system):
         raise InputError(f"system is {system!r}; expected 1 to 64 letters, digits, dots, dashes and underscores")
     root = Path(os.path.realpath(root))
+    missing = [each for each in (root, *root.parents) if not each.exists()]
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        fsync_directory(each.parent)
     base = root / system
     try:
         base.mkdir(mode=0o700)
-        fsync_directory(root)
     except FileExistsError:
         if not _is_own(base):
             raise
@@ -262,6 +263,8 @@ def _take(path: Path, system: str, region: str, place: str) -> StoreHome | None:
             _furnish(path)
             if _described(path).get("region") != region:
                 _describe(path, path.name, system, region, durable=True)
+            for each in (path, path.parent, path.parent.parent):
+                fsync_directory(each)  # who made them may have ended before this
             store_holder.sign(lock, place)
             return StoreHome(path, path.name, lock)
     except BaseException:

@@ -20,12 +20,14 @@ from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
 from faultset_ray.objects.store_values import WRITE_ID_BYTES, Check, Key, ScanPage
 from faultset_ray.shards.digest import verify_block
-from faultset_ray.shards.disk import fsync_directories, fsync_directory
+from faultset_ray.shards.disk import fsync_directories, fsync_directory, replace_file
 from faultset_ray.shards.reader import ShardFile, ShardReader, inspect
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d{3,5})\.shard")
 _REASON_BYTES_MAX = 1000
 _FEW_SHARDS = 64
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Where a file system has no second names for files, what is replaced is not kept."""
 
 
 class SealedShards:
@@ -41,14 +43,21 @@ class SealedShards:
         self._home = home
         self._lock = threading.Lock()
         self._readers: OrderedDict[Key, ShardReader] = OrderedDict()
+        self._making = threading.Lock()
+        self._lasting: set[str] = set()
+        """The directories of shards whose names are on the disk; another may be there, and go with a power failure."""
         self.count = 0
         self.file_bytes = 0
-        for bucket in home.shards.iterdir():
-            if _is_directory(bucket):
-                with os.scandir(bucket) as entries:
-                    sizes = [each.stat(follow_symlinks=False).st_size for each in entries if _NAME.fullmatch(each.name)]
+        buckets = [bucket for bucket in home.shards.iterdir() if _is_directory(bucket)]
+        _remove_empty(buckets)  # one that was made last may not be on the disk: it is made again
+        for bucket in buckets:
+            with suppress(FileNotFoundError), os.scandir(bucket) as entries:
+                sizes = [each.stat(follow_symlinks=False).st_size for each in entries if _NAME.fullmatch(each.name)]
                 self.count += len(sizes)
                 self.file_bytes += sum(sizes)
+                self._lasting.add(bucket.name)
+        if home.durable:
+            fsync_directory(home.shards)
 
     def path(self, key: Key) -> Path:
         """Where a shard stands, or is to stand."""
@@ -56,12 +65,18 @@ class SealedShards:
 
     def make_buckets(self, write_ids: Iterable[bytes]) -> None:
         """Make the directories that shards of some writes are to stand in."""
-        buckets = map(self._bucket, sorted({write_id[:1] for write_id in write_ids}))
-        missing = [bucket for bucket in buckets if not bucket.exists()]
-        for bucket in missing:
-            bucket.mkdir(mode=0o700, exist_ok=True)
-        if missing and self._home.durable:
-            fsync_directory(self._home.shards)
+        buckets = [self._bucket(write_id) for write_id in sorted({write_id[:1] for write_id in write_ids})]
+        with self._making:
+            missing = [bucket for bucket in buckets if bucket.name not in self._lasting or not bucket.exists()]
+            for bucket in missing:
+                bucket.mkdir(mode=0o700, exist_ok=True)
+            if missing and self._home.durable:
+                try:
+                    fsync_directory(self._home.shards)
+                except OSError:
+                    _remove_empty(missing)  # a second fsync would say all is well
+                    raise
+            self._lasting.update(bucket.name for bucket in missing)
 
     def added(self, file_bytes: int) -> None:
         """A shard was put in its place."""
@@ -85,10 +100,10 @@ class SealedShards:
                 self._readers.popitem(last=False)
             return reader
 
-    def open(self, key: Key) -> ShardReader:
-        """As :meth:`reader`, for this caller alone."""
+    def open(self, key: Key, path: Path | None = None) -> ShardReader:
+        """As :meth:`reader`, for this caller alone; of a file that is not in its place yet, if one is named."""
         try:
-            reader = ShardReader(self.path(key), follow=False)
+            reader = ShardReader(path or self.path(key), follow=False)
         except FileNotFoundError:
             raise ShardNotFound(self._home.uuid, key[0].hex(), key[1]) from None
         if (reader.header.write_id, reader.header.index) != key:
@@ -133,14 +148,14 @@ class SealedShards:
         freed: dict[Key, int] = {}
         for key in keys:
             with self._lock:
-                sealed = _unlink(self.path(key))
+                sealed = unlink(self.path(key))
                 self._readers.pop(key, None)
                 if sealed is not None:
                     self.count -= 1
                     self.file_bytes -= sealed
-            quarantined = _unlink(self._home.quarantine / _name(key))
+            quarantined = unlink(self._home.quarantine / _name(key))
             if quarantined is not None:
-                _unlink(self._reason(key))
+                unlink(self._reason(key))
             freed[key] = freed.get(key, 0) + (sealed or 0) + (quarantined or 0)
         self._sync({self._bucket(write_id) for (write_id, _), size in freed.items() if size} | {self._home.quarantine})
         return freed
@@ -167,8 +182,7 @@ class SealedShards:
             if not aside.exists():
                 raise ShardNotFound(self._home.uuid, key[0].hex(), key[1])
             return
-        self._reason(key).write_bytes(reason.encode(errors="replace")[:_REASON_BYTES_MAX])
-        self._reason(key).chmod(0o600)
+        self._keep_reason(key, reason)
         with self._lock:
             size = path.lstat().st_size
             path.rename(aside)
@@ -177,12 +191,30 @@ class SealedShards:
             self.file_bytes -= size
         self._sync({path.parent, self._home.quarantine})
 
-    def check(self, key: Key, first_stripe: int, stripes: int | None) -> Check:
+    def replace(self, key: Key, fresh: Path, reason: str) -> None:
+        """Put a sealed file in a shard's place, in one step; the one that stands there goes to quarantine.
+
+        At no time is the place empty: until the new one is there, what is sound of the old one can be read.
+        """
+        path = self.path(key)
+        self.make_buckets([key[0]])
+        with self._lock:
+            size, old = fresh.lstat().st_size, None
+            with suppress(FileNotFoundError):
+                old = path.lstat().st_size
+                self._keep_copy(key, reason)
+            fresh.rename(path)
+            self._readers.pop(key, None)
+            self.count += old is None
+            self.file_bytes += size - (old or 0)
+        self._sync({path.parent, self._home.quarantine})
+
+    def check(self, key: Key, first_stripe: int, stripes: int | None, path: Path | None = None) -> Check:
         """Read blocks and verify them; with the last one, the digests against what was sealed."""
         corrupt: dict[int, tuple[int, ...]] = {}
         at, total, bytes_read, fault = first_stripe, 0, 0, ""
         try:
-            reader = self.open(key)
+            reader = self.open(key, path)
             total = reader.trailer.stripes
             stop = total if stripes is None else min(total, first_stripe + stripes)
             while at < stop:
@@ -242,6 +274,22 @@ class SealedShards:
     def _reason(self, key: Key) -> Path:
         return self._home.quarantine / f"{_name(key)}.reason"
 
+    def _keep_reason(self, key: Key, reason: str) -> None:
+        """Write down why a shard is put aside; what stands at that name is replaced, and no link followed."""
+        body, path = reason.encode(errors="replace")[:_REASON_BYTES_MAX], self._reason(key)
+        replace_file(path, body, self._home.tmp / path.name, durable=False)
+
+    def _keep_copy(self, key: Key, reason: str) -> None:
+        """Have a shard in quarantine too, under a second name."""
+        aside = self._home.quarantine / _name(key)
+        self._keep_reason(key, reason)
+        unlink(aside)
+        try:
+            os.link(self.path(key), aside, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+
     def _inspect_quarantined(self, key: Key) -> ShardFile | None:
         aside = self._home.quarantine / _name(key)
         try:
@@ -250,9 +298,15 @@ class SealedShards:
             return None
         except OSError:
             header = None
-        kept = self._reason(key)
-        why = kept.read_bytes().decode(errors="replace") if kept.exists() else "no reason is kept"
-        return ShardFile(aside, header, None, f"quarantined: {why}")
+        return ShardFile(aside, header, None, f"quarantined: {self._kept_reason(key)}")
+
+    def _kept_reason(self, key: Key) -> str:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(self._reason(key), flags), "rb") as file:
+                return file.read(_REASON_BYTES_MAX).decode(errors="replace")
+        except OSError:  # also of a link
+            return "no reason is kept"
 
     def _sync(self, directories: set[Path]) -> None:
         if self._home.durable:
@@ -278,6 +332,12 @@ def _name(key: Key) -> str:
     return f"{key[0].hex()}.{key[1]:03d}.shard"
 
 
+def _remove_empty(directories: Iterable[Path]) -> None:
+    for directory in directories:
+        with suppress(OSError):  # not empty, or gone
+            directory.rmdir()
+
+
 def _is_directory(path: Path) -> bool:
     """Whether it is one itself, not a link to one."""
     return stat.S_ISDIR(path.lstat().st_mode)
@@ -300,8 +360,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _unlink(path: Path) -> int | None:
-    """The bytes that a file had; None if there was none."""
+def unlink(path: Path) -> int | None:
+    """Remove a file; the bytes that it had, None if there was none."""
     try:
         size = path.lstat().st_size
         path.unlink()

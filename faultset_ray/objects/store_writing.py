@@ -13,11 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faultset_ray.columns import is_int
-from faultset_ray.errors import CorruptShard, FaultsetError, IncompleteShard, InputError, LimitExceeded, ShardSizeError
+from faultset_ray.errors import (
+    CorruptShard,
+    FaultsetError,
+    IncompleteShard,
+    InputError,
+    LimitExceeded,
+    ShardNotFound,
+    ShardSizeError,
+)
 from faultset_ray.limits import OBJECT_BYTES_MAX, STORE_ABORTED_WRITES_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
-from faultset_ray.objects.store_shards import SealedShards
-from faultset_ray.objects.store_values import Key, Whole
+from faultset_ray.objects.store_shards import SealedShards, unlink
+from faultset_ray.objects.store_values import Check, Key, Whole
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.disk import fsync_directories, fsync_files, write_all
 from faultset_ray.shards.format import Header, Trailer
@@ -25,6 +33,9 @@ from faultset_ray.shards.layout import HEADER_BYTES
 from faultset_ray.shards.writer import ShardWriter, check_same_seal
 
 _log = logging.getLogger(__name__)
+
+_Slot = tuple[Key, bool]
+"""A shard in the making, and whether it is made beside a sealed one that it is to replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +60,22 @@ class UnsealedShards:
         self._home = home
         self._sealed = sealed
         self._lock = threading.Lock()
-        self._writers: dict[Key, ShardWriter] = {}
+        self._writers: dict[_Slot, ShardWriter] = {}
         # Least recently used first; those not among them have closed their files for now.
-        self._open_writers: OrderedDict[Key, ShardWriter] = OrderedDict()
+        self._open_writers: OrderedDict[_Slot, ShardWriter] = OrderedDict()
         # Oldest first: a block that was on its way when its write was aborted must not begin its shard anew.
         self._aborted: OrderedDict[bytes, None] = OrderedDict()
         # Being written by a batch: another one with the same shard waits, and then finds it sealed, or not there.
         self._busy: set[Key] = set()
         self._idle = threading.Condition(self._lock)
 
-    def writer(self, parsed: Header, header: bytes) -> ShardWriter | None:
+    def writer(self, parsed: Header, header: bytes, *, beside: bool = False) -> ShardWriter | None:
         """The shard in the making, begun if need be; None if it is sealed already.
+
+        Parameters
+        ----------
+        beside
+            Whether it is made though a sealed one stands there, which :meth:`swap` then replaces.
 
         Raises
         ------
@@ -69,37 +85,64 @@ class UnsealedShards:
             If it was begun with another header.
         """
         key, idle = (parsed.write_id, parsed.index), None
+        slot = (key, beside)
         with self._lock:
             self._refuse_aborted(parsed)
-            writer = self._writers.get(key)
-            if writer is None and (path := self._sealed.path(key)).exists():
+            writer = self._writers.get(slot)
+            if writer is None and not beside and self._sealed.path(key).exists():
                 packed = self._sealed.open(key).packed
             else:
                 if writer is None:
-                    writer = ShardWriter(path, parsed, unsealed=self._home.tmp / path.name, mode=0o600)
-                    self._writers[key] = writer
+                    writer = self._begin(parsed, beside=beside)
+                    self._writers[slot] = writer
                 packed = writer.packed
             if packed != header:
                 raise InputError(f"{parsed.label} was begun with another header")
             if writer is not None:
-                self._open_writers[key] = writer
-                self._open_writers.move_to_end(key)
+                self._open_writers[slot] = writer
+                self._open_writers.move_to_end(slot)
                 if len(self._open_writers) > STORE_OPEN_FILES_MAX:
                     _, idle = self._open_writers.popitem(last=False)
         if idle is not None:
             _release(idle)
         return writer
 
-    def get(self, key: Key) -> ShardWriter | None:
-        """The shard in the making, if it was begun and is not sealed."""
+    def get(self, key: Key, *, beside: bool = False) -> ShardWriter | None:
+        """The shard in the making, if it was begun and is not in its place."""
         with self._lock:
-            return self._writers.get(key)
+            return self._writers.get((key, beside))
 
     def sealed(self, key: Key) -> bool:
         """A shard is no longer in the making; whether it was."""
         with self._lock:
-            self._open_writers.pop(key, None)
-            return self._writers.pop(key, None) is not None
+            self._open_writers.pop((key, False), None)
+            return self._writers.pop((key, False), None) is not None
+
+    def check(self, key: Key, first_stripe: int, stripes: int | None) -> Check:
+        """As :meth:`SealedShards.check`, of one that is sealed beside."""
+        with self._lock:
+            path = self._beside(key).path
+        return self._sealed.check(key, first_stripe, stripes, path)
+
+    def swap(self, key: Key, reason: str) -> None:
+        """Have the shard that is sealed beside stand in its place, and the one that stands there in quarantine."""
+        with self._lock:
+            fresh = self._beside(key).path
+            if not fresh.exists():
+                raise ShardNotFound(self._home.uuid, key[0].hex(), key[1])
+            del self._writers[key, True]
+            self._open_writers.pop((key, True), None)
+        try:
+            self._sealed.replace(key, fresh, reason)
+        except OSError:
+            with suppress(OSError):
+                unlink(fresh)
+            raise
+
+    def discard(self, key: Key) -> int:
+        """Drop what is made beside a sealed shard; bytes freed."""
+        with self._lock:
+            return self._drop((key, True))
 
     def abort(self, write_id: bytes) -> None:
         """Take no more of a write."""
@@ -111,24 +154,24 @@ class UnsealedShards:
     def generations(self, write_id: bytes) -> set[int]:
         """What the headers of a write's unsealed shards say."""
         with self._lock:
-            return {writer.header.generation for key, writer in self._writers.items() if key[0] == write_id}
+            return {writer.header.generation for (key, _), writer in self._writers.items() if key[0] == write_id}
 
     def drop(self, key: Key) -> int:
         """Discard an unsealed shard; bytes freed."""
         with self._lock:
-            return self._drop(key)
+            return self._drop((key, False)) + self._drop((key, True))
 
     def drop_write(self, write_id: bytes) -> int:
         """Discard the unsealed shards of a write; bytes freed."""
         with self._lock:
-            return sum(self._drop(key) for key in list(self._writers) if key[0] == write_id)
+            return sum(self._drop(slot) for slot in list(self._writers) if slot[0][0] == write_id)
 
     def drop_all(self) -> None:
         """Discard every unsealed shard, as far as it can be."""
         with self._lock:
-            for key in list(self._writers):
+            for slot in list(self._writers):
                 with suppress(OSError):  # what is left over is wiped at the next start
-                    self._drop(key)
+                    self._drop(slot)
 
     def write(self, shards: Sequence[Whole]) -> list[int | FaultsetError | OSError]:
         """Seal shards that come whole; of each the bytes of its file, or why it is not there.
@@ -257,10 +300,27 @@ class UnsealedShards:
         if header.write_id in self._aborted:
             raise IncompleteShard(header.label, 0, 1, 0)
 
-    def _drop(self, key: Key) -> int:
-        self._open_writers.pop(key, None)
-        writer = self._writers.pop(key, None)
-        return 0 if writer is None else writer.discard()
+    def _begin(self, parsed: Header, *, beside: bool) -> ShardWriter:
+        path = self._sealed.path((parsed.write_id, parsed.index))
+        unsealed = self._home.tmp / path.name
+        if beside:
+            path = self._home.tmp / f"{path.name}.sealed"
+            unsealed = self._home.tmp / f"{path.name}.beside"
+        return ShardWriter(path, parsed, unsealed=unsealed, mode=0o600)
+
+    def _beside(self, key: Key) -> ShardWriter:
+        writer = self._writers.get((key, True))
+        if writer is None:
+            raise ShardNotFound(self._home.uuid, key[0].hex(), key[1])
+        return writer
+
+    def _drop(self, slot: _Slot) -> int:
+        self._open_writers.pop(slot, None)
+        writer = self._writers.pop(slot, None)
+        if writer is None:
+            return 0
+        freed = writer.discard()
+        return freed or (unlink(writer.path) or 0) if slot[1] else freed
 
 
 def _verified(whole: Whole) -> tuple[Header, Trailer]:

@@ -16,6 +16,7 @@ RANGES = 2
 """On a machine of two processors the ranges of one process really run side by side."""
 PRECISION = 4
 ROUNDS = 15
+BORROWING = fs.Policy(survivors_min=2, fallback="nearest", panic="all")
 
 
 def fleet() -> fs.Fleet:
@@ -46,11 +47,20 @@ def register_s(backend: str = "local", address_: str | None = None) -> float:
     return statistics.median(found)
 
 
-def survivors_ratio(backend: str = "local", address_: str | None = None) -> float:
-    """The live answer about a million, over the same question about two nodes plus the slowest range alone."""
+def survivors_ratio(
+    backend: str = "local", address_: str | None = None, policy: fs.Policy | None = None, *, ids: bool = False
+) -> float:
+    """The live answer about a million, over the same question about two nodes plus the slowest range alone.
+
+    The answer is put together, and its handles are looked at; with ``ids`` their ids are looked up too.
+    """
+
+    def look(answer: fs.Survivors) -> None:
+        assert len(answer.ids if ids else answer.handles) > 0
+
     with connected(backend, address_) as driver:
-        driver.register(fleet(), PRECISION)
-        driver.survivors(partial=False)
+        driver.register(fleet(), PRECISION, policy=policy)
+        look(driver.survivors(partial=False))
         keeper = driver._core._keeper  # noqa: SLF001 - the slowest range is not otherwise seen
         directory = driver._loop.run(keeper.directory("default"))  # noqa: SLF001
 
@@ -67,18 +77,18 @@ def survivors_ratio(backend: str = "local", address_: str | None = None) -> floa
         ratios = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            driver.survivors(fleet="few", partial=False)
+            look(driver.survivors(fleet="few", partial=False))
             empty = time.perf_counter() - began
             alone = driver._loop.run(slowest())  # noqa: SLF001
             began = time.perf_counter()
-            driver.survivors(partial=False)
+            look(driver.survivors(partial=False))
             ratios.append((time.perf_counter() - began) / (empty + alone))
         return statistics.median(ratios)
 
 
-def survivors_ratio_on_ray() -> float:
+def survivors_ratio_on_ray(policy: fs.Policy | None = None, *, ids: bool = False) -> float:
     """The same where ranges are actors, on two raylets of this machine."""
     from actors.local_cluster import LocalCluster, LocalNode
 
     with LocalCluster([LocalNode({"faultset.io/region": name}, cpus=1) for name in ("east", "west")]) as cluster:
-        return survivors_ratio("ray", cluster.address)
+        return survivors_ratio("ray", cluster.address, policy, ids=ids)

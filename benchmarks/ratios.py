@@ -127,10 +127,22 @@ FIGURES = [
     ),
     Figure("register 1,000,000 nodes, in one process", "s", 3.0, driven.register_s),
     Figure(
-        "survivors of 1,000,000 on Ray : an empty fan-out and the slowest range",
+        "survivors of 1,000,000 on Ray, put together : an empty fan-out and the slowest range",
         "times",
         1.2,
         driven.survivors_ratio_on_ray,
+    ),
+    Figure(
+        "the same, and every survivor's id looked up",
+        "times",
+        3.0,
+        partial(driven.survivors_ratio_on_ray, ids=True),
+    ),
+    Figure(
+        "the same by a policy that borrows and panics, without ids",
+        "times",
+        3.0,
+        partial(driven.survivors_ratio_on_ray, driven.BORROWING),
     ),
     Figure("decide about 1,000,000 nodes", "ms", 10.0, partial(resident.decide_ms, "ewma")),
     Figure(

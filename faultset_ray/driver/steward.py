@@ -150,7 +150,7 @@ class Steward:
         try:
             census = await net.call(region, Region.census, info.epoch, orders(directory), now_ms)
         except (PlaceUnreachable, CallTimeout, StaleEpoch) as error:
-            self._silent(directory, info, error)
+            self._silent(directory, info, error, now_ms)
             return None
         self._seen.add(key)
         if census.roster < info.roster and key in self._behind:
@@ -173,12 +173,15 @@ class Steward:
             with suppress(ClusterError):  # the next round tries again
                 await net.call(address(fleet, info), Region.unseal, info.epoch, move_id)
 
-    def _silent(self, directory: Directory, info: RangeInfo, error: ClusterError) -> None:
-        """Begin to replace a range that has been silent for too long, though it may only have been cut off."""
+    def _silent(self, directory: Directory, info: RangeInfo, error: ClusterError, asked_ms: int) -> None:
+        """Begin to replace a range that has been silent for too long, though it may only have been cut off.
+
+        It is silent since the first question that it did not answer was asked.
+        """
         key = directory.fleet.name, info.id, info.epoch
         gone = isinstance(error, PlaceUnreachable)
         patience_s = RANGE_GONE_SECONDS if gone and key in self._seen else RANGE_SILENT_SECONDS
-        silent_ms = self._backend.now_ms() - self._silent_ms.setdefault(key, self._backend.now_ms())
+        silent_ms = self._backend.now_ms() - self._silent_ms.setdefault(key, asked_ms)
         if silent_ms >= 1000 * patience_s:
             _LOG.warning("range %d of fleet %r is silent: %s", info.id, directory.fleet.name, error)
             self._keeper.restore(directory, info, succeed=True)

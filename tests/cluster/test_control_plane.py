@@ -158,12 +158,12 @@ def test_a_hung_region_is_named_within_the_deadline(driver, fleet):
     name, pid, _ = region_actors()[2]
     missing = in_ranges(fleet, {2})
     with stopped(pid):
-        with at_most(4.0):
+        with at_most(2.8):
             answer = driver.survivors(threshold_ms=100.0, deadline_s=2.0)
         assert sorted(answer.missing_regions) == regions(fleet, missing)
         assert answer.ids.tolist() == fs.faultset(without(fleet, missing), 100.0, PRECISION)
         assert set(answer.versions) == {0, 1, 3}
-        with at_most(4.0), pytest.raises(RegionTimeout) as caught:
+        with at_most(2.8), pytest.raises(RegionTimeout) as caught:
             driver.survivors(threshold_ms=100.0, deadline_s=2.0, partial=False)
         assert sorted(caught.value.missing) == regions(fleet, missing)
         assert caught.value.regions == len(regions(fleet, np.ones(len(fleet), np.bool_)))

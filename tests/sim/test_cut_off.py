@@ -10,6 +10,7 @@ from faultset_ray.backend.sim import SimBackend
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.keeper import address
 from faultset_ray.errors import CoordinatorUnavailable, RegionTimeout
+from faultset_ray.limits import CENSUS_SECONDS, RANGE_SILENT_SECONDS, STEWARD_SECONDS
 
 NODES = 200
 GOOD, BAD = np.full(NODES, 20.0), np.full(NODES, 500.0)
@@ -139,6 +140,18 @@ def test_a_watch_tells_of_the_others_and_later_of_the_range_that_hung():
         for watch in (old, new):
             told[watch] += [change.id async for change in watch]
             assert sorted(told[watch]) == sorted(world.fleet.ids), "each node's only change, once"
+
+    cluster(scenario)
+
+
+def test_a_range_that_hangs_is_replaced_after_it_was_silent_for_long_enough():
+    async def scenario(world):
+        world.sim.cut(await world.place_of(0))
+        began_s = world.sim.uptime_s()
+        while not (await world.driver.survivors(deadline_s=0.5)).whole:
+            assert world.sim.uptime_s() - began_s < RANGE_SILENT_SECONDS + STEWARD_SECONDS + CENSUS_SECONDS
+            await world.sim.sleep(0.2)
+        assert world.sim.uptime_s() - began_s > RANGE_SILENT_SECONDS
 
     cluster(scenario)
 

@@ -215,6 +215,9 @@ BUSY_SECONDS: Final = 30.0
 AWAY_SECONDS: Final = 2.0
 """For how long a coordinator that did not answer is not asked again by reads of objects, nor for directories that are
 known."""
+SILENT_MAX: Final = 2
+"""How many stores may be silent while the coordinator is away, for what the others say to count: as many as the default
+code bears. A write that tolerates less has it remembered by the stores first."""
 LOOKUP_SECONDS: Final = 5.0
 """Deadline of a read's question to the coordinator; after it the stores are asked."""
 LIST_PAGE: Final = 1000

@@ -126,7 +126,7 @@ class Entries:
         hidden = self._one(where, name, tombstone.record.generation)
         if hidden is None:
             return None
-        return replace(hidden, deleted_ms=tombstone.deleted_ms, purge_ms=tombstone.purge_ms)
+        return replace(hidden, deleted_ms=tombstone.deleted_ms, purge_ms=tombstone.purge_ms, tombstone=tombstone.record)
 
     def _one(self, where: str, *values: Any) -> Entry | None:
         row = self._catalog.one(_SELECT + where, *values)

@@ -9,6 +9,7 @@ from faultset_ray.coordinator.entries import Entries
 from faultset_ray.coordinator.objects import StoreState, Tally, Whose
 from faultset_ray.coordinator.retired import Retirements
 from faultset_ray.coordinator.stores import Stores, keys_of
+from faultset_ray.coordinator.tombstones import Tombstones
 from faultset_ray.coordinator.upkeep import Upkeep
 from faultset_ray.coordinator.waste import Waste
 from faultset_ray.coordinator.writes import Writes
@@ -26,6 +27,7 @@ class ObjectLedger:
         self.writes = Writes(catalog, self.stores, self.entries, self.waste)
         self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste)
         self.retired = Retirements(catalog)
+        self.tombstones = Tombstones(catalog, self.stores, self.entries)
 
     def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
         """Say what a store is for from now on; nothing is waited for of one that is retired."""

@@ -45,6 +45,22 @@ class ObjectVerbs(RebuildVerbs):
         """What every call to a store is to carry."""
         return self._objects().writes.fence()
 
+    def tolerate(self, least: int, *, remembered: bool = False) -> tuple[Fence, bool]:
+        """Let writes tolerate as few losses as that; the fence of now, and whether enough stores remember it.
+
+        Parameters
+        ----------
+        remembered
+            They do from now on.
+        """
+        ledger = self._serve()
+        writes = self._objects().writes
+        with ledger.catalog.transaction():
+            writes.least.lower(least)
+            if remembered:
+                writes.least.remembered(least)
+        return writes.fence(), writes.least.told() <= least
+
     def open_writes(self, intents: Sequence[Intent], now_ms: int) -> list[Ticket | FaultsetError]:
         """Write down what is about to be written or deleted.
 
@@ -125,6 +141,19 @@ class ObjectVerbs(RebuildVerbs):
         That is 0 after the last page; a page may be empty, or short, before it.
         """
         return self._objects().entries.by_store(uuid, after, limit)
+
+    def tombstones(self, store: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        """Deletions that a store may have the tombstones of, by generation from ``after`` on: a page.
+
+        An entry's layout are all the stores that may have it.
+        """
+        return self._objects().tombstones.on(store, after, limit)
+
+    def add_tombstones(self, store: str, generations: Sequence[int]) -> list[bool]:
+        """Note that a store is about to get tombstones; of each, whether it is still needed."""
+        ledger, tombstones = self._serve(), self._objects().tombstones
+        with ledger.catalog.transaction():
+            return tombstones.add(store, generations)
 
     def whose(self, store: str, shards: Sequence[tuple[bytes, int]]) -> list[Whose]:
         """What is known of shards (write id, index) that were found on a store."""

@@ -105,6 +105,13 @@ class Found:
     generation: int
     """The highest that there is."""
 
+    @property
+    def tolerated(self) -> set[int]:
+        """How many losses the writes are to tolerate."""
+        return {told.record.tolerate for told in self.tombstones} | {
+            told.record.tolerate for write in self.writes for told in write.told
+        }
+
 
 def sorted_out(scans: Scans, retired: Mapping[int, int] | None = None) -> Found:
     """Put together what stores said.

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from faultset_ray.coordinator.least import NOTE as LEAST
+from faultset_ray.coordinator.least import packed as packed_least
 from faultset_ray.coordinator.ledger import Ledger
 from faultset_ray.coordinator.objects import Lost, Orphan, Rebuilt
 from faultset_ray.coordinator.rebuilding import NOBODY, Found, Scans, Told, Write, sorted_out
 from faultset_ray.coordinator.retired import NOTE
 from faultset_ray.coordinator.stores import NOWHERE, WRITTEN, packed
 from faultset_ray.errors import CatalogLost, InputError, StaleEpoch
-from faultset_ray.limits import DELETE_GRACE_SECONDS, SUPERSEDED_GRACE_SECONDS
+from faultset_ray.limits import DELETE_GRACE_SECONDS, SILENT_MAX, SUPERSEDED_GRACE_SECONDS
 from faultset_ray.objects.entry import RetiredStores
 from faultset_ray.objects.store_values import ScanPage, StoreInfo
 
@@ -30,6 +32,8 @@ class _Rebuild:
     epoch: int
     """The highest that a store was shown."""
     foreign: tuple[str, ...]
+    least: int = SILENT_MAX
+    """The lowest that a store remembers."""
     scans: Scans = field(default_factory=Scans)
     seen: frozenset[str] = frozenset()
     """The stores that answered."""
@@ -66,6 +70,7 @@ class RebuildVerbs(ABC):
         ledger.objects.stores.note(known, now_ms)
         self._rebuild = _Rebuild(bytes.fromhex(chosen), max((info.epoch for info in known), default=0), foreign)
         self._rebuild.seen = frozenset(info.uuid for info in known)
+        self._rebuild.least = min((info.least for info in known), default=SILENT_MAX)
 
     def rebuild_shards(self, store: str, after: bytes, page: ScanPage) -> None:
         """Take a page of ``Store.scan``; ``after`` is what it was asked for with."""
@@ -99,6 +104,7 @@ class RebuildVerbs(ABC):
         rows = _Rows(now_ms)
         rows.fill(found)
         rows.notes.append((NOTE, retired.pack()))
+        rows.notes.append((LEAST, packed_least(min([rebuild.least, *found.tolerated]))))
         states = {uuid: "returning" if uuid in rebuild.seen else "retired" for uuid in retired.stores}
         epoch = max(found.generation >> 32, rebuild.epoch, ledger.catalog.epoch) + 1
         ledger.catalog.adopt(rebuild.identity, epoch, rows.tables(), states)

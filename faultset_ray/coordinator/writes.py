@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.coordinator.entries import Entries, name_bytes
+from faultset_ray.coordinator.least import Least
 from faultset_ray.coordinator.objects import Action, Commit, Intent, OpenWrite, Ticket, Undeletion
 from faultset_ray.coordinator.stores import NOWHERE, Stores, keys_of, packed
 from faultset_ray.coordinator.waste import WHOLE, Waste
@@ -100,11 +101,12 @@ class Writes:
         self._stores = stores
         self._entries = entries
         self._waste = waste
+        self.least = Least(catalog)
         self._sequence = 0
 
     def fence(self) -> Fence:
         """What every call to a store is to carry."""
-        return Fence(self._stores.identity, self._catalog.epoch)
+        return Fence(self._stores.identity, self._catalog.epoch, self.least.now())
 
     @property
     def latest(self) -> int:

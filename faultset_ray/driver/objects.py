@@ -51,6 +51,7 @@ from faultset_ray.shards.layout import layout_for
 _LOG = logging.getLogger(__name__)
 _TRIES = 3
 _REPORTED_MAX = 10_000
+_OWN_MAX = 10_000
 _REPORT_AGAIN_MS = 60_000
 
 
@@ -82,6 +83,8 @@ class Objects:
         self._reports: Batcher[Damage, None] = Batcher(self._report_all)
         self._reported: dict[Damage, int] = {}
         """When it was reported."""
+        self._own: dict[str, int] = {}
+        """The last generation of each name that this driver wrote: the stores have not forgotten it."""
         self._away_until_ms = 0
         """Until when the coordinator is not asked, since it did not answer."""
 
@@ -124,8 +127,11 @@ class Objects:
             put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
             if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):
                 whole = await intake.read(size) if first is None else first
-                return await put.small(whole, intake.sha256())
-            return await put.large(intake, size, first)
+                receipt = await put.small(whole, intake.sha256())
+            else:
+                receipt = await put.large(intake, size, first)
+        self._wrote(name, receipt.generation)
+        return receipt
 
     async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
@@ -165,6 +171,7 @@ class Objects:
         )
         await self._recorded(record, entry, write_id, "delete")
         gone = await self._writes.commit(Commit(write_id, 0, bytes(32), entry.layout, now_ms))
+        self._wrote(name, ticket.generation)
         reach("delete.committed")
         until_ms = gone.purge_ms if gone.purge_ms is not None else now_ms + intent.grace_ms
         return Deletion(name, ticket.generation, until_ms)
@@ -179,10 +186,17 @@ class Objects:
         record, layout = found.entry.record, found.entry.layout
         await self._recorded(record, found.entry, write_id, "undelete")
         await self._writes.commit(Commit(write_id, record.size, record.sha256, layout, record.created_ms))
+        self._wrote(name, record.generation)
         reach("undelete.committed")
         held = {index: store for index, store in enumerate(layout) if store}
         bears = survivable(codes.get(record.spec), held)
         return Receipt(name, record.generation, record.size, record.spec, len(held), bears, record.durability)
+
+    def _wrote(self, name: str, generation: int) -> None:
+        """Remember what was acknowledged, of the names that were written last."""
+        self._own[name] = max(generation, self._own.pop(name, 0))
+        if len(self._own) > _OWN_MAX:
+            del self._own[next(iter(self._own))]
 
     async def _recorded(self, record: Record, entry: Entry, write_id: bytes, operation: str) -> None:
         """Have a record on the stores of an object; a write that fails there is carried on by the steward."""
@@ -282,11 +296,15 @@ class Objects:
         object_id(name)
         if self._backend.now_ms() >= self._away_until_ms:
             try:
-                return await self._catalogued(name)
+                known = await self._catalogued(name)
             except CoordinatorUnavailable as error:
                 _LOG.warning("%s; asking the stores", error)
                 self._away_until_ms = self._backend.now_ms() + round(1000 * AWAY_SECONDS)
-        entry = await newest_record(self._backend, self._system, await self._room.everywhere(), name)
+            else:
+                await self._room.learn(known)
+                return known
+        stores, own = await self._room.everywhere(), self._own.get(name, 0)
+        entry = await newest_record(self._backend, self._system, stores, name, own)
         if entry is None:
             raise ObjectNotFound(name)
         return entry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import ClusterError, CodingError, CoordinatorUnavailable
@@ -12,18 +13,33 @@ from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.store_values import StoreInfo
 
 
-async def newest_record(backend: Backend, system: str, stores: Mapping[str, StoreRef], name: str) -> Entry | None:
+class _Told(NamedTuple):
+    """What a store said."""
+
+    ref: StoreRef
+    records: list[Record]
+    """Of the object."""
+    info: StoreInfo
+
+
+async def newest_record(
+    backend: Backend, system: str, stores: Mapping[str, StoreRef | None], name: str, own: int = 0
+) -> Entry | None:
     """The newest generation of an object that any store has a record of; None if it is deleted, or there is none.
 
-    An acknowledged write has records on one store more than its promise tolerates to lose. So with no more stores
-    silent than that, this is the newest committed generation, or one that was not acknowledged yet.
+    An acknowledged write has records on one store more than its promise tolerates to lose, whatever it overwrote. So
+    with no more stores silent than any write may tolerate, this is the newest committed generation, or one that was
+    not acknowledged yet.
 
     Parameters
     ----------
     stores
-        Every store of the system, by UUID.
+        Every store of the system, by UUID; None for one that was never met.
+    own
+        The newest generation of the name that this driver has written.
 
     Raises
     ------
@@ -33,23 +49,40 @@ async def newest_record(backend: Backend, system: str, stores: Mapping[str, Stor
     net = backend.within(STORE_INFO_SECONDS)
     key = object_id(name)
 
-    async def ask(ref: StoreRef) -> list[Record] | None:
+    async def ask(ref: StoreRef | None) -> _Told | None:
+        if ref is None:
+            return None
         try:
             [packed] = await net.call(ref.addr, PlaceStore.records, [key])
+            info = await net.call(ref.addr, PlaceStore.info)
         except ClusterError:
             return None
-        return [record for raw in packed if (record := _sound(raw)) is not None and record.name == name]
+        return _Told(ref, [each for raw in packed if (each := _sound(raw)) is not None and each.name == name], info)
 
-    answers = await asyncio.gather(*map(ask, stores.values()))
-    silent = sum(answer is None for answer in answers)
-    found = [record for answer in answers if answer is not None for record in answer]
-    newest = max(found, key=lambda record: record.generation, default=None)
-    if silent > (0 if newest is None else newest.tolerate) or not stores:
+    answers = dict(zip(stores, await asyncio.gather(*map(ask, stores.values())), strict=True))
+    retired = await _retired(backend, [answer for answer in answers.values() if answer is not None])
+    stores = {uuid: ref for uuid, ref in stores.items() if uuid not in retired}
+    told = [answer for uuid, answer in answers.items() if answer is not None and uuid in stores]
+    silent = len(stores) - len(told)
+    newest = max((record for each in told for record in each.records), key=lambda each: each.generation, default=None)
+    if not told or silent > min(each.info.least for each in told):
         reason = f"and {silent} of {len(stores)} stores are silent, which may have newer records of {name!r}"
         raise CoordinatorUnavailable(system, reason)
+    if (0 if newest is None else newest.generation) < own:
+        raise CoordinatorUnavailable(system, f"and no store has the record of {name!r} that this driver wrote last")
     if newest is None or newest.kind == "delete":
         return None
-    return Entry(newest, await _layout(backend, newest, stores), 0)
+    here = {uuid: ref for uuid, ref in stores.items() if ref is not None}
+    return Entry(newest, await _layout(backend, newest, here), 0)
+
+
+async def _retired(backend: Backend, told: Sequence[_Told]) -> Collection[str]:
+    """The stores that were let go of, as the one knows that was told last; this driver may not have been."""
+    newest = max(told, key=lambda each: each.info.retired, default=None)
+    if newest is None or not newest.info.retired:
+        return ()
+    net = backend.within(STORE_INFO_SECONDS)
+    return (await net.call(newest.ref.addr, PlaceStore.retired_stores)).stores
 
 
 async def _layout(backend: Backend, record: Record, stores: Mapping[str, StoreRef]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.recent import Recent
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.errors import ClusterError, NotEnoughPlaces
-from faultset_ray.limits import PLACES_SECONDS, STORES_START_PAUSE_SECONDS, STORES_START_SECONDS
+from faultset_ray.errors import CatalogLost, ClusterError, NotEnoughPlaces
+from faultset_ray.limits import PLACES_SECONDS, SILENT_MAX, STORES_START_PAUSE_SECONDS, STORES_START_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.lines import Lines
@@ -25,6 +26,8 @@ from faultset_ray.objects.sites import Site
 from faultset_ray.shards.layout import StripeLayout
 
 Durability = Literal["fsync", "none"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Room:
         """What the coordinator knows of each store."""
         self._looks = 0
         """Of the directory of stores, when the coordinator was last told."""
+        self._least = SILENT_MAX
+        """Enough stores remember that writes tolerate as few losses."""
 
     async def survivors(self) -> Trusted | None:
         """The answer about the places, as it was a second ago at most."""
@@ -121,6 +126,7 @@ class Room:
     async def _place(
         self, wish: Wish, shard_bytes: int, held: Mapping[int, str], without: Mapping[str, str]
     ) -> tuple[Layout, dict[int, StoreRef]]:
+        await self._bear(wish.tolerate)
         if without:
             self._stores.doubt()
         sites = {site.store: site for site in await self.ready() if site.store not in without}
@@ -174,22 +180,60 @@ class Room:
         row = self._rows.get(store)
         return info.path if info is not None else "" if row is None else row.path
 
-    async def everywhere(self) -> dict[str, StoreRef]:
-        """Every store that may hold something of this catalog, by UUID, as far as it is known where it is."""
+    async def learn(self, entry: Entry) -> None:
+        """Know all stores by the time that the coordinator is away, those that don't answer too."""
+        if not self._rows or not self._rows.keys() >= {*entry.layout} - {""}:
+            try:
+                await self.ready()
+            except CatalogLost:
+                raise
+            except ClusterError as error:
+                _LOG.info("which stores there are is asked with the next read: %s", error)
+
+    async def everywhere(self) -> dict[str, StoreRef | None]:
+        """Every store that may hold something of this catalog, by UUID; None for one of which is not known where it is.
+
+        None at all before the coordinator has told which there are.
+        """
+        if not self._rows:
+            return {}
         with suppress(ClusterError):
             await self._stores.look()
         known = self._stores.known()
-        # what one that returns has of before is not the newest of anything
-        active = {uuid for uuid, row in self._rows.items() if row.state not in {"retired", "returning"}}
-        return {uuid: ref for uuid, ref in known.items() if uuid in active or uuid not in self._rows}
+        fresh = {uuid: ref for uuid, ref in known.items() if uuid not in self._rows}
+        return fresh | {uuid: known.get(uuid) for uuid in self._active()}
 
     async def close(self) -> None:
         """Give up what is asked for."""
         await self._survivors.close()
 
+    async def _bear(self, tolerate: int) -> None:
+        """Have stores remember that a write tolerates as few losses, for readers while the coordinator is away.
+
+        Needed once in the life of a system for each such number.
+        """
+        if tolerate >= self._least:
+            return
+        self._lines.fence, remembered = await self._authority.ask(Coordinator.tolerate, tolerate)
+        if not remembered:
+            self._stores.doubt()
+            await self.ready()
+            told = sum(info.least <= tolerate for info in await self._stores.recent())
+            need = min(SILENT_MAX + 1, len(self._active()))
+            if told < need:
+                raise NotEnoughPlaces(
+                    told, need, f"so many stores are to remember first that writes tolerate {tolerate}"
+                )
+            await self._authority.ask(Coordinator.tolerate, tolerate, remembered=True)
+        self._least = tolerate
+
     def _is_fleeting(self, uuid: str) -> bool:
         info = self._stores.info(uuid)
         return info is not None and info.durability == "none"
+
+    def _active(self) -> list[str]:
+        """The stores that count: what one that returns has of before is not the newest of anything."""
+        return [uuid for uuid, row in self._rows.items() if row.state not in {"retired", "returning"}]
 
     def _state(self, uuid: str) -> str:
         row = self._rows.get(uuid)

@@ -145,7 +145,7 @@ class StoreDirectory:
         self.foreign = [info for info in found if info.catalog not in ours]
         found = [info for info in found if info.catalog in ours and (info.catalog or not self.foreign)]
         self.stale = self.stale or bool(self.foreign) or any(info.epoch > fence.epoch for info in found)
-        behind = [info for info in found if not info.catalog or info.epoch < fence.epoch]
+        behind = [info for info in found if not info.catalog or info.epoch < fence.epoch or info.least > fence.least]
         net = self._backend.within(STORE_INFO_SECONDS)
         shown, _ = await self._answers(net.call(store_addr(info.place), PlaceStore.admit, fence) for info in behind)
         return [*(info for info in found if info not in behind), *shown]

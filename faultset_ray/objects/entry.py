@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from faultset_ray.limits import SILENT_MAX
 from faultset_ray.objects.record import Record
 
 
@@ -23,6 +24,13 @@ class Entry:
     """When it was deleted; None while it is there."""
     purge_ms: int | None = None
     """When its shards become garbage, which is until when it can be undeleted."""
+    tombstone: Record | None = None
+    """Of an object that was deleted: what hides it, and goes wherever its record goes."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What a store with a shard of it is to have."""
+        return (self.record,) if self.tombstone is None else (self.record, self.tombstone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Fence:
     """16 bytes, one value for the life of a catalog."""
     epoch: int
     """Of the coordinator: one higher at each of its starts."""
+    least: int = SILENT_MAX
+    """The fewest losses that any write was to tolerate, of those that tolerate less than ``SILENT_MAX``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from faultset_ray.errors import CatalogMismatch, FaultsetError, InputError, StaleEpoch, StoreFailure
-from faultset_ray.limits import STORE_SPARE_BYTES_MAX, STORE_SPARE_SHARE
+from faultset_ray.limits import SILENT_MAX, STORE_SPARE_BYTES_MAX, STORE_SPARE_SHARE
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.store_home import StoreHome, claim, claim_private, remove_leftovers
 from faultset_ray.objects.store_records import Records
@@ -66,6 +67,7 @@ class StoreBase:
             self._sealed.file_bytes,
             self._sealed.count,
             self._home.retired.version,
+            SILENT_MAX if fence is None else fence.least,
         )
 
     def admit(self, fence: Fence) -> StoreInfo:
@@ -120,6 +122,7 @@ class StoreBase:
                     raise CatalogMismatch(self.uuid, seen.catalog.hex(), fence.catalog.hex())
                 if seen.epoch > fence.epoch:
                     raise StaleEpoch(f"who calls store {self.uuid}", fence.epoch, seen.epoch)
+                fence = replace(fence, least=min(fence.least, seen.least))
             if seen != fence:
                 self._home.set_fence(fence)
 

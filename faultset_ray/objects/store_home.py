@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faultset_ray.errors import InputError
+from faultset_ray.limits import SILENT_MAX
 from faultset_ray.objects import store_holder
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.shards.disk import fsync_directory, replace_file
@@ -94,7 +95,7 @@ class StoreHome:
 
     def set_fence(self, fence: Fence) -> None:
         """Remember a fence; it is on the disk when this returns."""
-        body = json.dumps({"catalog": fence.catalog.hex(), "epoch": fence.epoch}).encode()
+        body = json.dumps({"catalog": fence.catalog.hex(), "epoch": fence.epoch, "least": fence.least}).encode()
         replace_file(self.path / "fence.json", body, self.tmp / "fence.json", durable=self.durable)
         self.fence = fence
 
@@ -337,7 +338,7 @@ def _read_fence(path: Path) -> Fence | None:
         fence = _read_json(path / "fence.json")
     except FileNotFoundError:
         return None
-    return Fence(bytes.fromhex(fence["catalog"]), int(fence["epoch"]))
+    return Fence(bytes.fromhex(fence["catalog"]), int(fence["epoch"]), int(fence.get("least", SILENT_MAX)))
 
 
 def _read_retired(path: Path) -> RetiredStores:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import FaultsetError
+from faultset_ray.limits import SILENT_MAX
 
 WRITE_ID_BYTES = 16
 Key = tuple[bytes, int]
@@ -44,6 +45,8 @@ class StoreInfo:
     """How many those are."""
     retired: int = 0
     """Version of the list of retired stores that it remembers; 0 for none."""
+    least: int = SILENT_MAX
+    """The fewest losses that any write was to tolerate, as far as it was told (:class:`Fence`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 from stores import crash, store_at
 
 from faultset_ray.errors import CatalogMismatch, InputError, StaleEpoch
+from faultset_ray.limits import SILENT_MAX
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import Whole
@@ -85,12 +86,25 @@ def test_one_that_can_not_be_read_is_not_guessed_at(tmp_path, caplog, body):
     store.admit(Fence(CATALOG, 3))
     home = Path(store.info().path)
     store.close()
-    assert json.loads((home / "fence.json").read_text()) == {"catalog": CATALOG.hex(), "epoch": 3}
+    assert json.loads((home / "fence.json").read_text()) == {"catalog": CATALOG.hex(), "epoch": 3, "least": 2}
     (home / "fence.json").write_text(body)
     another = store_at(tmp_path)
     assert another.uuid != home.name
     assert "fence.json is not what a store writes" in caplog.text
     another.close()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_least_that_writes_tolerate_is_never_raised(tmp_path, clean):
+    store = store_at(tmp_path)
+    assert store.info().least == SILENT_MAX
+    assert store.admit(Fence(CATALOG, 3, 1)).least == 1
+    assert store.admit(Fence(CATALOG, 4)).least == 1, "a driver that was not told yet"
+    store.close() if clean else crash(store)
+    again = store_at(tmp_path)
+    assert (again.info().epoch, again.info().least) == (4, 1)
+    assert again.admit(Fence(CATALOG, 4, 0)).least == 0
+    again.close()
 
 
 RETIRED = RetiredStores(5, {"a": 7, "b": 9})

@@ -8,6 +8,7 @@ from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.coordinator.entries import Entries
 from faultset_ray.coordinator.objects import Damage, ShardMove
 from faultset_ray.coordinator.stores import NOWHERE, Stores, keys_of, packed
+from faultset_ray.coordinator.tombstones import Tombstones
 from faultset_ray.coordinator.waste import Waste
 from faultset_ray.coordinator.writes import each
 from faultset_ray.errors import FaultsetError, InputError, ObjectNotFound, StaleEpoch, WriteInProgress
@@ -22,6 +23,7 @@ class Upkeep:
         self._stores = stores
         self._entries = entries
         self._waste = waste
+        self._tombstones = Tombstones(catalog, stores, entries)
 
     # -- Damage
 
@@ -124,6 +126,8 @@ class Upkeep:
         busy = self._catalog.one("SELECT 1 FROM shard_moves WHERE generation = ? AND idx = ?", owner, move.index)
         if busy or self._waste.awaited(self._stores.key(move.target), owner):
             raise WriteInProgress(entry.record.name)
+        if entry.tombstone is not None:
+            self._tombstones.add(move.target, [entry.tombstone.generation])
         self._catalog.do(
             "INSERT INTO shard_moves VALUES (?, ?, ?, ?, ?)",
             *(owner, move.index, self._stores.key(move.source), self._stores.key(move.target), now_ms),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faultset_ray.backend.protocol import Backend
@@ -14,11 +14,13 @@ from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
 from faultset_ray.driver.inventory import Inventory, Lookout
 from faultset_ray.driver.repairs import Repaired, Repairs
-from faultset_ray.driver.stores import store_addr
+from faultset_ray.driver.stores import ref_of, store_addr
 from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, StoreInUse, StoreNotEmptied
-from faultset_ray.limits import DECOMMISSION_PAUSE_SECONDS, UPKEEP_PAGE
+from faultset_ray.limits import DECOMMISSION_PAUSE_SECONDS, SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.needs import Need, mending, need_of
+from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.record import Record
 
 _LOG = logging.getLogger(__name__)
 _HOPELESS_ROUNDS = 2
@@ -212,6 +214,7 @@ class Emptying:
         if any(item.store in inventory.here and item.store in leaving.before for item in waiting):
             return collected > 0
         for uuid in list(leaving.before):
+            await self._tombstones(uuid, inventory, leaving.before)
             try:
                 await self._authority.ask(Coordinator.set_store_state, uuid, "retired", force=leaving.force)
             except StoreInUse:
@@ -222,6 +225,39 @@ class Emptying:
             if uuid in inventory.here or all(info.place != place for info in inventory.here.values()):
                 await self._backend.stop(store_addr(place))
         return True
+
+    async def _tombstones(self, uuid: str, inventory: Inventory, leaving: Collection[str]) -> None:
+        """Have tombstones of a store on as many others as may be lost, and one more: they may outlive all shards.
+
+        Raises
+        ------
+        StoresLost
+            A store failed at it.
+        """
+        others = [
+            other
+            for other in sorted(inventory.here)
+            if other not in leaving and other in inventory.rows and inventory.rows[other].state == "active"
+        ]
+        fence, after = await self._authority.ask(Coordinator.fence), 0
+        while True:
+            page = await self._authority.ask(Coordinator.tombstones, uuid, after, UPKEEP_PAGE)
+            given: dict[str, list[Record]] = {}
+            for entry in page:
+                lacking = entry.record.tolerate + 1 - len(set(entry.layout).intersection(others))
+                first = entry.record.generation % max(len(others), 1)
+                free = [other for other in (*others[first:], *others[:first]) if other not in entry.layout]
+                for other in free[: max(lacking, 0)]:
+                    given.setdefault(other, []).append(entry.record)
+            for other, records in given.items():
+                await self._authority.ask(Coordinator.add_tombstones, other, [each.generation for each in records])
+                net, addr = self._backend.within(SEAL_SECONDS), ref_of(inventory.here[other]).addr
+                for failed in await net.call(addr, PlaceStore.record, [each.pack() for each in records], fence):
+                    if failed is not None:
+                        raise failed
+            if len(page) < UPKEEP_PAGE:
+                return
+            after = page[-1].record.generation
 
 
 def _on(need: Need, leaving: _Leaving) -> bool:

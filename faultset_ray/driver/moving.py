@@ -171,11 +171,13 @@ class Mover:
     async def _record(self, entry: Entry, target: StoreRef, fence: Fence) -> None:
         net = self._backend.within(SEAL_SECONDS)
         try:
-            [failed] = await net.call(target.addr, PlaceStore.record, [entry.record.pack()], fence)
+            packed = [record.pack() for record in entry.records]
+            answers = await net.call(target.addr, PlaceStore.record, packed, fence)
         except ClusterError as error:
             raise StoresLost({target.uuid: str(error)}) from error
-        if failed is not None:
-            raise failed
+        for failed in answers:
+            if failed is not None:
+                raise failed
 
     async def _give_up(self, move: ShardMove) -> None:
         """What was made of the shard becomes garbage; if this can't be told now, the next caretaker does it."""

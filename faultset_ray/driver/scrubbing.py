@@ -25,6 +25,7 @@ from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.place_store import PlaceStore
+from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import ScanPage
 
 _LOG = logging.getLogger(__name__)
@@ -174,18 +175,33 @@ class Scrubber:
             if store == uuid and index not in there.indices
         ]
         lacking = await self._still(uuid, lacking)
-        unrecorded = [entry for entry, there in zip(entries, held, strict=True) if there.indices and not there.recorded]
-        found.records += await self._record(ref, unrecorded)
+        unrecorded = [
+            entry.record for entry, there in zip(entries, held, strict=True) if there.indices and not there.recorded
+        ]
+        hidden = [entry for entry, there in zip(entries, held, strict=True) if there.indices]
+        found.records += await self._record(ref, [*unrecorded, *await self._tombstones(ref, hidden)])
         reports = [Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking]
         found.missing += await self._report(reports)
         return after or -1
 
-    async def _record(self, ref: StoreRef, entries: list[Entry]) -> int:
-        """Give a store the records of writes that it has shards of; how many it kept."""
-        if not entries:
+    async def _tombstones(self, ref: StoreRef, entries: list[Entry]) -> list[Record]:
+        """Those that a store lacks, of deleted objects that it has shards of."""
+        tombstones = [entry.tombstone for entry in entries if entry.tombstone is not None]
+        if not tombstones:
+            return []
+        net = self._backend.within(SEAL_SECONDS)
+        held = await net.call(ref.addr, PlaceStore.held, [tombstone.write_id for tombstone in tombstones])
+        lacking = [tombstone for tombstone, there in zip(tombstones, held, strict=True) if not there.recorded]
+        generations = [tombstone.generation for tombstone in lacking]
+        needed = await self._authority.ask(Coordinator.add_tombstones, ref.uuid, generations) if lacking else []
+        return [tombstone for tombstone, is_needed in zip(lacking, needed, strict=True) if is_needed]
+
+    async def _record(self, ref: StoreRef, records: list[Record]) -> int:
+        """Give a store the records of writes that it has shards of, and their tombstones; how many it kept."""
+        if not records:
             return 0
         fence = await self._authority.ask(Coordinator.fence)
-        packed = [entry.record.pack() for entry in entries]
+        packed = [record.pack() for record in records]
         # Where a shard was dropped meanwhile, the record is refused.
         answers = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.record, packed, fence)
         return sum(answer is None for answer in answers)

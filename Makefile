@@ -21,7 +21,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-long soak lane-core lane-cluster test-host test-all lint bench bench-codes docs docs-plots $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak lane-core lane-cluster test-host test-all lint bench bench-codes docs docs-plots $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -61,6 +61,13 @@ lane-core:
 
 lane-cluster:
 	$(PYTEST) $(CLUSTER_TIERS)
+
+test-engines: setup ## what all codes promise, once on each engine that this machine has
+	@for engine in $$($(PY) -c 'from faultset_ray.codes import engine; print(*engine.available())'); do \
+		echo "test-engines: $$engine"; \
+		FAULTSET_ENGINE=$$engine $(PYTEST) tests/contract/test_codes_contract.py tests/property/test_codes_linear.py \
+			tests/property/test_codes_lrc.py tests/property/test_codes_rs.py || exit 1; \
+	done
 
 test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part
 	$(PYTEST) -m "(ray or cluster) and not long and not host"

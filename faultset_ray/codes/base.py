@@ -101,7 +101,7 @@ class Code(ABC):
 
     @abstractmethod
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:
-        """Choose the cheapest shards to read to make others.
+        """Choose the cheapest shards to read to make others; of a sparse code, shards near to the cheapest.
 
         Parameters
         ----------

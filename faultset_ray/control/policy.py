@@ -78,8 +78,8 @@ class Policy:
         A sample of an ejected node is good if with it the statistic is at most this; by default, and at
         most, ``threshold_ms``.
     samples : (bad, window, good)
-        A node is ejected at ``bad`` bad ones of its last ``window`` ≤ 32 samples, and re-admitted after
-        ``good`` good ones in a row.
+        A node is ejected at a bad sample that makes it ``bad`` of its last ``window`` ≤ 32, or more, and
+        re-admitted after ``good`` good ones in a row.
     hold_s : (min, max)
         Seconds an ejected node stays out at least: ``min``, doubled with each further ejection, at most
         ``max``. For each ``max`` that it then spends healthy, one ejection is forgotten.

@@ -154,7 +154,7 @@ def judge(
         if not fresh:
             _forget_samples(s, words, halves)
             _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, entered)
-        elif bad >= bad_min or (failing and not answered):
+        elif (bad >= bad_min and np.int64(words[s, WINDOW]) & 1 != 0) or (failing and not answered):
             if freezes:
                 _enter(s, SUSPECT, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, entered)
             else:

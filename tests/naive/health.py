@@ -279,7 +279,7 @@ class Fleet:
         only_failures = node.failures > 0 and (
             node.measured_ms is None or self.age_exceeds_ttl(node.measured_ms, now_ms)
         )
-        if bad >= self.policy.samples[0] or only_failures:
+        if (bad >= self.policy.samples[0] and node.bad[-1]) or only_failures:
             return True
         if bad:
             self.enter(node, "suspect", "some_bad", now_ms)

@@ -44,6 +44,20 @@ def test_n_of_m():
     assert nodes.hear(BAD) == [(0, "suspect", "ejected", "over_threshold")], "two of four, though not in a row"
 
 
+def test_who_was_kept_and_is_well_again_is_not_ejected_when_there_is_room():
+    nodes = Range([4], samples=(2, 5, 2), eject_max=0.25)
+    for _ in range(2):
+        nodes.hear({0: BAD + 1, 1: BAD, 2: BAD, 3: GOOD})
+    assert nodes.states == ["ejected", "suspect", "suspect", "healthy"]
+    assert nodes.hear({1: GOOD}) == []
+    assert (nodes.why(1).rule, nodes.why(1).blocked_by, nodes.why(1).bad) == (Rule.SOME_BAD, Blocked.NOTHING, 2)
+    nodes.hear({0: GOOD})
+    assert nodes.hear({0: GOOD})[1:] == [(2, "suspect", "ejected", "over_threshold")], "the room goes to who is bad now"
+    nodes.rules = Policy(samples=(2, 5, 2)).rules
+    assert nodes.decide() == []
+    assert nodes.hear({1: BAD}) == [(1, "suspect", "ejected", "over_threshold")]
+
+
 def test_readmission_takes_good_ones_in_a_row_and_resets_the_counters():
     nodes = Range([1], samples=(2, 5, 3), recover_ms=50)
     for latency in (BAD, BAD):

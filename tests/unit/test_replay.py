@@ -202,6 +202,22 @@ def test_all_that_went_since_an_outage_began_are_taken_back(samples, most):
     assert report.flaps == 0
 
 
+def test_when_a_freeze_ends_nobody_is_ejected_who_has_answered_since():
+    """Measured each 30 s, nodes have more bad samples than good ones in their windows when it ends."""
+    count, every_ms = 40, 30_000
+    at_ms = np.arange(20 * count) * (every_ms // count)
+    cut_off = (at_ms >= 5 * every_ms) & (at_ms < 10 * every_ms)
+    trace = Trace.of(
+        [f"n{index}" for index in range(count)],
+        at_ms,
+        np.tile(np.arange(count) * 7 % count, 20),
+        np.where(cut_off, np.nan, 20.0),
+        bad=np.zeros(len(at_ms), bool),
+        regions=[f"u{letter}" for letter in "01234567" for _ in range(5)],
+    )
+    assert replay(trace, Policy(samples=(3, 5, 3), hold_s=(30, 600), freeze_at=0.5)).false_ejections == 0
+
+
 def test_regions_that_are_short_are_counted():
     """Of u0's two nodes one is out from 10 s to 30 s, then both until 40 s; u1 always has two."""
     rows = [(second * 1000, node, 20.0) for second in range(60) for node in range(4)]

@@ -243,9 +243,9 @@ class ObjectVerbs(RebuildVerbs):
         """Note shards that are not what they should be; how many of them are where it says."""
         return self._objects().upkeep.report(reports, now_ms)
 
-    def damage(self, limit: int) -> list[Damage]:
-        """What was reported and not made good yet, oldest first."""
-        return self._objects().upkeep.damage(limit)
+    def damage(self, limit: int, skip: int = 0) -> list[Damage]:
+        """What was reported and not made good yet, oldest first; so many, after those that are skipped."""
+        return self._objects().upkeep.damage(limit, skip)
 
     def damage_settled(self, reports: Sequence[Damage]) -> None:
         """Take reports back: the shards are sound."""

@@ -43,12 +43,12 @@ class Upkeep:
                 )
         return noted
 
-    def damage(self, limit: int) -> list[Damage]:
-        """What was reported and not made good yet, oldest first."""
+    def damage(self, limit: int, skip: int = 0) -> list[Damage]:
+        """What was reported and not made good yet, oldest first; so many, after those that are skipped."""
         rows = self._catalog.all(
             "SELECT g.write_id, d.idx, d.store, d.reason FROM damage d JOIN generations g USING (generation) "
-            "ORDER BY d.at_ms, d.generation, d.idx LIMIT ?",
-            limit,
+            "ORDER BY d.at_ms, d.generation, d.idx LIMIT ? OFFSET ?",
+            *(limit, skip),
         )
         return [Damage(write_id, index, self._stores.uuid(store), reason) for write_id, index, store, reason in rows]
 

@@ -122,9 +122,9 @@ class Caretaker:
         """What moves bytes: the objects least safe first, then balance, then a look at what nobody reads."""
         bucket = Bucket(self._backend, REPAIR_BYTES_PER_SECOND)
         inventory = self._look()
-        needs = await self._repairs.needs(inventory)
-        if needs:
-            done = await self._repairs.mend(needs, inventory, bucket, going=lambda: self._goes_on(inventory))
+        needs = await self._repairs.needs(inventory, due=True)
+        if needs.count:
+            done = await self._repairs.mend(needs.first, inventory, bucket, going=lambda: self._goes_on(inventory))
             if done.shards:
                 _LOG.warning("%d shards of %d objects were made anew or moved", done.shards, done.objects)
         else:

@@ -121,7 +121,7 @@ class Emptying:
         while True:
             inventory = await self._lookout.look()
             collected = await self._collector.tidy(inventory)
-            needs = [need for need in await self._repairs.needs(inventory) if _on(need, leaving)]
+            needs = (await self._repairs.needs(inventory, which=lambda need: _on(need, leaving))).first
             if needs:
                 self._check_time(needs, leaving)
                 done = await self._round(needs, inventory, leaving)

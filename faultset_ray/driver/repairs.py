@@ -27,7 +27,7 @@ from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.gather import AWAY
-from faultset_ray.objects.needs import Need, mending, need_of
+from faultset_ray.objects.needs import Need, Needs, mending, need_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,43 +71,58 @@ class Repairs:
         self._again: dict[bytes, tuple[float, float]] = {}
         """When an object that could not be mended is tried again, and how long was waited, by write id."""
 
-    async def needs(self, inventory: Inventory, *, at_once: bool = False) -> list[Need]:
-        """What objects need, the most urgent first, some thousands at most.
+    async def needs(
+        self,
+        inventory: Inventory,
+        *,
+        at_once: bool = False,
+        due: bool = False,
+        which: Callable[[Need], bool] = lambda _need: True,
+    ) -> Needs:
+        """What objects need: all are counted, and the most urgent kept, ``REPAIR_QUEUE_MAX`` at most.
 
         Parameters
         ----------
         at_once
             Give up stores that don't answer now; by default only those that are gone for good, it seems, and for
             an object that would bear no further loss, those that are away.
+        due
+            Keep only objects that are to be tried now: one that failed waits for a while.
+        which
+            Those to look for; all by default.
         """
-        reports: list[Damage] = await self._authority.ask(Coordinator.damage, REPAIR_QUEUE_MAX)
-        damaged: dict[bytes, set[int]] = {}
-        for report in reports:
-            damaged.setdefault(report.write_id, set()).add(report.index)
-        found: dict[bytes, Need] = {}
-
-        def consider(entries: Iterable[Entry | None]) -> None:
-            for entry in entries:
-                if entry is not None and entry.record.write_id not in found:
-                    need = _need(entry, inventory, damaged.get(entry.record.write_id, ()), at_once)
-                    if need is not None:
-                        found[entry.record.write_id] = need
-
+        found = Needs(REPAIR_QUEUE_MAX)
+        damaged = await self._reported()
         suspects = inventory.rows.keys() - inventory.here.keys() if at_once else inventory.away
-        for uuid in sorted(suspects | inventory.retired | inventory.leaving):
-            after = 0
-            while len(found) < REPAIR_QUEUE_MAX:
+        stores = sorted(suspects | inventory.retired | inventory.leaving)
+
+        def consider(entry: Entry, stores_before: Collection[str]) -> None:
+            if not stores_before or not any(uuid in stores_before for uuid in entry.layout):
+                bad = {report.index for report in damaged.get(entry.record.write_id, ())}
+                need = _need(entry, inventory, bad, at_once)
+                if need is not None and which(need):
+                    found.add(need, keep=not due or self._is_due(need))
+
+        for at, uuid in enumerate(stores):
+            before, after = frozenset(stores[:at]), 0
+            while True:
                 entries, after = await self._authority.ask(Coordinator.by_store, uuid, after, UPKEEP_PAGE)
-                consider(entries)
+                for entry in entries:
+                    consider(entry, before)
                 if not after:
                     break
-        if damaged:
-            reported = await self._authority.ask(Coordinator.entries, list(damaged))
-            consider(reported)
-            over = {write_id for write_id, entry in zip(damaged, reported, strict=True) if entry is None}
-            settled = [report for report in reports if report.write_id in over]  # of no object any more
-            await self._authority.ask(Coordinator.damage_settled, settled)
-        return sorted(found.values(), key=lambda need: need.urgency)
+        looked_at, reported = frozenset(stores), list(damaged)
+        for start in range(0, len(reported), UPKEEP_PAGE):
+            page = reported[start : start + UPKEEP_PAGE]
+            of_none: list[Damage] = []
+            for write_id, owner in zip(page, await self._authority.ask(Coordinator.entries, page), strict=True):
+                if owner is None:
+                    of_none += damaged[write_id]
+                else:
+                    consider(owner, looked_at)
+            if of_none:
+                await self._authority.ask(Coordinator.damage_settled, of_none)
+        return found
 
     async def mend(
         self,
@@ -151,12 +166,28 @@ class Repairs:
 
     # -- Inside
 
+    async def _reported(self) -> dict[bytes, list[Damage]]:
+        """All damage that was reported, by write id."""
+        found: dict[bytes, list[Damage]] = {}
+        skip = 0
+        while True:
+            reports = await self._authority.ask(Coordinator.damage, REPAIR_QUEUE_MAX, skip)
+            for report in reports:
+                found.setdefault(report.write_id, []).append(report)
+            skip += len(reports)
+            if len(reports) < REPAIR_QUEUE_MAX:
+                return found
+
+    def _is_due(self, need: Need) -> bool:
+        """Whether an object is to be tried now: one that failed waits for a while."""
+        due_s, _ = self._again.get(need.entry.record.write_id, (0.0, 0.0))
+        return self._backend.uptime_s() >= due_s
+
     async def _one(
         self, need: Need, inventory: Inventory, bucket: Bucket | None, done: Repaired, *, at_once: bool
     ) -> None:
         write_id, name = need.entry.record.write_id, need.entry.record.name
-        due_s, waited_s = self._again.get(write_id, (0.0, 0.0))
-        if not at_once and self._backend.uptime_s() < due_s:
+        if not at_once and not self._is_due(need):
             return
         try:
             [entry] = await self._authority.ask(Coordinator.entries, [write_id])
@@ -179,6 +210,7 @@ class Repairs:
         except BackendClosed:
             raise
         except FaultsetError as error:
+            _, waited_s = self._again.get(write_id, (0.0, 0.0))
             wait_s = min(max(2 * waited_s, REPAIR_AGAIN_SECONDS), REPAIR_AGAIN_SECONDS_MAX)
             self._again[write_id] = self._backend.uptime_s() + wait_s, wait_s
             _LOG.warning("object %r could not be repaired, next attempt in %g s: %s", name, wait_s, error)

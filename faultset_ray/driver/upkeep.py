@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,9 +20,6 @@ from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.errors import ClusterError
 from faultset_ray.limits import STORE_INFO_SECONDS
 from faultset_ray.objects.bucket import Bucket
-
-_NAMES = 100
-"""Names of objects that a status tells at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +86,9 @@ class Upkeep:
             StoreStatus(row, uuid in inventory.here, max(0, now_ms - row.seen_ms) / 1000, uuid in inventory.leaving)
             for uuid, row in sorted(rows.items())
         ]
-        counts = Counter(need.margin for need in needs if need.lost)
-        lost = sorted(need.entry.record.name for need in needs if need.lost and need.margin < 0)[:_NAMES]
         orphans = 0 if light is None else light.found
-        leaving = sum(bool(need.leaving) for need in needs)
-        margins = dict(sorted(counts.items()))
-        return SystemStatus(tally, margins, tuple(lost), leaving, tuple(stores), light, deep, orphans)
+        margins = dict(sorted(needs.margins.items()))
+        return SystemStatus(tally, margins, tuple(needs.lost), needs.leaving, tuple(stores), light, deep, orphans)
 
     async def repair(self, bytes_per_s: float | None = None) -> Repaired:
         """Mend every object that has lost shards, without waiting for stores that are away to come back."""
@@ -104,7 +97,7 @@ class Upkeep:
             inventory = await self._lookout.look()
             await self._collector.tidy(inventory)
             needs = await self._repairs.needs(inventory, at_once=True)
-            done = await self._repairs.mend(needs, inventory, bucket, at_once=True)
+            done = await self._repairs.mend(needs.first, inventory, bucket, at_once=True)
             total.add(done)
             if not done.objects:
                 return total

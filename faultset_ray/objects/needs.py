@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,61 @@ class Need:
     def urgency(self) -> tuple[int, int, bytes]:
         """What needs are sorted by: the least margin first, of those the oldest object."""
         return self.margin, self.entry.record.created_ms, self.entry.record.write_id
+
+
+class Needs:
+    """All needs of a system's objects: each counted, and the most urgent kept.
+
+    Objects of which too few shards are within reach are kept apart from the others: many of them, which nobody can
+    mend, don't keep the others from being mended.
+
+    Parameters
+    ----------
+    keep
+        How many of either kind are kept, and how many names.
+    """
+
+    def __init__(self, keep: int, names: int = 100) -> None:
+        self._keep = keep
+        self._names = names
+        self._beyond: list[Need] = []
+        self._others: list[Need] = []
+        self._lost: list[str] = []
+        self.margins: Counter[int] = Counter()
+        """Of the objects that lack shards, how many bear how many further losses; -1 where data may be lost."""
+        self.count = 0
+        """Objects with any need."""
+        self.leaving = 0
+        """Objects with shards on stores that are to become empty."""
+
+    def add(self, need: Need, *, keep: bool = True) -> None:
+        """Count an object's need; each object once. One that is not to be kept is only counted."""
+        self.count += 1
+        self.leaving += bool(need.leaving)
+        if need.lost:
+            self.margins[need.margin] += 1
+        if need.lost and need.margin < 0:
+            self._lost.append(need.entry.record.name)
+            if len(self._lost) >= 2 * self._names:
+                self._lost = self.lost
+        if not keep:
+            return
+        kept = self._beyond if need.margin < 0 else self._others
+        kept.append(need)
+        if len(kept) >= 2 * self._keep:
+            _least(kept, self._keep)
+
+    @property
+    def lost(self) -> list[str]:
+        """Names of objects of margin -1, the first ones in order."""
+        return sorted(self._lost)[: self._names]
+
+    @property
+    def first(self) -> list[Need]:
+        """The most urgent, most urgent first."""
+        for kept in (self._beyond, self._others):
+            _least(kept, self._keep)
+        return [*self._beyond, *self._others]
 
 
 def margin(entry: Entry, without: Collection[int] = ()) -> int:
@@ -95,3 +151,9 @@ def mending(need: Need, sites: Sequence[Site], shard_bytes: int, *, promised: bo
         if placed.survivable_stores <= need.margin:
             return {}
     return {index: uuid for index, uuid in placed.stores.items() if held.get(index) != uuid}
+
+
+def _least(needs: list[Need], keep: int) -> None:
+    """Keep the most urgent, in order."""
+    needs.sort(key=lambda need: need.urgency)
+    del needs[keep:]

@@ -188,3 +188,37 @@ def test_a_slow_second_mover_takes_nothing_away():
         assert await look(run) == (0, 0)
 
     simulate(6, scenario)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_riskiest_come_first_however_many_there_are(damaged):
+    """More objects lack shards than a queue holds: a status counts all, and what is mended first is what bears least."""
+
+    async def scenario(run):
+        for number in range(24):
+            await run.put(f"o{number:02}", run.sim.token(100), code="rs:2+3" if number % 4 else "rs:4+1")
+        if damaged:
+            for name in run.payloads:
+                await damage(run, {0: 0}, name)
+            await look(run)
+        else:
+            for place in ("p00", "p01"):
+                run.kill(place)
+            await run.sim.sleep(8.0)
+        upkeep = run.driver._upkeep
+        inventory = await upkeep._lookout.look()
+        whole = await run.driver.status()
+        every = (await upkeep._repairs.needs(inventory, at_once=True)).first
+        assert len(every) == sum(whole.margins.values()) > 10
+        with mock.patch("faultset_ray.driver.repairs.REPAIR_QUEUE_MAX", 5):
+            status = await run.driver.status()
+            first = (await upkeep._repairs.needs(inventory, at_once=True)).first
+        assert (status.margins, status.healthy, status.lost) == (whole.margins, whole.healthy, whole.lost)
+        others = [need for need in every if need.margin >= 0]
+        assert [need for need in first if need.margin >= 0] == others[:5]
+        assert len({need.margin for need in others}) > 1
+        done = await run.driver.repair()
+        assert not done.failed or done.lost
+        await run.driver.close()
+
+    simulate(9, scenario)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 from faultset_ray.errors import NotEnoughPlaces
 from faultset_ray.objects.entry import Entry
-from faultset_ray.objects.needs import margin, mending, need_of
+from faultset_ray.objects.needs import Needs, margin, mending, need_of
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.sites import Site
 
@@ -45,6 +48,25 @@ def test_the_least_margin_first_and_of_those_the_oldest():
     names = [need.entry.record.name for need in sorted(needs, key=lambda need: need.urgency)]
     assert names == ["risky", "old", "young"]
     assert sorted(need.margin for need in needs) == [0, 1, 1]
+
+
+def test_all_needs_are_counted_and_the_most_urgent_kept():
+    """However many there are, and in whatever order they come; those beyond mending take no place of the others."""
+    needs, found = [], Needs(keep=5, names=3)
+    for number in range(300):
+        each = entry(("axydef", "axcdeg", "abcdeg")[number % 3], name=f"o{number:03}", created_ms=1000 - number)
+        needs.append(need_of(each, away={"a", "x", "y"}, leaving={"f", "g"}))
+        found.add(needs[-1])
+    assert found.margins == Counter(need.margin for need in needs)
+    assert len(found.margins) == 2
+    assert (found.count, found.leaving) == (300, 300)
+    lost = sorted(need.entry.record.name for need in needs if need.margin < 0)
+    assert found.lost == lost[:3]
+    ranked = sorted(needs, key=lambda need: need.urgency)
+    beyond, others = ([need for need in ranked if (need.margin < 0) == is_beyond][:5] for is_beyond in (True, False))
+    assert found.first == [*beyond, *others]
+    found.add(replace(needs[0], margin=-1, lost=frozenset(range(6))), keep=False)
+    assert (found.count, found.first) == (301, [*beyond, *others])
 
 
 def test_only_what_is_lost_moves():

@@ -247,6 +247,8 @@ SPREAD_AFTER_SECONDS: Final = 60.0
 """Other stores must take part for so long before objects are spread over them."""
 SCRUB_BYTES_PER_SECOND: Final = 16.0 * MIB
 """What a deep scrub in the background reads: some 1.4 TB a day."""
+SCRUB_NOTED_SECONDS: Final = 60.0
+"""How long the background's scrub goes on before it notes how far it is, if no shard alone takes longer."""
 SCRUB_LIGHT_SECONDS: Final = 3_600.0
 """How often a light scrub begins, which looks at both ends of every shard."""
 SCRUB_DEEP_SECONDS: Final = 14 * 86_400.0

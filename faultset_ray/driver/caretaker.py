@@ -31,6 +31,7 @@ from faultset_ray.limits import (
     SCRUB_BYTES_PER_SECOND,
     SCRUB_DEEP_SECONDS,
     SCRUB_LIGHT_SECONDS,
+    SCRUB_NOTED_SECONDS,
 )
 from faultset_ray.objects.bucket import Bucket
 
@@ -59,6 +60,7 @@ class Caretaker:
         """Whether what the one before left under way was given up."""
         self._chores: asyncio.Task[None] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._scrub: asyncio.Task[None] | None = None
 
     def tick(self) -> None:
         """Go on for as long as the lease holds; begins what is due and returns at once."""
@@ -71,10 +73,12 @@ class Caretaker:
             self._chores = self._begin("a round of chores", self._do_chores())
         if _idle(self._work) and self._inventory is not None and self._inherited:
             self._work = self._begin("a round of work", self._do_work())
+        if _idle(self._scrub) and self._inventory is not None and self._inherited:
+            self._scrub = self._begin("a scrub", self._do_scrub())
 
     async def close(self) -> None:
         """End; what is under way is given up by the next caretaker."""
-        tasks = [task for task in (self._chores, self._work) if task is not None]
+        tasks = [task for task in (self._chores, self._work, self._scrub) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -119,7 +123,7 @@ class Caretaker:
         self._inherited = True
 
     async def _do_work(self) -> None:
-        """What moves bytes: the objects least safe first, then balance, then a look at what nobody reads."""
+        """What moves bytes: the objects least safe first, then balance."""
         bucket = Bucket(self._backend, REPAIR_BYTES_PER_SECOND)
         inventory = self._look()
         needs = await self._repairs.needs(inventory, due=True)
@@ -129,18 +133,20 @@ class Caretaker:
                 _LOG.warning("%d shards of %d objects were made anew or moved", done.shards, done.objects)
         else:
             await self._spreading.step(inventory, bucket, lambda: self._goes_on(inventory))
-        if self._holds():
-            await self._scrub()
         await self._backend.sleep(CARETAKER_SECONDS)
 
-    async def _scrub(self) -> None:
-        """The next page of the pass that is due."""
+    async def _do_scrub(self) -> None:
+        """Look at what nobody reads: the next page of the pass that is due; repair does not wait for it."""
+        bucket = Bucket(self._backend, SCRUB_BYTES_PER_SECOND)
+        ends_s = self._backend.uptime_s() + SCRUB_NOTED_SECONDS
         now_ms = self._backend.now_ms()
         for deep, every_s in ((False, SCRUB_LIGHT_SECONDS), (True, SCRUB_DEEP_SECONDS)):
             cursor = await self._scrubber.cursor(deep=deep)
             if cursor is None or cursor.done_ms is None or not 0 <= now_ms - cursor.began_ms < 1000 * every_s:
-                bucket = Bucket(self._backend, SCRUB_BYTES_PER_SECOND)
-                await self._scrubber.step(self._look(), Scrubbed(deep), bucket)
+                await self._scrubber.step(
+                    self._look(), Scrubbed(deep), bucket, lambda: self._holds() and self._backend.uptime_s() < ends_s
+                )
+        await self._backend.sleep(CARETAKER_SECONDS)
 
 
 async def _told(what: str, doing: Coroutine[Any, Any, Any]) -> None:

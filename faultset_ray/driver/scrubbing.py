@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
@@ -26,9 +26,11 @@ from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
-from faultset_ray.objects.store_values import ScanPage
+from faultset_ray.objects.store_values import ScanPage, cursor_after
 
 _LOG = logging.getLogger(__name__)
+
+Going = Callable[[], bool]
 
 
 @dataclass(slots=True)
@@ -92,12 +94,14 @@ class Scrubber:
         """How far the background's pass has come."""
         return Cursor.unpack(await self._authority.ask(Coordinator.note, _note(deep)))
 
-    async def step(self, inventory: Inventory, found: Scrubbed, bucket: Bucket | None = None) -> Cursor:
-        """Look at the next page of the background's pass, and note how far it has come."""
+    async def step(
+        self, inventory: Inventory, found: Scrubbed, bucket: Bucket | None = None, going: Going = lambda: True
+    ) -> Cursor:
+        """Look at the next page of the background's pass, or what can be done of it, and note how far it has come."""
         cursor = await self.cursor(deep=found.deep)
         if cursor is None or cursor.done_ms is not None:
             cursor = Cursor(self._backend.now_ms())
-        cursor = await self.page(inventory, cursor, found, bucket)
+        cursor = await self.page(inventory, cursor, found, bucket, going)
         await self._authority.ask(Coordinator.set_note, _note(found.deep), cursor.pack())
         return cursor
 
@@ -108,7 +112,14 @@ class Scrubber:
             cursor = await self.page(inventory, cursor, found, bucket)
         return found
 
-    async def page(self, inventory: Inventory, cursor: Cursor, found: Scrubbed, bucket: Bucket | None = None) -> Cursor:
+    async def page(
+        self,
+        inventory: Inventory,
+        cursor: Cursor,
+        found: Scrubbed,
+        bucket: Bucket | None = None,
+        going: Going = lambda: True,
+    ) -> Cursor:
         """Look at one page; where the next one begins. Damage is reported to the coordinator.
 
         Parameters
@@ -117,6 +128,8 @@ class Scrubber:
             What was found is added.
         bucket
             What a deep scrub's reads wait for.
+        going
+            Asked after each shard that is read whole: where it says no, the page ends there.
         """
         uuid = next((uuid for uuid in sorted(inventory.rows) if uuid >= cursor.store), None)
         if uuid is None:
@@ -131,7 +144,7 @@ class Scrubber:
                 return replace(cursor, entries=await self._expected(uuid, ref_of(info), cursor, found))
             else:
                 before = len(found.orphans)
-                after = await self._present(uuid, ref_of(info), bytes.fromhex(cursor.shards), found, bucket)
+                after = await self._present(uuid, ref_of(info), bytes.fromhex(cursor.shards), found, bucket, going)
                 cursor = replace(cursor, found=cursor.found + len(found.orphans) - before)
                 if after:
                     return replace(cursor, shards=after.hex())
@@ -214,12 +227,15 @@ class Scrubber:
         known = await self._authority.ask(Coordinator.whose, uuid, keys)
         return [each for each, state in zip(lacking, known, strict=True) if state == "live"]
 
-    async def _present(self, uuid: str, ref: StoreRef, after: bytes, found: Scrubbed, bucket: Bucket | None) -> bytes:
+    async def _present(
+        self, uuid: str, ref: StoreRef, after: bytes, found: Scrubbed, bucket: Bucket | None, going: Going
+    ) -> bytes:
         """Compare a page of what a store has with what the catalog says of it; where the next page begins."""
         page = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.scan, after, UPKEEP_PAGE)
         keys = [(bytes(write_id), int(index)) for write_id, index in zip(page.write_id, page.index, strict=True)]
         known = dict(zip(keys, await self._authority.ask(Coordinator.whose, uuid, keys), strict=True)) if keys else {}
         faults: dict[tuple[bytes, int], str] = {}
+        following = page.next
         for at, key in enumerate(keys):
             found.shards += 1
             if not known[key]:
@@ -237,8 +253,11 @@ class Scrubber:
                     found.bytes += size
                 if fault:
                     faults[key] = fault
+                if found.deep and not going():
+                    following = page.next if at == len(keys) - 1 else cursor_after(key)
+                    break
         await self._damaged(uuid, faults, found)
-        return page.next
+        return following
 
     async def _damaged(self, uuid: str, faults: Mapping[tuple[bytes, int], str], found: Scrubbed) -> None:
         if faults:

@@ -18,7 +18,7 @@ from faultset_ray.columns import is_int
 from faultset_ray.errors import CorruptShard, InputError, ShardNotFound, UnsupportedFormat
 from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
-from faultset_ray.objects.store_values import WRITE_ID_BYTES, Check, Key, ScanPage
+from faultset_ray.objects.store_values import WRITE_ID_BYTES, Check, Key, ScanPage, cursor_after
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.disk import fsync_directories, fsync_directory, replace_file
 from faultset_ray.shards.reader import ShardFile, ShardReader, inspect
@@ -245,7 +245,7 @@ class SealedShards:
             np.array([file.trailer.size if file.trailer else 0 for _, file in found], np.uint64),
             np.array([_size(file.path) for _, file in found], np.uint64),
             [file.reason for _, file in found],
-            b"" if last is None else last[0] + last[1].to_bytes(2, "big"),
+            b"" if last is None else cursor_after(last),
         )
 
     def _after(self, cursor: bytes, limit: int) -> list[Key]:

@@ -131,6 +131,11 @@ class Held:
     """Whether a record of it is there."""
 
 
+def cursor_after(key: Key) -> bytes:
+    """Where a scan goes on after a shard."""
+    return key[0] + key[1].to_bytes(2, "big")
+
+
 @dataclass(frozen=True, slots=True)
 class ScanPage:
     """Shards of a store in columns of one length, by write id and index."""

@@ -10,9 +10,12 @@ import pytest
 from damaging import flip
 from sim.object_world import SYSTEM, Client, simulate
 
+from faultset_ray.driver import caretaker
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import BackendClosed, NotEnoughShards, StoreFailure
 from faultset_ray.failpoints import arm
+from faultset_ray.limits import REPAIR_AFTER_SECONDS
+from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.shards.layout import HEADER_BYTES
 
@@ -222,3 +225,40 @@ def test_the_riskiest_come_first_however_many_there_are(damaged):
         await run.driver.close()
 
     simulate(9, scenario)
+
+
+def test_a_deep_scrub_holds_no_repair_up_and_is_carried_on_by_the_shard():
+    """At 1 kB a second a page takes hours: a lost store is mended as ever, and the next driver goes on in the page."""
+    checked = []
+
+    async def scenario(run):
+        for number in range(12):
+            await run.put(f"o{number}", run.sim.token(200_000))
+
+        async def check(net, store, *key_size_bucket):
+            checked.append((store.uuid, *key_size_bucket[:2]))
+            return await check_shard(net, store, *key_size_bucket)
+
+        with (
+            mock.patch.object(caretaker, "SCRUB_BYTES_PER_SECOND", 1000.0),
+            mock.patch("faultset_ray.driver.scrubbing.check_shard", check),
+        ):
+            await run.settle(lambda: _more_than(checked, 2))
+            run.kill_driver()
+            await run.start()
+            before = len(checked)
+            await run.settle(lambda: _more_than(checked, before + 2))
+            lost = next(place for place in await run.layout("o0") if run.store(place).uuid != checked[0][0])
+            run.kill(lost)
+
+            async def mended():
+                return all([lost not in await run.layout(name) for name in run.payloads])
+
+            assert await run.settle(mended) < REPAIR_AFTER_SECONDS + 60
+        assert len(set(checked)) >= len(checked) - 1, "but for the shard that was being read when the driver ended"
+
+    simulate(9, scenario)
+
+
+async def _more_than(items, count):
+    return len(items) > count

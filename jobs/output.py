@@ -29,6 +29,7 @@ NO_SURVIVORS: Final = 1
 USAGE: Final = 2
 NOT_RECOVERABLE: Final = 3
 DAMAGED: Final = 4
+UNREACHED: Final = 5
 INTERNAL: Final = 70
 
 console = Console(highlight=False, markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import DAMAGED, BytesPerSecond, Json, app, console, finish, run, working
+from jobs.output import DAMAGED, UNREACHED, BytesPerSecond, Json, app, console, finish, run, working
 
 
 def scrub(
@@ -23,7 +23,7 @@ def scrub(
 ) -> None:
     """Compare what the stores hold with what the catalog says of them. What is damaged is queued for repair.
 
-    Ends with exit code 0 if nothing is missing or damaged, else 4.
+    Ends with exit code 4 if something is missing or damaged, else with 5 if stores did not answer, else 0.
     """
     begun = time.perf_counter()
     with attached(address, system) as driver, working("scrub"):
@@ -33,9 +33,11 @@ def scrub(
     if found.silent:
         console.print(f"  these stores did not answer: {', '.join(sorted(set(found.silent)))}", soft_wrap=True)
     if found.orphans:
-        freed = sum(orphan.file_bytes for orphan in found.orphans)
-        what = "deleted" if drop_orphans else "--drop-orphans deletes them"
-        console.print(f"  {len(found.orphans):,} shards, {freed:,} bytes, that no object needs: {what}")
+        nbytes = sum(orphan.file_bytes for orphan in found.orphans)
+        what = "--drop-orphans deletes them"
+        if drop_orphans:
+            what = f"{found.dropped:,} deleted, {found.freed_bytes:,} bytes freed"
+        console.print(f"  {len(found.orphans):,} shards, {nbytes:,} bytes, that no object needs: {what}")
     finish(
         {
             "system": system,
@@ -56,12 +58,15 @@ def scrub(
                 }
                 for orphan in found.orphans
             ],
-            "dropped": drop_orphans,
+            "dropped": found.dropped,
+            "freed_bytes": found.freed_bytes,
             "seconds": round(time.perf_counter() - begun, 3),
         }
     )
     if found.missing or found.corrupt:
         raise typer.Exit(DAMAGED)
+    if found.silent:
+        raise typer.Exit(UNREACHED)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
@@ -51,7 +51,10 @@ class Scrubbed:
     orphans: list[Orphan] = field(default_factory=list)
     """Shards that no object needs: never heard of, or of a write that is gone."""
     silent: list[str] = field(default_factory=list)
-    """Stores that did not answer, by UUID."""
+    """Stores that did not answer, by UUID: what they have was not looked at."""
+    dropped: int = 0
+    """Orphans that their stores were had drop: those that no object needed then either."""
+    freed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,11 @@ class Scrubber:
             found.silent.append(uuid)
         return replace(cursor, store=uuid + "\0")
 
-    async def drop(self, inventory: Inventory, orphans: Collection[Orphan]) -> int:
-        """Have stores drop orphans, those that are still unknown to the catalog; bytes freed."""
-        freed = 0
+    async def drop(self, inventory: Inventory, found: Scrubbed) -> None:
+        """Have stores drop the orphans that were found, where the catalog still knows nothing of them; counts them."""
         fence = await self._authority.ask(Coordinator.fence)
         by_store: dict[str, list[tuple[bytes, int]]] = {}
-        for orphan in orphans:
+        for orphan in found.orphans:
             by_store.setdefault(orphan.store, []).append((orphan.write_id, orphan.index))
         for uuid in sorted(by_store.keys() & inventory.here.keys()):
             keys = by_store[uuid]
@@ -171,8 +173,8 @@ class Scrubber:
             for answer in await net.call(ref_of(inventory.here[uuid]).addr, PlaceStore.drop, keys, fence):
                 if isinstance(answer, FaultsetError):
                     raise answer
-                freed += answer
-        return freed
+                found.dropped += answer > 0
+                found.freed_bytes += answer
 
     # -- Inside
 

@@ -107,7 +107,7 @@ class Upkeep:
         inventory = await self._lookout.look()
         found = await self._scrubber.whole(inventory, self._bucket(bytes_per_s), deep=deep)
         if drop_orphans:
-            await self._scrubber.drop(inventory, found.orphans)
+            await self._scrubber.drop(inventory, found)
         return found
 
     async def decommission(

@@ -180,7 +180,9 @@ def test_orphans_are_told_of_and_dropped_on_request_alone():
         assert len(found.orphans) == 6
         await run.sim.sleep(2 * 3600)
         assert (await run.driver.status()).orphans == 6
-        assert len((await run.driver.scrub(drop_orphans=True)).orphans) == 6
+        found = await run.driver.scrub(drop_orphans=True)
+        assert (len(found.orphans), found.dropped) == (6, 6)
+        assert found.freed_bytes == sum(orphan.file_bytes for orphan in found.orphans)
         assert (await run.driver.scrub()).orphans == []
         await run.check_shards()
 

@@ -16,7 +16,7 @@ from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Place
 from jobs import output
 from jobs.cli import application
-from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, USAGE
+from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, UNREACHED, USAGE
 
 PLACES = [
     Place("head"),
@@ -176,6 +176,24 @@ def test_damage_is_found_and_mended(verb, system):
     assert verb("repair")[1]["shards"] <= 1, "unless the background was first"
     code, told, _ = verb("scrub", "--deep")
     assert (code, told["missing"], told["corrupt"]) == (OK, 0, 0)
+
+
+def test_a_scrub_that_did_not_reach_all_stores_says_so(verb, system):
+    verb("put", "a", "data", "--code", "rs:4+2", "--tolerate", 2)
+    uuid = system.driver.stat("a").locations[0][0]
+    system.kill_place_of("a", 1)
+    code, told, _ = verb("scrub")
+    assert (code, told["silent"], told["missing"], told["corrupt"]) == (UNREACHED, [uuid], 0, 0)
+
+
+def test_shards_that_no_object_needs_are_dropped_on_request(verb, system):
+    system.driver.encode(DATA, "rs:4+2")
+    code, told, _ = verb("scrub")
+    assert (code, len(told["orphans"]), told["dropped"], told["freed_bytes"]) == (OK, 6, 0, 0)
+    nbytes = sum(each["file_bytes"] for each in told["orphans"])
+    code, told, _ = verb("scrub", "--drop-orphans")
+    assert (code, len(told["orphans"]), told["dropped"], told["freed_bytes"]) == (OK, 6, 6, nbytes)
+    assert verb("scrub")[1]["orphans"] == []
 
 
 def test_a_place_is_let_go(verb, system):

@@ -19,7 +19,7 @@ def rebuild(
     """Make a lost catalog again from what the stores hold. Nothing on them is changed.
 
     Start every store first: what only a store knows that does not answer is not in the catalog. Ends with exit code 3
-    if of some objects too few shards were found.
+    if of some objects too few shards were found, or two writes have one generation.
     """
     begun = time.perf_counter()
     with attached(address, system, create=True) as driver, working("rebuild"):
@@ -29,6 +29,18 @@ def rebuild(
         console.print(f"  {done.damage:,} shards are missing or damaged: they are queued for repair")
     for lost in done.lost:
         console.print(f"  {shown(lost.name)}: {lost.have} shards were found, it needs {lost.need}", soft_wrap=True)
+    for left in done.unfinished:
+        console.print(
+            f"  {shown(left.name)}: a newer write has {left.have} shards, it needs {left.need}, and {left.records} "
+            f"records: if every store has answered, it was never acknowledged; generation {left.shown} counts",
+            soft_wrap=True,
+        )
+    for pair in done.twice:
+        console.print(
+            f"  {shown(pair.name)} and {shown(pair.other)}: two writes have generation {pair.generation}; the second, "
+            f"{pair.write_id.hex()}, is not in the catalog",
+            soft_wrap=True,
+        )
     if done.orphans:
         console.print(f"  {len(done.orphans):,} shards that no object needs: see `scrub`")
     if done.unreadable:
@@ -45,12 +57,14 @@ def rebuild(
         "damage": done.damage,
         "orphans": len(done.orphans),
         "lost": [asdict(lost) for lost in done.lost],
+        "unfinished": [asdict(left) for left in done.unfinished],
+        "twice": [asdict(pair) | {"write_id": pair.write_id.hex()} for pair in done.twice],
         "unreadable": done.unreadable,
         "foreign": done.foreign,
         "seconds": round(time.perf_counter() - begun, 3),
     }
     finish(result)
-    if done.lost:
+    if done.lost or done.twice:
         raise typer.Exit(NOT_RECOVERABLE)
 
 

@@ -95,6 +95,8 @@ class OpenWrite:
     until_ms: int
     record: Record | None
     """What an undeletion writes to the stores."""
+    grace_ms: int = 0
+    """For how long a deletion can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,34 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Twice:
+    """Two writes of one generation, of two lives of a catalog: both may have been acknowledged."""
+
+    generation: int
+    name: str
+    """Of the one that is in the catalog."""
+    other: str
+    """Of the one that is not; its shards and records stay."""
+    write_id: bytes
+    """Of that one's shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A write that was never acknowledged, if all stores were there: too few have its record, and it can't be read."""
+
+    name: str
+    generation: int
+    records: int
+    """Stores that have its record."""
+    have: int
+    """Its sound shards."""
+    need: int
+    shown: int
+    """The generation that readers get in its place, or of the deletion."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuilt:
     """What came of making a catalog anew from what stores hold."""
 
@@ -224,3 +254,7 @@ class Rebuilt:
     """Records that can't be read."""
     foreign: tuple[str, ...]
     """Stores of another catalog, which were left out."""
+    unfinished: tuple[Unfinished, ...] = ()
+    """They stay where they are."""
+    twice: tuple[Twice, ...] = ()
+    """Of each, only one is in the catalog."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from faultset_ray.coordinator.least import NOTE as LEAST
 from faultset_ray.coordinator.least import packed as packed_least
 from faultset_ray.coordinator.ledger import Ledger
-from faultset_ray.coordinator.objects import Lost, Orphan, Rebuilt
+from faultset_ray.coordinator.objects import Lost, Orphan, Rebuilt, Twice, Unfinished
 from faultset_ray.coordinator.rebuilding import NOBODY, Found, Scans, Told, Write, sorted_out
 from faultset_ray.coordinator.retired import NOTE
 from faultset_ray.coordinator.stores import NOWHERE, WRITTEN, packed
@@ -94,8 +94,9 @@ class RebuildVerbs(ABC):
         """Make the catalog of all that was taken, in one transaction.
 
         It is the one that the stores know, in a higher epoch than any that they were shown or that wrote to them.
-        Every write with a record is rolled forward; what was deleted can be brought back for a grace period from
-        its deletion on, whichever was asked for then. Records that are on retired stores alone don't count.
+        Every write with a record is rolled forward, but for what can't be read and has too few records to have been
+        acknowledged. What was deleted can be brought back for as long as was said then. Records that are on retired
+        stores alone don't count.
         """
         rebuild, ledger = self._rebuilding("")[0], self._serve()
         retired, stores = rebuild.retired, ledger.objects.stores
@@ -120,7 +121,8 @@ class RebuildVerbs(ABC):
         )
         return Rebuilt(
             *(rebuild.identity.hex(), epoch, rows.visible, rows.deleted, len(rows.garbage), len(rows.damage)),
-            *(orphans, tuple(rows.lost), found.unreadable + rows.twice, rebuild.foreign),
+            *(orphans, tuple(rows.lost), found.unreadable, rebuild.foreign),
+            *(tuple(rows.unfinished), tuple(rows.twice)),
         )
 
     def _rebuilding(self, store: str) -> tuple[_Rebuild, int]:
@@ -140,7 +142,11 @@ class _Rows:
         self.garbage: set[tuple[int, int, int]] = set()
         self.damage: list[tuple[int, int, int, str, int]] = []
         self.lost: list[Lost] = []
-        self.visible = self.deleted = self.twice = 0
+        self.unfinished: list[Unfinished] = []
+        self.twice: list[Twice] = []
+        self._left: set[int] = set()
+        """Owners of what stays out of the catalog."""
+        self.visible = self.deleted = 0
         self.notes: list[tuple[str, bytes]] = [WRITTEN]
 
     def tables(self) -> dict[str, Sequence[tuple[Any, ...]]]:
@@ -169,7 +175,7 @@ class _Rows:
 
     def _name(self, history: list[tuple[Told, Write | None]]) -> None:
         """One name, newest first."""
-        (head, newest), *older = history
+        (head, newest), *older = self._without_unfinished(history)
         record = head.record
         if newest is not None:
             self.visible += 1
@@ -181,13 +187,36 @@ class _Rows:
         hidden = next((write for _, write in older if write is not None), None)
         if hidden is not None and hidden.have < hidden.told[0].record.k:
             hidden = None  # its shards are being dropped
-        purge_ms = max(record.created_ms + round(DELETE_GRACE_SECONDS * 1000), self._soon_ms)
+        purge_ms = self._now_ms + round(DELETE_GRACE_SECONDS * 1000)
+        if record.size:  # the grace
+            purge_ms = max(record.created_ms + record.size, self._soon_ms)
         if hidden is not None:
             self.deleted += 1
             self._kept(hidden, record.name)
         self._add(head, None, "deleted", purge_ms if hidden is not None else self._now_ms)
         for told, write in older:
             self._add(told, write, "superseded", purge_ms if write is hidden and write is not None else self._soon_ms)
+
+    def _without_unfinished(self, history: list[tuple[Told, Write | None]]) -> list[tuple[Told, Write | None]]:
+        """A history without the newest writes that can't be read and were never acknowledged, where older ones count.
+
+        As long as no more stores are missing than the write tolerates, one that was acknowledged can be read.
+        """
+        for at, (told, write) in enumerate(history):
+            if write is None or write.have >= write.told[0].record.k:
+                for unfinished, partial in history[:at]:
+                    assert partial is not None, "a tombstone counts"
+                    self._unfinished(unfinished, partial, told.record.generation)
+                return history[at:]
+            if len(told.stores) > told.record.tolerate or len(write.told) > 1:
+                break
+        return history
+
+    def _unfinished(self, told: Told, write: Write, shown: int) -> None:
+        record = told.record
+        found = len(told.stores), write.have, record.k
+        self.unfinished.append(Unfinished(record.name, record.generation, *found, shown))
+        self._left.add(write.owner)
 
     def _kept(self, write: Write, name: str) -> bool:
         """Note what a write lacks that somebody may read; whether that is too much."""
@@ -205,7 +234,8 @@ class _Rows:
     def _add(self, told: Told, write: Write | None, state: str, purge_ms: int | None) -> None:
         record = told.record
         if record.generation in self.generations:
-            self.twice += 1
+            kept = self.generations[record.generation][2].decode()
+            self.twice.append(Twice(record.generation, kept, record.name, record.write_id))
         elif write is None:
             self._row(record, record.generation, record.write_id, "delete", state, purge_ms, sorted(told.stores))
         elif told is write.told[0] and write.owner == record.generation:
@@ -216,6 +246,8 @@ class _Rows:
 
     def _shards(self, write: Write) -> None:
         first = write.told[0].record
+        if write.owner in self._left:
+            return
         if write.owner not in self.generations:  # its own record is nowhere, only those of its undeletions
             self._row(first, write.owner, first.write_id, "put", "superseded", None, write.layout)
         owner = write.owner

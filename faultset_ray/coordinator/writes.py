@@ -30,6 +30,7 @@ from faultset_ray.errors import (
 )
 from faultset_ray.limits import INTENT_SECONDS, OBJECT_BYTES_MAX, SUPERSEDED_GRACE_SECONDS
 from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.objects.record import grace_of
 from faultset_ray.objects.store_values import WRITE_ID_BYTES
 
 A = TypeVar("A")
@@ -289,7 +290,7 @@ class Writes:
             return
         size, sha256, layout = commit.size, commit.sha256, self._stores.pack(commit.layout)
         if row.kind == "delete":
-            size, sha256, layout = 0, bytes(32), packed(sorted({key for _, key in row.planned()}))
+            size, sha256, layout = grace_of(row.grace_ms), bytes(32), packed(sorted({key for _, key in row.planned()}))
         self._catalog.do(
             "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             *(row.generation, row.write_id, row.name, row.kind, state, row.generation, purge_ms, size, sha256),
@@ -343,6 +344,7 @@ class Writes:
             tuple(sorted(self._stores.uuid(key) for key in {key for _, key in row.planned()})),
             *(row.driver, row.until_ms),
             self._coming(row.generation).record if row.kind == "undelete" else None,
+            row.grace_ms,
         )
 
 

@@ -19,7 +19,7 @@ from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.record import Record, grace_of, object_id
 
 _LOG = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def _tombstone(write: OpenWrite, now_ms: int) -> Record:
         write.name,
         write.generation,
         write.write_id,
-        0,
+        grace_of(write.grace_ms),
         bytes(32),
         "",
         0,

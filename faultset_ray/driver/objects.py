@@ -41,7 +41,7 @@ from faultset_ray.objects.get import Reading
 from faultset_ray.objects.intake import Intake
 from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.record import Record, grace_of, object_id
 from faultset_ray.objects.small import Small, encode_wholes
 from faultset_ray.objects.store_shards import shard_file
 from faultset_ray.objects.store_values import Held, Whole
@@ -165,7 +165,7 @@ class Objects:
             kind="delete",
             generation=ticket.generation,
             write_id=write_id,
-            size=0,
+            size=grace_of(intent.grace_ms),
             sha256=bytes(32),
             created_ms=now_ms,
         )

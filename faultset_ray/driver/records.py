@@ -32,7 +32,7 @@ async def newest_record(
 
     An acknowledged write has records on one store more than its promise tolerates to lose, whatever it overwrote. So
     with no more stores silent than any write may tolerate, this is the newest committed generation, or one that was
-    not acknowledged yet.
+    not acknowledged yet. What has fewer records and can't be read, of a put that raised, is passed over.
 
     Parameters
     ----------
@@ -64,16 +64,25 @@ async def newest_record(
     stores = {uuid: ref for uuid, ref in stores.items() if uuid not in retired}
     told = [answer for uuid, answer in answers.items() if answer is not None and uuid in stores]
     silent = len(stores) - len(told)
-    newest = max((record for each in told for record in each.records), key=lambda each: each.generation, default=None)
+    by_generation: dict[int, list[Record]] = {}
+    for each in told:
+        for record in each.records:
+            by_generation.setdefault(record.generation, []).append(record)
     if not told or silent > min(each.info.least for each in told):
         reason = f"and {silent} of {len(stores)} stores are silent, which may have newer records of {name!r}"
         raise CoordinatorUnavailable(system, reason)
-    if (0 if newest is None else newest.generation) < own:
+    if max(by_generation, default=0) < own:
         raise CoordinatorUnavailable(system, f"and no store has the record of {name!r} that this driver wrote last")
-    if newest is None or newest.kind == "delete":
-        return None
     here = {uuid: ref for uuid, ref in stores.items() if ref is not None}
-    return Entry(newest, await _layout(backend, newest, here), 0)
+    for _, records in sorted(by_generation.items(), reverse=True):
+        newest = records[0]
+        if newest.kind == "delete":
+            return None
+        entry = Entry(newest, await _layout(backend, newest, here), 0)
+        if len(records) + silent > newest.tolerate or sum(map(bool, entry.layout)) >= newest.k:
+            return entry
+        # it was never acknowledged, and can't be read
+    return None
 
 
 async def _retired(backend: Backend, told: Sequence[_Told]) -> Collection[str]:

@@ -80,7 +80,8 @@ class Record:
         16 bytes: whose shards these are; of a tombstone, its own. An object that was undeleted has a record of a
         new generation with the write id of old, which is why its shards' headers have an older generation.
     size, sha256
-        Of the object. Of a tombstone, 0 and zeros.
+        Of the object. Of a tombstone, for how long the deletion can be undone, in ms (0 where that is not known), and
+        zeros.
     spec, k, n, block_bytes
         The code, and how the object is cut. A tombstone may have ``""`` and zeros.
     tolerate
@@ -220,6 +221,11 @@ class Record:
         return record
 
 
+def grace_of(grace_ms: int) -> int:
+    """The size of a tombstone: 0 says nothing, and a deletion for good is one for a millisecond."""
+    return max(grace_ms, 1)
+
+
 def _encoded(name: str) -> bytes:
     if not isinstance(name, str):
         raise InvalidObjectName(repr(name), "must be a text")
@@ -257,8 +263,8 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
         yield "durability", f"is {record.durability!r}; expected fsync or none"
     if (len(record.write_id), len(record.sha256)) != (16, 32):
         yield "ids", "must be of 16 (write) and 32 (SHA-256) bytes"
-    if record.kind == "delete" and (record.size or any(record.sha256)):
-        yield "size", "and SHA-256 of a tombstone must be zero"
+    if record.kind == "delete" and any(record.sha256):
+        yield "ids", "of a tombstone: its SHA-256 must be zero"
     if record.kind == "delete" and (record.spec, record.k, record.n, record.block_bytes) == ("", 0, 0, 0):
         return
     if not 1 <= record.k <= record.n:

@@ -30,6 +30,7 @@ PUT = Record(
 CASES = [
     ("v1-put.record", PUT),
     ("v1-delete.record", Record("delete", "a", 1 << 63, b"w" * 16, 0, bytes(32), "", 0, 0, 0, 0, 0, "none")),
+    ("v1-delete-grace.record", Record("delete", "a", 9, b"w" * 16, 86_400_000, bytes(32), "", 0, 0, 0, 2, 5, "fsync")),
 ]
 
 

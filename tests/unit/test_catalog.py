@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from naive.object_stores import NaiveStore, rebuilt
 
-from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove
+from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove, Twice, Unfinished
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import CatalogLost, InputError, ObjectNotFound, StaleEpoch, StoreInUse, WriteInProgress
 from faultset_ray.objects.entry import RetiredStores
@@ -411,9 +411,25 @@ def test_headers_that_contradict_each_other_mix_nothing_up(coordinator):
 
 def test_older_generations_of_a_lost_object_stay(coordinator):
     stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True))
+    for uuid in ("s0", "s2"):  # more than may be lost: it was acknowledged
+        stores[uuid].records |= {key: raw for key, raw in stores["s1"].records.items() if key[1] == 6}
     assert [lost.generation for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == [6]
     assert coordinator.garbage(10**12, 10) == [], "whoever looks into it may want them"
     assert coordinator.lookup(["name"])[0].record.generation == 6, "old bytes are never given out for new ones"
+
+
+def test_what_was_never_acknowledged_hides_nothing(coordinator):
+    stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True), ("name", 3, 7, [2], True))
+    found = rebuilt(coordinator, list(stores.values()), 0)
+    assert (found.objects, found.lost, found.damage) == (1, (), 0)
+    assert found.unfinished == (Unfinished("name", 7, 1, 1, 2, 5), Unfinished("name", 6, 1, 1, 2, 5))
+    assert coordinator.lookup(["name"])[0].record.generation == 5
+    assert coordinator.garbage(10**12, 10) == []
+
+
+def test_two_writes_of_one_generation_are_named(coordinator):
+    stores = stored(("one", 1, 5, range(4), True), ("two", 2, 5, range(4), True))
+    assert rebuilt(coordinator, list(stores.values()), 0).twice == (Twice(5, "one", "two", b"\2" * 16),)
 
 
 def test_stores_in_any_order_make_the_same_catalog():

@@ -20,7 +20,7 @@ from faultset_ray.errors import (
     WriteAborted,
     WriteInProgress,
 )
-from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.record import Record, grace_of, object_id
 
 NAMES = ["a", "a\x00é", "日本"]
 K, N = 2, 4
@@ -148,7 +148,8 @@ class CatalogMachine(RuleBasedStateMachine):
         if write is not None:
             write.layout = layout
             write.record = Record(
-                *("delete", name, write.generation, intent.write_id, 0, bytes(32), "", 0, 0, 0, 1, self.now_ms),
+                *("delete", name, write.generation, intent.write_id, grace_of(intent.grace_ms), bytes(32)),
+                *("", 0, 0, 0, 1, self.now_ms),
                 "fsync",
             )
 
@@ -337,7 +338,8 @@ class CatalogMachine(RuleBasedStateMachine):
                 header[0] for store in self.stores.values() for (of, _), header in store.shards.items() if of == key[0]
             ]
             target.write(*key, generation, entry.record.object_id)
-            target.record(entry.record)
+            for record in entry.records:
+                target.record(record)
             [moved] = self.coordinator.commit_shard_moves([move])
             assert moved.layout[move.index] == move.target
             assert moved.layout_version == entry.layout_version + 1

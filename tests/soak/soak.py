@@ -4,7 +4,8 @@
 
 * what was acknowledged was there at each read, and at the end, with its bytes;
 * what was not is there wholly or not at all;
-* in the long run, when all is quiet, no shard is missing or damaged.
+* in the long run, when all is quiet, no shard is missing or damaged;
+* no driver ended but those that were killed, or whose head was.
 
 The last line has the figures. ``undecided`` counts writes that nobody was told the end of: what they left was checked
 like everything else.
@@ -75,12 +76,15 @@ class Soak:
     settle: bool = True
     kinds: Sequence[str] = KINDS
     kills: Counter[str] = field(default_factory=Counter)
+    ended: int = 0
+    """Drivers that ended without being killed: none should, whatever else is killed."""
 
     def run(self) -> tuple[str, bool]:
         """The figures, and whether every check held."""
         self.dice = random.Random(self.seed)
         self.hosts = [Node(number) for number in range(self.nodes)]
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self.doomed: set[int] = set()
         begun = time.monotonic()
         with RayHead(Path(sys.executable), cpus=1, dashboard=False, **ENVIRON) as self.head:
             try:
@@ -94,7 +98,7 @@ class Soak:
                 for process in self.workers.values():
                     kill(process)
         counted = self._counted()
-        ok = checked and not counted["lost"] and not counted["wrong"] and counted["puts"] > 0
+        ok = checked and not counted["lost"] and not counted["wrong"] and counted["puts"] > 0 and not self.ended
         return self._line(counted, time.monotonic() - begun, ok), ok
 
     # -- What is killed
@@ -139,11 +143,18 @@ class Soak:
         return True
 
     def _kill_driver(self) -> bool:
-        kill(self.workers[self.dice.randrange(self.drivers)])
+        number = self.dice.randrange(self.drivers)
+        self._may_end(number)
+        kill(self.workers[number])
         return True
 
     def _kill_head(self) -> bool:
-        """And all that can't do without it: there is nothing but what is on disks."""
+        """And all that can't do without it: there is nothing but what is on disks.
+
+        A driver may end by itself before it is killed too: Ray ends processes whose head is gone.
+        """
+        for number in self.workers:
+            self._may_end(number)
         self.head.kill_head()
         time.sleep(self.dice.uniform(0.0, 2.0))  # orphans go on for a while
         for host in self.hosts:
@@ -186,13 +197,23 @@ class Soak:
         for number in range(self.drivers):
             process = self.workers.get(number)
             if process is None or process.poll() is not None:
-                if process is not None and process.returncode != -signal.SIGKILL:
-                    say(f"driver {number} ended by itself with {process.returncode}; see its log")
+                self._may_end(number)
                 self.workers[number] = self._hands(f"{number}.log", self.root / f"{number}.journal", "work")
+
+    def _may_end(self, number: int) -> None:
+        """A driver is killed, or may go with what is; count it if it has ended by itself before."""
+        process = self.workers.get(number)
+        if process is None or process.pid in self.doomed:
+            return
+        self.doomed.add(process.pid)
+        if process.poll() is not None:
+            self.ended += 1
+            say(f"driver {number} ended by itself with {process.returncode}; see {self.root / f'{number}.log'}")
 
     def _end_drivers(self) -> None:
         self._wait_for_puts(1)
-        for process in self.workers.values():
+        for number, process in self.workers.items():
+            self._may_end(number)
             process.terminate()
         for process in self.workers.values():
             with suppress(subprocess.TimeoutExpired):
@@ -230,7 +251,8 @@ class Soak:
             f"{what}={counted[what]}"
             for what in ("puts", "gets", "deletes", "failed", "bytes", "lost", "wrong", "undecided")
         )
-        return f"{'ok' if ok else 'FAILED'} seconds={seconds:.0f} seed={self.seed} kills={kills} {figures}"
+        ended = f"ended_by_itself={self.ended}"
+        return f"{'ok' if ok else 'FAILED'} seconds={seconds:.0f} seed={self.seed} kills={kills} {figures} {ended}"
 
     def _hands(self, log: str, *args: object) -> subprocess.Popen[bytes]:
         path = os.pathsep.join((PROJECT, str(Path(PROJECT, "tests"))))

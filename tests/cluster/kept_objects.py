@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -51,7 +52,11 @@ def crash(driver: fs.Driver, point: str, name: str) -> None:
 
 
 def pause(driver: fs.Driver, point: str, name: str) -> dict[str, object]:
-    with failpoints.arm(point, lambda: os.kill(os.getpid(), signal.SIGSTOP)):
+    def stand_still() -> None:
+        # to this thread: a signal to the process would be another thread's, and this one would go on for a moment
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    with failpoints.arm(point, stand_still):
         try:
             receipt = driver.put(name, payload(name, PAUSED_BYTES), code="rs:2+1", if_absent=True)
         except fs.errors.FaultsetError as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,9 +13,9 @@ import pytest
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.kept_objects import PAUSED_BYTES, SYSTEM, payload
-from cluster.support import PROJECT, living_actors, until
-from faultset_ray.errors import PreconditionFailed, WriteInProgress
+from cluster.disks import Hosts, begin, end
+from cluster.kept_objects import SYSTEM, insist, payload, show
+from cluster.support import living_actors, until, verb
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -26,7 +24,13 @@ GIVEN_UP = {"put.opened", "put.sealed"}
 CARRIED_ON = {"put.one_record", "put.recorded"}
 """Points of a put from which on whoever looks after the system commits it."""
 
-REFUSALS = {"stores_lost", "write_aborted", "stale_epoch", "not_enough_places"}  # stores refuse what was given up
+REFUSALS = {
+    "stores_lost",
+    "write_aborted",
+    "stale_epoch",
+    "not_enough_places",
+    "coordinator_unavailable",
+}  # stores refuse what was given up
 
 
 @pytest.fixture(scope="module")
@@ -34,53 +38,20 @@ def store_root(tmp_path_factory):
     return tmp_path_factory.mktemp("stores")
 
 
-def begin(cluster, point: str) -> subprocess.Popen[str]:
-    """A driver that stands still in the middle of a put."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "cluster.kept_objects", "pause", point, point],
-        env={
-            **os.environ,
-            "RAY_ADDRESS": cluster.address,
-            "PYTHONPATH": os.pathsep.join((PROJECT, f"{PROJECT}/tests")),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def stands_still(process: subprocess.Popen[str]) -> bool:
     assert process.poll() is None, process.communicate()
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def end(process: subprocess.Popen[str]) -> dict:
+def go_on(process: subprocess.Popen[str]) -> dict:
     """Let it go on; what came of its put."""
     process.send_signal(signal.SIGCONT)
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    [line] = [line for line in out.splitlines() if line.startswith("FOUND ")]
-    return json.loads(line.removeprefix("FOUND "))
+    return end(process)
 
 
-def other(name: str) -> bytes:
-    """What the second writer puts."""
-    return payload(f"second {name}", PAUSED_BYTES)
-
-
-def put_if_absent(driver: fs.Driver, name: str) -> bool:
-    """Whether this driver was the first, once that is settled."""
-
-    def attempt() -> list[bool]:
-        try:
-            driver.put(name, other(name), code="rs:2+1", if_absent=True)
-        except WriteInProgress:
-            return []
-        except PreconditionFailed:
-            return [False]
-        return [True]
-
-    return until(attempt, 180.0)[0]
+def by(found: dict) -> dict[str, int]:
+    """Whose bytes each object has: 0 for the first writer."""
+    return {name: stat["by"] for name, stat in found["objects"].items()}
 
 
 def test_of_two_writers_exactly_one_is_the_first_whoever_stood_still(attached):
@@ -88,27 +59,27 @@ def test_of_two_writers_exactly_one_is_the_first_whoever_stood_still(attached):
     paused: dict[str, subprocess.Popen[str]] = {}
     try:
         with fs.connect(attached.address, system=SYSTEM) as driver, ThreadPoolExecutor(16) as threads:
-            driver.put("before", b"", code="copy:3")  # all stores are there
+            driver.put("before", payload("before", 1), code="copy:3")  # all stores are there
             points = sorted(GIVEN_UP | CARRIED_ON)
-            paused = {point: begin(attached, point) for point in points}
+            expected = {"before": 0} | {point: int(point in GIVEN_UP) for point in points}
+            paused = {point: begin({"RAY_ADDRESS": attached.address}, "pause", point, point) for point in points}
             for process in paused.values():
                 until(lambda process=process: stands_still(process), 120.0)
             os.kill(living_actors("coordinator")["coordinator"][0], signal.SIGKILL)
-            second = dict(zip(points, threads.map(lambda name: put_if_absent(driver, name), points), strict=True))
+            second = insist(driver, *points)
             assert {point for point, won in second.items() if won} == GIVEN_UP
-            first = dict(zip(points, threads.map(end, paused.values()), strict=True))
+            first = dict(zip(points, threads.map(go_on, paused.values()), strict=True))
             # who hung in the middle of its records may be told of a store that did not answer: the object is there
             assert {"put.recorded"} <= {point for point, found in first.items() if found["won"]} <= CARRIED_ON, first
             assert {found["error"] for found in first.values() if not found["won"]} <= REFUSALS, first
-            check(driver, points)
-            driver.repair()
+            assert by(show(driver)) == expected
             found = driver.scrub(deep=True)
             assert (found.missing, found.corrupt, found.orphans) == (0, 0, [])
             driver.shutdown()
         shutil.rmtree(state / SYSTEM)
         with fs.connect(attached.address, system=SYSTEM) as driver:
             assert driver.rebuild().objects == 1 + len(points)
-            check(driver, points)
+            assert by(show(driver)) == expected
             driver.shutdown()
     finally:
         for process in paused.values():
@@ -116,6 +87,33 @@ def test_of_two_writers_exactly_one_is_the_first_whoever_stood_still(attached):
             process.wait()
 
 
-def check(driver: fs.Driver, points: list[str]) -> None:
-    for point in points:
-        assert driver.get(point) == (other(point) if point in GIVEN_UP else payload(point, PAUSED_BYTES))
+def test_a_coordinator_that_stood_still_commits_nothing_after_another_took_over(tmp_path):
+    """The head's machine stands still, with a driver on it. Another one takes over its disk, whose lock ran out, and all
+    hosts; then the first goes on.
+    """
+    with ThreadPoolExecutor(4) as threads, Hosts(tmp_path, "abcd") as old:
+        paused = []
+        try:
+            before = old.drive("write")
+            paused = [old.begin("pause", point, point) for point in ("put.sealed", "put.recorded")]
+            for process in paused:
+                until(lambda process=process: stands_still(process), 120.0)
+            old.signal_head(signal.SIGSTOP)
+            old.kill_nodes()
+            (old.state / "lock").unlink()
+            with Hosts(tmp_path, "abcd") as new:
+                second = new.drive("insist", "put.sealed", "put.recorded")
+                old.signal_head(signal.SIGCONT)
+                first = dict(zip(second, threads.map(go_on, paused), strict=True))
+                assert second == {"put.sealed": True, "put.recorded": False}
+                assert not any(found["won"] for found in first.values()), first
+                assert {found["error"] for found in first.values()} <= REFUSALS, first
+                after = new.drive("show")
+                assert by(after) == by(before) | {"put.sealed": 1, "put.recorded": 0}
+                new.lose_catalog()
+                verb(new.environ, "rebuild")
+                assert new.drive("show") == after
+        finally:
+            for process in paused:
+                process.kill()
+                process.wait()

@@ -49,6 +49,10 @@ class Hosts:
         self._head.start_head()
         self._start_nodes()
 
+    def add(self, region: str) -> None:
+        """One host more."""
+        self._nodes.append(self._start_node(region))
+
     def kill_nodes(self) -> None:
         """``kill -9`` of all but the head."""
         for node in self._nodes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +11,11 @@ import numpy as np
 import pytest
 import ray
 from damaging import flip
+from runbooks import commands_by_heading
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import PROJECT, result_of, token_of_ray, until, verb
+from cluster.support import result_of, token_of_ray, until, verb
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -35,20 +34,6 @@ def store_root(tmp_path_factory):
     return tmp_path_factory.mktemp("stores")
 
 
-@pytest.fixture(scope="module")
-def runbooks():
-    """The ``faultset`` commands of each runbook, in order, by its heading."""
-    text = Path(PROJECT, "docs/operations.md").read_text()
-    text = text[text.index("## Runbooks") : text.index("## What a named system remembers")]
-    sections = re.split(r"^### (.*)$", text, flags=re.MULTILINE)[1:]
-    return {
-        heading: [
-            shlex.split(line, comments=True)[1:] for line in re.findall(r"^\$ (faultset .*)$", body, re.MULTILINE)
-        ]
-        for heading, body in zip(sections[::2], sections[1::2], strict=True)
-    }
-
-
 @pytest.fixture
 def driver(attached):
     with fs.connect(attached.address, system=SYSTEM) as connected:
@@ -56,8 +41,9 @@ def driver(attached):
 
 
 @pytest.fixture
-def follow(attached, runbooks):
+def follow(attached):
     """Run the commands of a runbook, with these exit codes; what each told."""
+    runbooks = commands_by_heading()
     environ = token_of_ray() | {
         "RAY_ADDRESS": attached.address,
         "FAULTSET_SYSTEM": SYSTEM,

@@ -198,11 +198,12 @@ class ObjectVerbs(RebuildVerbs):
         Raises
         ------
         CatalogLost
-            Some are of another catalog and this one is empty: all verbs of objects raise it from now on.
+            Some are of another catalog and this one is empty, or they saw what this one never gave, a copy of old. All
+            verbs of objects raise it from now on.
         """
         objects = self._objects()
         try:
-            return objects.stores.seen(self.system, infos, now_ms)
+            return objects.stores.seen(self.system, infos, now_ms, objects.writes.latest)
         except CatalogLost as lost:
             self._lost = lost
             raise

@@ -34,18 +34,28 @@ class Stores:
         self._catalog = catalog
         self._load()
 
-    def seen(self, system: str, infos: Sequence[StoreInfo], now_ms: int) -> dict[str, StoreRow]:
+    def seen(self, system: str, infos: Sequence[StoreInfo], now_ms: int, latest: int) -> dict[str, StoreRow]:
         """Note what stores said of themselves; every store by its UUID. Those of another catalog are passed over.
+
+        Parameters
+        ----------
+        latest
+            The last generation that was given.
 
         Raises
         ------
         CatalogLost
-            Some are of another catalog, and in this one nothing was ever written.
+            Some are of another catalog, and in this one nothing was ever written; or they saw what this one never gave,
+            so that it is a copy of old.
         """
         ours = self.identity.hex()
         foreign = [info.uuid for info in infos if info.catalog not in {"", ours}]
         if foreign and not self._catalog.one("SELECT 1 FROM notes WHERE name = ?", WRITTEN[0]):
             raise CatalogLost(system, sorted(foreign))
+        newest = {info.uuid: max(info.generation, info.epoch << 32) for info in infos if info.catalog == ours}
+        newer = sorted(uuid for uuid, generation in newest.items() if generation > latest)
+        if newer:
+            raise CatalogLost(system, newer, max(newest.values()), latest)
         self.note([info for info in infos if info.uuid not in foreign], now_ms)
         return self.rows()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
@@ -160,13 +160,17 @@ class Scrubber:
         return replace(cursor, store=uuid + "\0")
 
     async def drop(self, inventory: Inventory, found: Scrubbed) -> None:
-        """Have stores drop the orphans that were found, where the catalog still knows nothing of them; counts them."""
+        """Have stores drop the orphans that were found, which have no record and the catalog still does not know.
+
+        Counts them.
+        """
         fence = await self._authority.ask(Coordinator.fence)
         by_store: dict[str, list[tuple[bytes, int]]] = {}
+        recorded = await self._recorded(inventory, sorted({orphan.write_id for orphan in found.orphans}))
         for orphan in found.orphans:
             by_store.setdefault(orphan.store, []).append((orphan.write_id, orphan.index))
         for uuid in sorted(by_store.keys() & inventory.here.keys()):
-            keys = by_store[uuid]
+            keys = [key for key in by_store[uuid] if key[0] not in recorded]
             known = await self._authority.ask(Coordinator.whose, uuid, keys)
             keys = [key for key, state in zip(keys, known, strict=True) if not state]
             net = self._backend.within(SEAL_SECONDS)
@@ -177,6 +181,18 @@ class Scrubber:
                 found.freed_bytes += answer
 
     # -- Inside
+
+    async def _recorded(self, inventory: Inventory, write_ids: Sequence[bytes]) -> set[bytes]:
+        """The writes that have a record on any store: they may have been acknowledged, whatever the catalog says."""
+        found: set[bytes] = set()
+        for first in range(0, len(write_ids), UPKEEP_PAGE):
+            some = write_ids[first : first + UPKEEP_PAGE]
+            for info in inventory.here.values():
+                held = await self._backend.within(SEAL_SECONDS).call(ref_of(info).addr, PlaceStore.held, some)
+                found.update(write_id for write_id, there in zip(some, held, strict=True) if there.recorded)
+        if found:
+            _LOG.warning("%d writes that the catalog does not know have records, and are not dropped", len(found))
+        return found
 
     async def _expected(self, uuid: str, ref: StoreRef, cursor: Cursor, found: Scrubbed) -> int:
         """Compare a page of what the catalog says is on a store with what the store says; the next page."""

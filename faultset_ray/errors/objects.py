@@ -121,17 +121,28 @@ class WriteAborted(ClusterError):
 
 
 class CatalogLost(ClusterError):
-    """Raised when a system's stores hold objects of a catalog that its coordinator doesn't have."""
+    """Raised when a system's stores hold objects of a catalog that its coordinator doesn't have, or has a copy of."""
 
     code = "catalog_lost"
 
-    def __init__(self, system: str, stores: Iterable[str]) -> None:
+    def __init__(self, system: str, stores: Iterable[str], newest: int = 0, given: int = 0) -> None:
         stores = list(stores)
-        super().__init__(system, stores)
+        super().__init__(system, stores, newest, given)
         self.system = system
         self.stores = stores
+        self.newest = newest
+        """The highest generation on the stores, of a copy that is older than they are; else 0."""
+        self.given = given
+        """The last generation that the copy knows to have been given."""
 
     def __str__(self) -> str:
+        if self.newest:
+            return (
+                f"the catalog of system {self.system!r} is older than its stores: {len(self.stores)} of them "
+                f"({listed(self.stores)}) know of epoch {self.newest >> 32}, generation {self.newest}, it of epoch "
+                f"{self.given >> 32}, generation {self.given}; end the system, put the newest copy of its directory "
+                "back, or remove the directory and run `faultset rebuild`"
+            )
         return (
             f"the catalog of system {self.system!r} is lost: {len(self.stores)} stores hold objects of another one "
             f"({listed(self.stores)}); run `faultset rebuild`"

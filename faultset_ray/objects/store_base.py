@@ -68,6 +68,7 @@ class StoreBase:
             self._sealed.count,
             self._home.retired.version,
             SILENT_MAX if fence is None else fence.least,
+            self._records.newest,
         )
 
     def admit(self, fence: Fence) -> StoreInfo:

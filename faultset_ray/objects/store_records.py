@@ -59,6 +59,8 @@ class Records:
         self._lock = threading.Lock()
         self._suspect = False
         self._number = 0
+        self.newest = 0
+        """The highest generation that there is, or was since this began."""
         if not home.durable:
             self._db = _connect(":memory:")
             self._db.executescript(_TABLE)
@@ -77,6 +79,12 @@ class Records:
             self._set_aside(error)
         with self._turn():
             pass
+        try:
+            self.newest = self._highest()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            self.newest = self._highest()  # of what could be saved
 
     def add(self, records: Sequence[tuple[Record, bytes]]) -> list[bool]:
         """Add records with their packed form, all or none; False for each whose key another record has.
@@ -88,6 +96,7 @@ class Records:
             db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", rows)
             query = "SELECT write_id, body FROM records WHERE object_id = ? AND generation = ?"
             kept = [db.execute(query, row[:2]).fetchone() for row in rows]
+        self.newest = max([self.newest, *(record.generation for record, _ in records)])
         return [
             body == raw
             or (record.kind == "delete" and write_id == record.write_id and Record.unpack(body).kind == "delete")
@@ -127,6 +136,10 @@ class Records:
         """Close the database; again does nothing."""
         with self._lock:
             self._db.close()
+
+    def _highest(self) -> int:
+        [(newest,)] = self._read("SELECT MAX(generation) FROM records", ())
+        return int.from_bytes(newest or b"", "big")
 
     def _path(self, number: int) -> Path:
         return self._home.path / f"records-{number}.db"

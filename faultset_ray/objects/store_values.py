@@ -47,6 +47,8 @@ class StoreInfo:
     """Version of the list of retired stores that it remembers; 0 for none."""
     least: int = SILENT_MAX
     """The fewest losses that any write was to tolerate, as far as it was told (:class:`Fence`)."""
+    generation: int = 0
+    """The highest of its records; 0 where it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stores import FENCE, crash, store_at
 
@@ -92,6 +93,18 @@ def test_a_code_of_many_shards(store):
     store.write([Whole(header, None, None, 0, DIGEST)], FENCE)
     keep(store, many)
     assert store.held([write_id(7)]) == [Held((4321,), True)]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_highest_generation_is_told(tmp_path, clean):
+    store = store_at(tmp_path)
+    assert store.info().generation == 0
+    keep(store, gone("a", 7 << 32 | 3), gone("b", 5))
+    assert store.info().generation == 7 << 32 | 3
+    store.close() if clean else crash(store)
+    again = store_at(tmp_path)
+    assert again.info().generation == 7 << 32 | 3
+    again.close()
 
 
 def test_another_record_of_the_same_generation_is_refused(store):
@@ -331,9 +344,12 @@ def test_a_damaged_database_goes_to_quarantine(tmp_path, caplog, damage):
         keep(store, *(put(1, f"object {number}") for number in range(start, start + 500)))
     home = Path(store.info().path)
     store.close()
-    with (home / "records-0.db").open("r+b") as file:
-        file.seek(0 if damage == "start" else 40_960)
-        file.write(b"\xff" * 200_000 if damage == "middle" else b"\xff" * 100)
+    path = home / "records-0.db"
+    pages = np.fromfile(path, np.uint8).reshape(-1, 4096)
+    rows = [page for page, body in enumerate(pages) if b"\x89FSRREC" in body.tobytes()]  # the others are of indices
+    with path.open("r+b") as file:
+        file.seek(0 if damage == "start" else 4096 * rows[len(rows) // 2])
+        file.write(b"\xff" * 4096 if damage == "middle" else b"\xff" * 100)
     with caplog.at_level(logging.ERROR):
         again = store_at(tmp_path)
         if damage == "middle":  # which is found when it is come upon

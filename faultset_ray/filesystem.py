@@ -7,6 +7,7 @@ A file that is written becomes an object when it is closed, wholly or not at all
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import Any, ClassVar, Final, Literal
 
 import fsspec
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.compression import compr
+from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 
 from faultset_ray.driver.object_values import ObjectInfo, ObjectStat
@@ -173,18 +176,38 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
                 file.seek(low)
                 return file.read(max(0, high - low))
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """A file, also of text or compressed; what is written becomes an object when it is closed without an error."""
+        if "r" in mode:
+            return super().open(path, mode, block_size, cache_options, compression, **options)
+        text = {key: options.pop(key) for key in ("encoding", "errors", "newline") if key in options}
+        binary = mode.replace("t", "").replace("b", "") + "b"
+        autocommit = options.pop("autocommit", not self._intrans)
+        file = written = self._open(path, binary, autocommit=autocommit)
+        if not autocommit:
+            self.transaction.files.append(written)
+        packing = get_compression(path, compression)
+        if packing is not None:
+            file = _Packed(compr[packing](written, mode=binary[0]), written)
+        return file if "b" in mode else _Text(file, **text)
+
+    def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **_: Any) -> Any:
         name = self._strip_protocol(path)
         if mode == "rb":
             with _as_files(name):
                 return self.driver.open(name)
         if mode in {"wb", "xb"}:
-            return _Written(lambda data: self._put(name, data, exclusive=mode == "xb"))
+            return _Written(lambda data: self._put(name, data, exclusive=mode == "xb"), autocommit)
         if mode == "ab":
-            written = _Written(lambda data: self._put(name, data))
-            if self.exists(name):
-                written.write(self.cat_file(name))
-            return written
+            return self._appended(name, autocommit)
         raise ValueError(f"mode {mode!r}; expected rb, wb, xb or ab")
 
     def get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **options: Any) -> None:
@@ -259,6 +282,22 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         except PreconditionFailed as error:
             raise FileExistsError(name) from error
 
+    def _appended(self, name: str, autocommit: bool) -> _Written:
+        """A file that has what an object has, and takes its place unless another one has done so first."""
+        try:
+            before: dict[str, Any] = self._stat(name)
+        except FileNotFoundError:
+            before = {}
+
+        def put(data: Any) -> None:
+            held = {"if_generation": before["generation"]} if before else {"if_absent": True}
+            self.driver.put(name, data, code=self._code, tolerate=self._tolerate, **held)
+
+        written = _Written(put, autocommit)
+        if before:
+            written.write(self.cat_file(name))
+        return written
+
     def _stat(self, name: str) -> dict[str, Any]:
         with _as_files(name):
             return _file(self.driver.stat(name))
@@ -267,12 +306,16 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 class _Written(io.RawIOBase):
     """What is written here is put as one object when it is closed, and not at all if the block that wrote it failed.
 
-    Nor if it is only forgotten: what nobody closed may be half of a file.
+    Nor if it is only forgotten: what nobody closed may be half of a file. In a transaction it is put by :meth:`commit`.
+    A block failed if it is left by an exception, or if one that was not there when the file was opened is on its way
+    while it is closed: of ``with`` blocks of wrappers around this, ``close`` is all that is seen here.
     """
 
-    def __init__(self, put: Callable[[Any], None]) -> None:
+    def __init__(self, put: Callable[[Any], None], autocommit: bool) -> None:
         super().__init__()
         self._put = put
+        self._autocommit = autocommit
+        self._before = sys.exception()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with this
 
     def writable(self) -> bool:
@@ -289,14 +332,26 @@ class _Written(io.RawIOBase):
         self._spool.close()
         super().close()
 
-    def close(self) -> None:
-        if self.closed:
+    def commit(self) -> None:
+        """Put what was written; nothing where it was discarded."""
+        if self._spool.closed:
             return
         try:
             self._spool.seek(0)
             self._put(self._spool)
         finally:
             self.discard()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        failing = sys.exception()
+        if failing is not None and failing is not self._before:
+            self.discard()
+        elif self._autocommit:
+            self.commit()
+        else:
+            super().close()  # and its transaction goes on
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -305,6 +360,57 @@ class _Written(io.RawIOBase):
 
     def __del__(self) -> None:
         self.discard()
+
+
+class _Packed(io.RawIOBase):
+    """Compresses into a :class:`_Written`, and ends as it does."""
+
+    def __init__(self, packer: Any, written: _Written) -> None:
+        super().__init__()
+        self._packer = packer
+        self._written = written
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._packer.write(data)
+        return memoryview(data).nbytes
+
+    def discard(self) -> None:
+        """Close it without an object."""
+        self._written.discard()
+        super().close()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._packer.close()  # its last bytes
+            self._written.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (self.close if kind is None else self.discard)()
+
+    def __del__(self) -> None:
+        self.discard()
+
+
+class _Text(io.TextIOWrapper):
+    """Text into a file that is put when it is closed; a block that failed, or one who forgets it, leaves nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.buffer.discard()  # type: ignore[attr-defined]  # it is one of ours
+        else:
+            self.close()
+
+    def __del__(self) -> None:
+        if not self.buffer.closed:
+            self.buffer.discard()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from actors.faults import ray_faults
 from actors.net import RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
-from faultset_ray.backend.real import host_ms
+from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import to_pack_onto
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
@@ -63,8 +63,8 @@ _hosted: dict[type[Servant], type[Servant]] = {}
 
 def _with_clock(role: type[Servant]) -> type[Servant]:
     """A role with the clock of the machine that will host it; a class of the same name, which is shipped by value."""
-    clock = {"host_ms": staticmethod(host_ms), "__module__": role.__module__, "__doc__": role.__doc__}
-    return type(role.__name__, (role,), clock)
+    members = {"clock": RealWorld(), "__module__": role.__module__, "__doc__": role.__doc__}
+    return type(role.__name__, (role,), members)
 
 
 def living_actors() -> list[Any]:

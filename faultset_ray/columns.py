@@ -198,6 +198,11 @@ def is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def as_int(value: Any) -> Any:
+    """An integer of numpy's as one of Python's; anything else as it is, for :func:`is_int` to judge."""
+    return int(value) if is_integer(value) else value
+
+
 def frozen(column: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only contiguous column: a copy if someone could still write to its memory."""
     if not column.flags.c_contiguous or _may_be_written(column):

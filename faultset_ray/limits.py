@@ -68,6 +68,8 @@ DELETE_GRACE_SECONDS: Final = 86_400.0
 """How long a deleted object can be brought back."""
 SUPERSEDED_GRACE_SECONDS: Final = 60.0
 """How long the shards of an older generation stay for those who read it."""
+ELAPSED_SECONDS: Final = 30.0
+"""How much of the catalog's time a crash of the coordinator may take back at most, while a driver is there."""
 GARBAGE_CHUNK: Final = 1000
 """Generations that become garbage in one transaction."""
 
@@ -170,6 +172,8 @@ APPEND_SECONDS: Final = 15.0
 """Deadline of handing a block to a store: one that is later has failed, and the write starts anew without it."""
 READ_SECONDS: Final = 10.0
 """Deadline of reading one block: a store that is later counts as lost for this read."""
+WRITE_SECONDS: Final = 10.0
+"""How long a store may take for small shards that come whole, or for records; and a second more for each MiB."""
 SEAL_SECONDS: Final = 60.0
 """Deadline of sealing a shard, which waits for the disk."""
 TASK_SECONDS: Final = 120.0

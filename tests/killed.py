@@ -116,9 +116,9 @@ def put(coordinator: Coordinator, numbers: list[int], size: int, dice: random.Ra
     intents = [
         Intent(dice.randbytes(16), "put", f"o{number}", "copy:2", 1, 2, 64, 1, ("x", "y"), "d") for number in numbers
     ]
-    assert not any(isinstance(ticket, Exception) for ticket in coordinator.open_writes(intents, 0))
+    assert not any(isinstance(ticket, Exception) for ticket in coordinator.open_writes(intents))
     commits = [Commit(intent.write_id, size, bytes(32), intent.layout, 0) for intent in intents]
-    assert not any(isinstance(entry, Exception) for entry in coordinator.commit_writes(commits, 0))
+    assert not any(isinstance(entry, Exception) for entry in coordinator.commit_writes(commits))
 
 
 class Model:

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from faultset_ray.backend.guard import check_version, typed_errors
 from faultset_ray.backend.memory import OneMemory
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
-from faultset_ray.backend.real import RealWorld, host_ms
+from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
@@ -116,7 +116,7 @@ class LocalBackend(RealWorld, OneMemory):
                 try:
                     with typed_errors(name):
                         servant = await self.compute(role, *args)
-                        servant.host_ms = host_ms
+                        servant.clock = RealWorld()
                 finally:
                     del self._starting[name]
                 if place not in self._places:

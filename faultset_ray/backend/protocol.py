@@ -30,6 +30,18 @@ R = TypeVar("R")
 S = TypeVar("S", bound="Servant")
 
 
+class Clock(Protocol):
+    """Tells the time of the machine that it is on."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch; it may be wrong, and set at any time."""
+        ...
+
+    def uptime_s(self) -> float:
+        """Seconds since some moment, by a clock that is never set."""
+        ...
+
+
 class Servant:
     """Base of what a backend hosts: plain objects whose methods are called from afar.
 
@@ -39,8 +51,8 @@ class Servant:
 
     concurrency: ClassVar[int] = 1
     """How many calls may run at once, each on a thread of its own."""
-    host_ms: Callable[[], int] | None = None
-    """The clock of the machine that hosts the servant, in ms since the epoch: its backend sets it."""
+    clock: Clock | None = None
+    """The clock of the machine that hosts the servant: its backend sets it."""
 
     def ahead_ms(self, now_ms: int) -> int:
         """By how much a caller's clock is too far ahead of the host's to be believed: 0, or more than
@@ -48,7 +60,7 @@ class Servant:
 
         Behind it, any may be: a call may have been long on its way.
         """  # noqa: D205 - one sentence
-        ahead = 0 if self.host_ms is None else now_ms - self.host_ms()
+        ahead = 0 if self.clock is None else now_ms - self.clock.now_ms()
         return ahead if ahead > CLOCK_SKEW_MS_MAX else 0
 
     def version(self) -> str:

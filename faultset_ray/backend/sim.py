@@ -17,7 +17,6 @@ import random
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from faultset_ray.backend.guard import check_version, typed_errors
@@ -96,6 +95,14 @@ class _World:
         """Living places that no message reaches or leaves."""
         self.trace: list[str] = []
         self.closed = False
+
+    def now_ms(self) -> int:
+        """The time of every place; a driver's own clock may be another."""
+        return _EPOCH_MS + int(self.loop.time() * 1000)
+
+    def uptime_s(self) -> float:
+        """Seconds of virtual time."""
+        return self.loop.time()
 
     def log(self, event: str) -> None:
         self.trace.append(f"{self.loop.time():.6f} {event}")
@@ -216,11 +223,11 @@ class SimBackend(OneMemory):
 
     def now_ms(self) -> int:
         """Milliseconds of virtual time since an arbitrary epoch."""
-        return _EPOCH_MS + int(self._world.loop.time() * 1000)
+        return self._world.now_ms()
 
     def uptime_s(self) -> float:
         """Seconds of virtual time."""
-        return self._world.loop.time()
+        return self._world.uptime_s()
 
     async def sleep(self, seconds: float) -> None:
         """Wait for virtual time."""
@@ -253,7 +260,7 @@ class SimBackend(OneMemory):
                     await self._cross(place)
                     with typed_errors(name):
                         servant = role(*args)
-                    servant.host_ms = partial(SimBackend.now_ms, self)
+                    servant.clock = self._world
                     self._world.hosted[name] = _Hosted(servant, place, at.cpus)
                     self._world.log(f"spawned {name} at {place}")
                 check_version(name, self._world.hosted[name].servant.version())

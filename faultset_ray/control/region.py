@@ -103,8 +103,8 @@ class Region(Servant):
             another of its epoch has saved something.
         """
         self._begin(epoch, orders, now_ms)
-        if self.host_ms is not None:  # else one wrong clock would outdo all that is measured until then
-            latest_ms = max(self._now_ms, self.host_ms())
+        if self.clock is not None:  # else one wrong clock would outdo all that is measured until then
+            latest_ms = max(self._now_ms, self.clock.now_ms())
             members = replace(members, registered_ms=np.minimum(members.registered_ms, latest_ms))
         if self._roster == 0:
             if checkpoint is not None:

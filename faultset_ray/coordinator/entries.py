@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from faultset_ray.coordinator.catalog import Catalog
+from faultset_ray.coordinator.elapsed import Elapsed
 from faultset_ray.coordinator.stores import Stores
 from faultset_ray.errors import InvalidObjectName
 from faultset_ray.objects.entry import Entry
@@ -39,8 +40,9 @@ class Head(NamedTuple):
 class Entries:
     """Looking objects up; nothing here changes anything."""
 
-    def __init__(self, catalog: Catalog, stores: Stores) -> None:
+    def __init__(self, catalog: Catalog, stores: Stores, time: Elapsed) -> None:
         self._catalog = catalog
+        self._time = time
         self._stores = stores
 
     def visible(self, name: bytes) -> Entry | None:
@@ -151,7 +153,8 @@ class Entries:
             durability,
         )
         gone_ms = created_ms if kind == "delete" else None
-        return Entry(record, self._stores.unpack(layout), layout_version, gone_ms, purge_ms if gone_ms else None)
+        until_ms = None if gone_ms is None or purge_ms is None else self._time.told(purge_ms)
+        return Entry(record, self._stores.unpack(layout), layout_version, gone_ms, until_ms)
 
 
 def utf8(text: str) -> bytes:

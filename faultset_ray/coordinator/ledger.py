@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.backend.protocol import Clock
 from faultset_ray.control.census import Freeze
 from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
@@ -49,12 +50,12 @@ class Ledger:
     StateInUse, UnsupportedState, StateFailure
     """
 
-    def __init__(self, system: str, home: StateHome | None, identity: bytes) -> None:
+    def __init__(self, system: str, home: StateHome | None, identity: bytes, clock: Clock) -> None:
         try:
             self.catalog = Catalog(home, system, identity)
             self.keeping = Keeping(self.catalog)
             self.shelf = Shelf(self.catalog)
-            self.objects = ObjectLedger(self.catalog)
+            self.objects = ObjectLedger(self.catalog, clock)
             self.fleets = {known.directory.fleet.name: known for known in self._loaded()}
         except BaseException:
             if home is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faultset_ray.backend.protocol import Clock
 from faultset_ray.coordinator.catalog import Catalog
+from faultset_ray.coordinator.elapsed import Elapsed
 from faultset_ray.coordinator.entries import Entries
 from faultset_ray.coordinator.objects import StoreState, Tally, Whose
 from faultset_ray.coordinator.retired import Retirements
@@ -19,15 +21,23 @@ from faultset_ray.errors import InputError, StoreInUse
 class ObjectLedger:
     """Every object of one system. Nothing but the keys of stores is in memory."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
+        self.clock = clock
+        self.time = Elapsed(catalog, clock)
         self.stores = Stores(catalog)
-        self.entries = Entries(catalog, self.stores)
+        self.entries = Entries(catalog, self.stores, self.time)
         self.waste = Waste(catalog, self.stores)
-        self.writes = Writes(catalog, self.stores, self.entries, self.waste)
+        self.writes = Writes(catalog, self.time, self.stores, self.entries, self.waste)
         self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste)
         self.retired = Retirements(catalog)
         self.tombstones = Tombstones(catalog, self.stores, self.entries)
+
+    def keep_time(self) -> None:
+        """Have the catalog's time on the disk, where it was not for a while and nothing else was written."""
+        if self.time.due:
+            with self._catalog.transaction():
+                self.time.keep()
 
     def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
         """Say what a store is for from now on; nothing is waited for of one that is retired."""

@@ -30,7 +30,7 @@ class ObjectVerbs(RebuildVerbs):
     """Base of the coordinator. Every method is safe to repeat, and a batch is one transaction.
 
     Where a list comes back that may hold errors, each stands at the position of the item that it refuses, which
-    changed nothing. ``now_ms`` is the caller's clock.
+    changed nothing. What is due is due by the catalog's own time.
     """
 
     def _objects(self) -> ObjectLedger:
@@ -61,7 +61,7 @@ class ObjectVerbs(RebuildVerbs):
                 writes.least.remembered(least)
         return writes.fence(), writes.least.told() <= least
 
-    def open_writes(self, intents: Sequence[Intent], now_ms: int) -> list[Ticket | FaultsetError]:
+    def open_writes(self, intents: Sequence[Intent]) -> list[Ticket | FaultsetError]:
         """Write down what is about to be written or deleted.
 
         A write that is opened again gets the same generation; if it names other stores then, those of before
@@ -73,13 +73,15 @@ class ObjectVerbs(RebuildVerbs):
             At its position: the condition does not hold; there is nothing to delete; a write with a condition
             and another one of its name are open; it was given up; it can't be.
         """
-        return self._objects().writes.open(intents, now_ms)
+        objects = self._objects()
+        return objects.writes.open(intents, objects.time.now_ms())
 
-    def renew_writes(self, write_ids: Sequence[bytes], now_ms: int) -> None:
-        """Keep writes open for ``INTENT_SECONDS`` from now on; those that are open no more are passed over."""
-        self._objects().writes.renew(write_ids, now_ms)
+    def renew_writes(self, write_ids: Sequence[bytes]) -> list[bool]:
+        """Keep writes open for ``INTENT_SECONDS`` from now on; of each, whether it is open still."""
+        objects = self._objects()
+        return objects.writes.renew(write_ids, objects.time.now_ms())
 
-    def commit_writes(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
+    def commit_writes(self, commits: Sequence[Commit]) -> list[Entry | FaultsetError]:
         """Make writes visible whose records are durable; what each of them is in the catalog then.
 
         Of two of one name the higher generation is what readers get, whichever was committed first.
@@ -89,7 +91,8 @@ class ObjectVerbs(RebuildVerbs):
         WriteAborted, InputError
             At its position: it was given up; it has fewer shards than decoding needs.
         """
-        return self._objects().writes.commit(commits, now_ms)
+        objects = self._objects()
+        return objects.writes.commit(commits, objects.time.now_ms())
 
     def abort_writes(self, write_ids: Sequence[bytes]) -> list[bool]:
         """Give writes up, and let the stores drop what they have of them; False for one that was committed.
@@ -98,7 +101,7 @@ class ObjectVerbs(RebuildVerbs):
         """
         return self._objects().writes.abort(write_ids)
 
-    def undelete(self, name: str, write_id: bytes, driver: str, now_ms: int) -> Undeletion:
+    def undelete(self, name: str, write_id: bytes, driver: str) -> Undeletion:
         """Write down that a deleted object is to come back; it does with :meth:`commit_writes`.
 
         Raises
@@ -110,11 +113,13 @@ class ObjectVerbs(RebuildVerbs):
         WriteInProgress
             A write with a condition is open.
         """
-        return self._objects().writes.undelete(name, write_id, driver, now_ms)
+        objects = self._objects()
+        return objects.writes.undelete(name, write_id, driver, objects.time.now_ms())
 
-    def unresolved(self, now_ms: int) -> list[OpenWrite]:
+    def unresolved(self) -> list[OpenWrite]:
         """Writes whose drivers renew them no more: to be committed if there is a record of one, else given up."""
-        return self._objects().writes.unresolved(now_ms)
+        objects = self._objects()
+        return objects.writes.unresolved(objects.time.now_ms())
 
     # -- Objects
 
@@ -172,15 +177,16 @@ class ObjectVerbs(RebuildVerbs):
 
     # -- Garbage
 
-    def garbage(self, now_ms: int, limit: int) -> list[Garbage]:
+    def garbage(self, limit: int) -> list[Garbage]:
         """What is due, and what stores have not confirmed yet: at most ``limit`` of each store.
 
         A store drops the shards first (``Store.drop``), then forgets the records (``Store.forget``); then it is
         told by :meth:`collected`. Tombstones come when everything older of their name was collected.
         """
-        waste = self._objects().waste
-        waste.condemn(now_ms)
-        return waste.handed(limit)
+        objects = self._objects()
+        objects.keep_time()
+        objects.waste.condemn(objects.time.now_ms())
+        return objects.waste.handed(limit)
 
     def collected(self, items: Sequence[Garbage]) -> None:
         """Note what stores have let go of."""
@@ -190,7 +196,7 @@ class ObjectVerbs(RebuildVerbs):
 
     # -- Stores
 
-    def stores_seen(self, infos: Sequence[StoreInfo], now_ms: int) -> dict[str, StoreRow]:
+    def stores_seen(self, infos: Sequence[StoreInfo]) -> dict[str, StoreRow]:
         """Note what stores said of themselves; every known store by its UUID.
 
         Those of another catalog are not among them. One that was retired and is seen at another place is returning.
@@ -203,14 +209,15 @@ class ObjectVerbs(RebuildVerbs):
         """
         objects = self._objects()
         try:
-            return objects.stores.seen(self.system, infos, now_ms, objects.writes.latest)
+            return objects.stores.seen(self.system, infos, objects.time.now_ms(), objects.writes.latest)
         except CatalogLost as lost:
             self._lost = lost
             raise
 
     def stores(self) -> dict[str, StoreRow]:
         """Every store that was ever seen, by its UUID."""
-        return self._objects().stores.rows()
+        objects = self._objects()
+        return objects.stores.rows(objects.time.now_ms())
 
     def retired_stores(self, since: int = 0) -> RetiredStores | None:
         """The stores that were let go of; None where this is still of that version."""
@@ -240,9 +247,10 @@ class ObjectVerbs(RebuildVerbs):
 
     # -- Damage and moves
 
-    def report_damage(self, reports: Sequence[Damage], now_ms: int) -> int:
+    def report_damage(self, reports: Sequence[Damage]) -> int:
         """Note shards that are not what they should be; how many of them are where it says."""
-        return self._objects().upkeep.report(reports, now_ms)
+        objects = self._objects()
+        return objects.upkeep.report(reports, objects.clock.now_ms())
 
     def damage(self, limit: int, skip: int = 0) -> list[Damage]:
         """What was reported and not made good yet, oldest first; so many, after those that are skipped."""
@@ -252,7 +260,7 @@ class ObjectVerbs(RebuildVerbs):
         """Take reports back: the shards are sound."""
         self._objects().upkeep.sound(reports)
 
-    def open_shard_moves(self, moves: Sequence[ShardMove], now_ms: int) -> list[Entry | FaultsetError]:
+    def open_shard_moves(self, moves: Sequence[ShardMove]) -> list[Entry | FaultsetError]:
         """Write down that shards are to go to other stores; the objects as they are.
 
         Raises
@@ -261,7 +269,8 @@ class ObjectVerbs(RebuildVerbs):
             At its position: the shards are of no object; the shard is not at its source; it is being moved
             elsewhere, or the target has still to drop something of the write; the target takes nothing.
         """
-        return self._objects().upkeep.open(moves, now_ms)
+        objects = self._objects()
+        return objects.upkeep.open(moves, objects.time.now_ms())
 
     def commit_shard_moves(self, moves: Sequence[ShardMove]) -> list[Entry | FaultsetError]:
         """Have shards at their targets: a new layout version, the damage made good, the sources garbage.
@@ -277,9 +286,11 @@ class ObjectVerbs(RebuildVerbs):
         """Give moves up that are not committed; their targets drop what they took."""
         self._objects().upkeep.abort(moves)
 
-    def shard_moves(self, before_ms: int = (1 << 63) - 1) -> list[ShardMove]:
-        """Moves that are not ended and were opened before a time, oldest first."""
-        return self._objects().upkeep.moves(before_ms)
+    def shard_moves(self, age_s: float | None = None) -> list[ShardMove]:
+        """Moves that are not ended, oldest first; only those that were opened so long ago, if that is given."""
+        objects = self._objects()
+        until_ms = None if age_s is None else objects.time.now_ms() - round(1000 * age_s)
+        return objects.upkeep.moves(until_ms)
 
     # -- Notes
 

@@ -72,6 +72,8 @@ class Commit:
     layout: tuple[str, ...]
     """The store of each sealed shard by index; ``""`` where none is."""
     created_ms: int
+    durability: str = "fsync"
+    """What its stores promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,6 @@ class OpenWrite:
     stores: tuple[str, ...]
     """Every store that it ever named."""
     driver: str
-    until_ms: int
     record: Record | None
     """What an undeletion writes to the stores."""
     grace_ms: int = 0
@@ -151,8 +152,8 @@ class StoreRow:
     state: StoreState
     """``"draining"`` gets no new shards; ``"retired"`` is waited for no more; ``"returning"`` was retired, is back at
     another place, and gets nothing before it has let go of what it had."""
-    seen_ms: int
-    """When somebody last reached it."""
+    unseen_s: float
+    """For how long nobody has reached it, by the catalog's time."""
     capacity_bytes: int
     used_bytes: int
     free_bytes: int

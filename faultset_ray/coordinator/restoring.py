@@ -51,7 +51,7 @@ class RebuildVerbs(ABC):
     def _serve(self) -> Ledger:
         """The state; refuses where another coordinator has taken it over."""
 
-    def rebuild_begin(self, infos: Sequence[StoreInfo], now_ms: int) -> None:
+    def rebuild_begin(self, infos: Sequence[StoreInfo]) -> None:
         """Begin to rebuild, or begin again. The catalog to be is the one that most of the stores belong to.
 
         Raises
@@ -67,7 +67,7 @@ class RebuildVerbs(ABC):
         chosen = min(theirs, key=lambda each: (-theirs[each], each), default=ledger.objects.stores.identity.hex())
         foreign = tuple(sorted(info.uuid for info in infos if info.catalog not in {"", chosen}))
         known = [info for info in infos if info.uuid not in foreign]
-        ledger.objects.stores.note(known, now_ms)
+        ledger.objects.stores.note(known, ledger.objects.time.now_ms())
         self._rebuild = _Rebuild(bytes.fromhex(chosen), max((info.epoch for info in known), default=0), foreign)
         self._rebuild.seen = frozenset(info.uuid for info in known)
         self._rebuild.least = min((info.least for info in known), default=SILENT_MAX)
@@ -90,7 +90,7 @@ class RebuildVerbs(ABC):
         if key != NOWHERE and retired.version > rebuild.retired.version:
             rebuild.retired = retired
 
-    def rebuild_end(self, now_ms: int) -> Rebuilt:
+    def rebuild_end(self) -> Rebuilt:
         """Make the catalog of all that was taken, in one transaction.
 
         It is the one that the stores know, in a higher epoch than any that they were shown or that wrote to them.
@@ -102,7 +102,7 @@ class RebuildVerbs(ABC):
         retired, stores = rebuild.retired, ledger.objects.stores
         stores.learn([tuple(retired.stores)])
         found = sorted_out(rebuild.scans, {stores.key(uuid): last for uuid, last in retired.stores.items()})
-        rows = _Rows(now_ms)
+        rows = _Rows(ledger.objects.time.now_ms())
         rows.fill(found)
         rows.notes.append((NOTE, retired.pack()))
         rows.notes.append((LEAST, packed_least(min([rebuild.least, *found.tolerated]))))

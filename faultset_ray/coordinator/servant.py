@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
+from faultset_ray.backend.real import RealWorld
 from faultset_ray.control.census import Condition, Freeze, advise
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.policy import Policy
@@ -391,7 +392,8 @@ class Coordinator(ObjectVerbs, Servant):
         """The state; refuses where another coordinator has taken it over."""
         if self._ledger is None:
             home = StateHome(state_root(self._state_dir), self.system) if self._durable else None
-            self._ledger = Ledger(self.system, home, self._identity or secrets.token_bytes(CATALOG_ID_BYTES))
+            identity = self._identity or secrets.token_bytes(CATALOG_ID_BYTES)
+            self._ledger = Ledger(self.system, home, identity, self.clock or RealWorld())
         else:
             self._ledger.catalog.check()
         return self._ledger

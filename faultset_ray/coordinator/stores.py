@@ -57,7 +57,7 @@ class Stores:
         if newer:
             raise CatalogLost(system, newer, max(newest.values()), latest)
         self.note([info for info in infos if info.uuid not in foreign], now_ms)
-        return self.rows()
+        return self.rows(now_ms)
 
     def note(self, infos: Sequence[StoreInfo], now_ms: int) -> None:
         """Write down what stores said of themselves."""
@@ -76,9 +76,10 @@ class Stores:
         [identity] = self._catalog.one("SELECT catalog FROM system")
         return bytes(identity)
 
-    def rows(self) -> dict[str, StoreRow]:
+    def rows(self, now_ms: int) -> dict[str, StoreRow]:
         """Every store that was ever seen, by UUID."""
-        rows = self._catalog.all(f"SELECT {_COLUMNS} FROM stores ORDER BY uuid")
+        columns = _COLUMNS.replace("seen_ms", "MAX(0, ? - seen_ms) / 1000.0")
+        rows = self._catalog.all(f"SELECT {columns} FROM stores ORDER BY uuid", now_ms)
         return {row[0]: StoreRow(*row) for row in rows}
 
     def set_state(self, uuid: str, state: StoreState) -> None:

@@ -91,12 +91,12 @@ class Upkeep:
                 if not self._meant(owner, move):
                     self._waste.add(self._stores.key(move.target), owner, move.index)
 
-    def moves(self, before_ms: int) -> list[ShardMove]:
-        """The moves that are not ended and were opened before a time, oldest first."""
+    def moves(self, until_ms: int | None) -> list[ShardMove]:
+        """The moves that are not ended and were opened by a time, oldest first."""
         rows = self._catalog.all(
             "SELECT g.write_id, m.idx, m.source, m.target FROM shard_moves m JOIN generations g USING (generation) "
-            "WHERE m.opened_ms < ? ORDER BY m.opened_ms, m.generation, m.idx",
-            before_ms,
+            "WHERE ?1 IS NULL OR m.opened_ms <= ?1 ORDER BY m.opened_ms, m.generation, m.idx",
+            until_ms,
         )
         return [
             ShardMove(write_id, index, self._stores.uuid(source), self._stores.uuid(target))

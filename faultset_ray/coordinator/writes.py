@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
 from faultset_ray.coordinator.catalog import Catalog
+from faultset_ray.coordinator.elapsed import Elapsed
 from faultset_ray.coordinator.entries import Entries, name_bytes
 from faultset_ray.coordinator.least import Least
 from faultset_ray.coordinator.objects import Action, Commit, Intent, OpenWrite, Ticket, Undeletion
@@ -97,8 +98,9 @@ def each(action: Callable[[A], R], items: Iterable[A]) -> list[R | FaultsetError
 class Writes:
     """The intents, and their end."""
 
-    def __init__(self, catalog: Catalog, stores: Stores, entries: Entries, waste: Waste) -> None:
+    def __init__(self, catalog: Catalog, time: Elapsed, stores: Stores, entries: Entries, waste: Waste) -> None:
         self._catalog = catalog
+        self._time = time
         self._stores = stores
         self._entries = entries
         self._waste = waste
@@ -118,6 +120,7 @@ class Writes:
         """Write intents down, in one transaction."""
         self._stores.learn(intent.layout for intent in intents)
         with self._catalog.transaction():
+            self._time.keep()
             fence = self.fence()
             return each(lambda intent: Ticket(intent.write_id, self._opened(intent, now_ms), fence), intents)
 
@@ -143,19 +146,23 @@ class Writes:
                 generation = self._noted(intent, key, now_ms, owner)
             return Undeletion(Ticket(write_id, generation, self.fence()), self._coming(generation))
 
-    def renew(self, write_ids: Sequence[bytes], now_ms: int) -> None:
-        """Keep writes open."""
+    def renew(self, write_ids: Sequence[bytes], now_ms: int) -> list[bool]:
+        """Keep writes open; of each, whether it is."""
         with self._catalog.transaction():
+            self._time.keep()
             self._catalog.many(
                 "UPDATE intents SET until_ms = ? WHERE write_id = ? AND state = 'open'",
                 ((now_ms + _LEASE_MS, write_id) for write_id in write_ids),
             )
+            rows = map(self._found, write_ids)
+            return [row is not None and row.state == "open" for row in rows]
 
     def commit(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
         """Make writes visible, in one transaction."""
         self._stores.learn(commit.layout for commit in commits)
         with self._catalog.transaction():
             self._stores.count_on()
+            self._time.keep()
             return each(lambda commit: self._committed(commit, now_ms), commits)
 
     def abort(self, write_ids: Sequence[bytes]) -> list[bool]:
@@ -232,7 +239,7 @@ class Writes:
     def _widen(self, write_id: bytes, layout: bytes) -> None:
         """Remember the stores that an open write is to use from now on beside those that it named before."""
         row = self._found(write_id)
-        if row is not None and row.layout != layout and len(row.layout) == len(layout):
+        if row is not None and row.layout != layout and (row.kind == "delete" or len(row.layout) == len(layout)):
             former = struct.pack(f"<{2 * len(row.planned())}I", *(number for pair in row.planned() for number in pair))
             self._catalog.do(
                 "UPDATE intents SET layout = ?, former = ? WHERE generation = ?", layout, former, row.generation
@@ -248,7 +255,7 @@ class Writes:
         if row is not None:
             if row.kind == "put":
                 _check(commit, row)
-            purge_ms = max(commit.created_ms + row.grace_ms, now_ms + _GRACE_MS) if row.kind == "delete" else None
+            purge_ms = now_ms + max(row.grace_ms, _GRACE_MS) if row.kind == "delete" else None
             state, purge_ms = self._ranked(row, purge_ms, now_ms)
             self._put(row, commit, state, purge_ms)
             self._catalog.do("DELETE FROM intents WHERE generation = ?", generation)
@@ -289,12 +296,13 @@ class Writes:
             )
             return
         size, sha256, layout = commit.size, commit.sha256, self._stores.pack(commit.layout)
+        durability = commit.durability if row.kind == "put" else row.durability
         if row.kind == "delete":
             size, sha256, layout = grace_of(row.grace_ms), bytes(32), packed(sorted({key for _, key in row.planned()}))
         self._catalog.do(
             "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             *(row.generation, row.write_id, row.name, row.kind, state, row.generation, purge_ms, size, sha256),
-            *(row.spec, row.k, row.n, row.block_bytes, row.tolerate, row.durability, commit.created_ms, layout),
+            *(row.spec, row.k, row.n, row.block_bytes, row.tolerate, durability, commit.created_ms, layout),
         )
         if row.kind == "put":
             final = keys_of(layout)
@@ -342,7 +350,7 @@ class Writes:
             *(row.write_id, row.kind, row.name.decode(), row.generation, row.spec, row.k, row.n, row.block_bytes),
             *(row.tolerate, row.durability, self._stores.unpack(row.layout)),
             tuple(sorted(self._stores.uuid(key) for key in {key for _, key in row.planned()})),
-            *(row.driver, row.until_ms),
+            row.driver,
             self._coming(row.generation).record if row.kind == "undelete" else None,
             row.grace_ms,
         )

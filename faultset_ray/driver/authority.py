@@ -115,7 +115,7 @@ class Authority:
         CoordinatorUnavailable
             It is gone for good, or did not answer in time.
         """
-        ends_ms = self._backend.now_ms() + seconds * 1000
+        ends_s = self._backend.uptime_s() + seconds
         net = self._backend.within(seconds)
         try:
             try:
@@ -125,9 +125,9 @@ class Authority:
                     reason = f"{error}. Its state was in memory and died with it: connect again, and register anew"
                     raise CoordinatorUnavailable(self._system, reason) from error
                 _LOG.warning("coordinator of %r is gone, and is started again: %s", self._system, error)
-            left_s = max((ends_ms - self._backend.now_ms()) / 1000, 0.0)
+            left_s = max(ends_s - self._backend.uptime_s(), 0.0)
             await asyncio.wait_for(asyncio.shield(self._restarted()), left_s)
-            left_s = max((ends_ms - self._backend.now_ms()) / 1000, 0.0)
+            left_s = max(ends_s - self._backend.uptime_s(), 0.0)
             return await self._backend.within(left_s).call(self._addr, method, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout, StateInUse, UnsupportedState, StateFailure) as error:
             raise CoordinatorUnavailable(self._system, str(error)) from error
@@ -152,12 +152,12 @@ class Authority:
 
     async def _started(self, seconds: float) -> About:
         """Bring the coordinator up; for so long, wait for the one before to let go of the state."""
-        ends_ms = self._backend.now_ms() + seconds * 1000
+        ends_s = self._backend.uptime_s() + seconds
         while True:
             try:
                 return await self._spawned()
             except (StateInUse, PlaceUnreachable):
-                if self._backend.now_ms() > ends_ms:
+                if self._backend.uptime_s() > ends_s:
                     raise
                 await self._backend.sleep(_AGAIN_SECONDS)
 

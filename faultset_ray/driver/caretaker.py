@@ -36,7 +36,6 @@ from faultset_ray.limits import (
 from faultset_ray.objects.bucket import Bucket
 
 _LOG = logging.getLogger(__name__)
-_EVER_MS = (1 << 63) - 1
 
 
 class Caretaker:
@@ -114,8 +113,7 @@ class Caretaker:
 
     async def _give_up_moves(self) -> None:
         """End moves that nobody carries on: all of the caretaker before, and those of other drivers that take long."""
-        before_ms = self._backend.now_ms() - round(1000 * MOVE_SECONDS) if self._inherited else _EVER_MS
-        left = await self._authority.ask(Coordinator.shard_moves, before_ms)
+        left = await self._authority.ask(Coordinator.shard_moves, MOVE_SECONDS if self._inherited else None)
         left = [move for move in left if move not in self._mover.under_way]
         if left:
             _LOG.warning("%d moves of shards that nobody carries on are given up", len(left))

@@ -19,7 +19,7 @@ from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import Record, grace_of, object_id
+from faultset_ray.objects.record import Record, grace_of, object_id, sound
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Collector:
         given up. Stores that stay silent are waited for until they are given up: then those that are left decide. None
         of them hides an acknowledged write, which would not be open.
         """
-        writes = await self._authority.ask(Coordinator.unresolved, self._backend.now_ms())
+        writes = await self._authority.ask(Coordinator.unresolved)
         self._told.intersection_update(write.write_id for write in writes)
         ended = 0
         for first in range(0, len(writes), _AT_ONCE):
@@ -118,7 +118,7 @@ class Collector:
             except FaultsetError as error:
                 _LOG.info("store %s does not say what it has of %r: %s", uuid, write.name, error)
                 return None
-            records = (Record.unpack(raw) for raw in packed)
+            records = filter(None, map(sound, packed))
             return held.indices, next((each for each in records if each.generation == write.generation), None)
 
         answers = dict(zip(write.stores, await asyncio.gather(*map(ask, write.stores)), strict=True))
@@ -163,8 +163,8 @@ class Collector:
             self._waits(write, reason)
             return False
         layout = tuple(stores.get(index, "") for index in range(write.n))
-        commit = Commit(write.write_id, record.size, record.sha256, layout, record.created_ms)
-        [entry] = await self._authority.ask(Coordinator.commit_writes, [commit], self._backend.now_ms())
+        commit = Commit(write.write_id, record.size, record.sha256, layout, record.created_ms, record.durability)
+        [entry] = await self._authority.ask(Coordinator.commit_writes, [commit])
         if isinstance(entry, FaultsetError):
             raise entry
         _LOG.warning("write %s of %r was committed for its driver, which is gone", write.write_id.hex(), write.name)
@@ -175,7 +175,7 @@ class Collector:
     async def collect(self, inventory: Inventory) -> int:
         """Have the stores that answer drop what the catalog calls garbage; how much of it."""
         fence = await self._authority.ask(Coordinator.fence)
-        waiting = await self._authority.ask(Coordinator.garbage, self._backend.now_ms(), UPKEEP_PAGE)
+        waiting = await self._authority.ask(Coordinator.garbage, UPKEEP_PAGE)
         by_store: dict[str, list[Garbage]] = {}
         for item in waiting:
             by_store.setdefault(item.store, []).append(item)

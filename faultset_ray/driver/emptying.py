@@ -210,7 +210,7 @@ class Emptying:
 
         One that answers drops all its garbage first. A write that was begun before may still count on one.
         """
-        waiting = await self._authority.ask(Coordinator.garbage, self._backend.now_ms(), 1)
+        waiting = await self._authority.ask(Coordinator.garbage, 1)
         if any(item.store in inventory.here and item.store in leaving.before for item in waiting):
             return collected > 0
         for uuid in list(leaving.before):

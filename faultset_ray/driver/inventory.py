@@ -68,9 +68,8 @@ class Lookout:
         """Look at all stores, show them the fence of now, and tell the coordinator."""
         self.stores.fence = await self.authority.ask(Coordinator.fence)
         infos = {info.uuid: info for info in await self.stores.look()}
-        now_ms = self.backend.now_ms()
         seen = [*infos.values(), *self.stores.foreign]
-        rows = await self.authority.ask(Coordinator.stores_seen, seen, now_ms)
+        rows = await self.authority.ask(Coordinator.stores_seen, seen)
         await self.remember(infos.values())
         counted = {uuid: row for uuid, row in rows.items() if row.state != "retired"}
         missing = counted.keys() - infos.keys()
@@ -78,7 +77,7 @@ class Lookout:
         self._missed_s = {uuid: self._missed_s.get(uuid, now_s) for uuid in missing}
         missed_s = {uuid: now_s - since_s for uuid, since_s in self._missed_s.items()}
         away = {uuid for uuid in missing if missed_s[uuid] >= REPAIR_SOON_SECONDS}
-        unseen_s = {uuid: max(missed_s[uuid], (now_ms - counted[uuid].seen_ms) / 1000) for uuid in away}
+        unseen_s = {uuid: max(missed_s[uuid], counted[uuid].unseen_s) for uuid in away}
         gone = {uuid for uuid in away if unseen_s[uuid] >= REPAIR_AFTER_SECONDS}
         leaving = {
             uuid

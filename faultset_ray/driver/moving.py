@@ -87,7 +87,7 @@ class Mover:
         move = ShardMove(entry.record.write_id, index, entry.layout[index], target, entry.layout_version)
         if move in self.under_way:
             raise WriteInProgress(entry.record.name)
-        [opened] = await self._authority.ask(Coordinator.open_shard_moves, [move], self._backend.now_ms())
+        [opened] = await self._authority.ask(Coordinator.open_shard_moves, [move])
         entry = _value(opened)
         self.under_way.add(move)
         try:

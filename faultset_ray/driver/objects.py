@@ -8,17 +8,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.columns import is_int
+from faultset_ray.columns import as_int, is_int
 from faultset_ray.coordinator.objects import Commit, Damage, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.places import Places
-from faultset_ray.driver.put import Put, spread
+from faultset_ray.driver.put import Put, spread, tell
 from faultset_ray.driver.records import newest_record
 from faultset_ray.driver.room import Durability, Room, Wish
 from faultset_ray.driver.stores import StoreDirectory
@@ -52,7 +53,7 @@ _LOG = logging.getLogger(__name__)
 _TRIES = 3
 _REPORTED_MAX = 10_000
 _OWN_MAX = 10_000
-_REPORT_AGAIN_MS = 60_000
+_REPORT_AGAIN_SECONDS = 60.0
 
 
 class Objects:
@@ -81,12 +82,12 @@ class Objects:
         )
         self._lookups: Batcher[str, Entry | None] = Batcher(self._look_up)
         self._reports: Batcher[Damage, None] = Batcher(self._report_all)
-        self._reported: dict[Damage, int] = {}
-        """When it was reported."""
+        self._reported: dict[Damage, float] = {}
+        """When it was reported, by the uptime."""
         self._own: dict[str, int] = {}
         """The last generation of each name that this driver wrote: the stores have not forgotten it."""
-        self._away_until_ms = 0
-        """Until when the coordinator is not asked, since it did not answer."""
+        self._away_until_s = -inf
+        """Until when, by the uptime, the coordinator is not asked, since it did not answer."""
 
     @property
     def lines(self) -> Lines:
@@ -111,7 +112,8 @@ class Objects:
         self._in_use()
         found = codes.get(code)
         key = object_id(name)
-        promised = found.tolerance if tolerate is None else tolerate
+        promised = found.tolerance if tolerate is None else as_int(tolerate)
+        if_generation, stripe_bytes = as_int(if_generation), as_int(stripe_bytes)
         _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
         if durability not in {None, "fsync", "none"}:
             raise InputError(f"durability is {durability!r}; expected 'fsync', 'none' or None")
@@ -135,6 +137,7 @@ class Objects:
 
     async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
+        if_generation = as_int(if_generation)
         _check(0, 0, if_absent=False, if_generation=if_generation)
         if isinstance(grace_s, bool) or not isinstance(grace_s, (int, float)) or not 0 <= grace_s < 1e10:
             raise InputError(f"grace_s is {grace_s!r}; expected seconds, 0 or more")
@@ -169,7 +172,7 @@ class Objects:
             sha256=bytes(32),
             created_ms=now_ms,
         )
-        await self._recorded(record, entry, write_id, "delete")
+        await self._buried(record, entry, intent)
         gone = await self._writes.commit(Commit(write_id, 0, bytes(32), entry.layout, now_ms))
         self._wrote(name, ticket.generation)
         reach("delete.committed")
@@ -198,6 +201,23 @@ class Objects:
         if len(self._own) > _OWN_MAX:
             del self._own[next(iter(self._own))]
 
+    async def _buried(self, record: Record, entry: Entry, intent: Intent) -> None:
+        """Have a tombstone on one store more than may be lost: those of the object, and others where they are away."""
+        try:
+            told = await tell(self._lines, record, await self._stores.refs(entry.layout), "delete")
+            missing = record.tolerate + 1 - len(told.confirmed)
+            if missing > 0:
+                self._stores.doubt()
+                answering = {site.store for site in await self._room.ready() if not site.draining}
+                others = sorted(answering - told.confirmed - told.failed.keys())[:missing]
+                await self._writes.open(replace(intent, layout=(*entry.layout, *others)))
+                refs = await self._stores.refs({*entry.layout, *others})
+                await spread(self._lines, record, refs, "delete")
+        except BaseException:
+            self._writes.leave(intent.write_id)
+            raise
+        reach("delete.recorded")
+
     async def _recorded(self, record: Record, entry: Entry, write_id: bytes, operation: str) -> None:
         """Have a record on the stores of an object; a write that fails there is carried on by the steward."""
         refs = await self._stores.refs(entry.layout)
@@ -212,7 +232,7 @@ class Objects:
 
     async def get(self, name: str, span: tuple[int, int] | None) -> bytes:
         """See :meth:`AsyncObjectVerbs.get <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get>`."""
-        _check_span(span)
+        span = _span(span)
         entry = await self._entry(name)
         for _ in range(_TRIES):
             reading = await self.reading(entry)
@@ -227,7 +247,7 @@ class Objects:
 
     async def stream(self, name: str, span: tuple[int, int] | None) -> AsyncGenerator[Bytes, None]:
         """See :meth:`AsyncObjectVerbs.get_stream <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get_stream>`."""
-        _check_span(span)
+        span = _span(span)
         entry = await self._entry(name)
         reading = await self.reading(entry)
         async for pieces in reading.stream(*(span or (0, entry.record.size))):
@@ -294,12 +314,12 @@ class Objects:
     async def _entry(self, name: str) -> Entry:
         """The newest committed generation; while the coordinator is away, what the stores have of it."""
         object_id(name)
-        if self._backend.now_ms() >= self._away_until_ms:
+        if self._backend.uptime_s() >= self._away_until_s:
             try:
                 known = await self._catalogued(name)
             except CoordinatorUnavailable as error:
                 _LOG.warning("%s; asking the stores", error)
-                self._away_until_ms = self._backend.now_ms() + round(1000 * AWAY_SECONDS)
+                self._away_until_s = self._backend.uptime_s() + AWAY_SECONDS
             else:
                 await self._room.learn(known)
                 return known
@@ -363,17 +383,17 @@ class Objects:
 
     def _report(self, reports: list[Damage]) -> None:
         """In the background: nobody waits for it, and what gets lost is found by a scrub."""
-        now_ms = self._backend.now_ms()
+        now_s = self._backend.uptime_s()
         if len(self._reported) > _REPORTED_MAX:
             self._reported.clear()
         for damage in reports:
-            if self._reported.get(damage, 0) < now_ms - _REPORT_AGAIN_MS:
-                self._reported[damage] = now_ms
+            if self._reported.get(damage, -inf) < now_s - _REPORT_AGAIN_SECONDS:
+                self._reported[damage] = now_s
                 _LOG.warning("shard %d of write %s: %s", damage.index, damage.write_id.hex(), damage.reason)
                 self._reports.add(damage).add_done_callback(_told)
 
     async def _report_all(self, reports: list[Damage]) -> list[None]:
-        await self._authority.ask(Coordinator.report_damage, reports, self._backend.now_ms())
+        await self._authority.ask(Coordinator.report_damage, reports)
         return [None] * len(reports)
 
 
@@ -394,8 +414,9 @@ def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> N
         raise InputError("if_absent and if_generation exclude each other")
 
 
-def _check_span(span: Any) -> None:
+def _span(span: Any) -> tuple[int, int] | None:
     if span is None:
-        return
-    if not isinstance(span, tuple) or len(span) != 2 or any(not is_int(at) for at in span):
+        return None
+    if not isinstance(span, tuple) or len(span) != 2 or any(not is_int(as_int(at)) for at in span):
         raise InputError(f"range is {span!r}; expected (start, stop) in bytes")
+    return as_int(span[0]), as_int(span[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,11 @@ from faultset_ray.coordinator.objects import Commit, Intent, Ticket
 from faultset_ray.driver.object_values import Receipt
 from faultset_ray.driver.room import Room, Wish
 from faultset_ray.driver.writes import Writes
-from faultset_ray.errors import BackendClosed, StoresLost
+from faultset_ray.errors import NotEnoughPlaces, StoresLost
 from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, STORE_INFO_SECONDS, WRITE_ATTEMPTS
 from faultset_ray.objects.batch import Batcher
-from faultset_ray.objects.encode import STORE_ERRORS, ObjectWriter, Reading, StoreRef, Written
+from faultset_ray.objects.encode import STORE_ERRORS, WRITE_ENDS, ObjectWriter, Reading, StoreRef, Written
 from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.rebuild import rebuild_shard
@@ -186,7 +187,7 @@ class Put:
         for index, result in zip(indices, results, strict=True):
             if isinstance(result, SealReceipt):
                 self._receipts[index] = result
-            elif isinstance(result, STORE_ERRORS) and not isinstance(result, BackendClosed):
+            elif isinstance(result, STORE_ERRORS) and not isinstance(result, WRITE_ENDS):
                 self._failed[self._stores[index].uuid] = str(result)
             else:
                 raise result
@@ -218,11 +219,12 @@ class Put:
             durability="fsync" if durable else "none",
         )
         refs = {uuid: self._touched[uuid] for uuid in held.values()}
+        await self._writes.sure(self._write_id)
         await spread(self._lines, record, refs, "put")
         self._recorded = True
         reach("put.recorded")
         layout = tuple(held.get(index, "") for index in range(header.n))
-        await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms))
+        await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms, record.durability))
         reach("put.committed")
         if not durable and wish.durability == "none":
             _LOG.warning(
@@ -255,6 +257,43 @@ class Put:
         await asyncio.gather(*map(drop, self._touched.values()), return_exceptions=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of telling stores of a record."""
+
+    confirmed: frozenset[str]
+    failed: dict[str, str]
+    """Why, by UUID."""
+
+
+async def tell(lines: Lines, record: Record, stores: Mapping[str, StoreRef], operation: str) -> Told:
+    """Have a record on stores, by UUID, as far as they take it."""
+    packed = record.pack()
+    failed: dict[str, str] = {}
+    confirmed: set[str] = set()
+
+    async def one(uuid: str) -> None:
+        try:
+            await lines.record(stores[uuid], packed)
+        except WRITE_ENDS:
+            raise
+        except STORE_ERRORS as error:
+            failed[uuid] = str(error)
+            return
+        confirmed.add(uuid)
+        if len(confirmed) == 1:
+            reach(f"{operation}.one_record")
+
+    telling = [asyncio.ensure_future(one(uuid)) for uuid in sorted(stores)]
+    try:
+        await asyncio.gather(*telling)
+    except BaseException:
+        for task in telling:
+            task.cancel()
+        raise
+    return Told(frozenset(confirmed), failed)
+
+
 async def spread(lines: Lines, record: Record, stores: Mapping[str, StoreRef], operation: str) -> None:
     """Have a record on as many stores as its promise needs, and tell all of them.
 
@@ -267,30 +306,15 @@ async def spread(lines: Lines, record: Record, stores: Mapping[str, StoreRef], o
     ------
     StoresLost
         Too few of them confirmed; some may have it.
+    NotEnoughPlaces
+        There are too few.
     """
-    packed = record.pack()
-    failed: dict[str, str] = {}
-    confirmed = 0
-
-    async def tell(uuid: str) -> None:
-        nonlocal confirmed
-        try:
-            await lines.record(stores[uuid], packed)
-        except BackendClosed:
-            raise
-        except STORE_ERRORS as error:
-            failed[uuid] = str(error)
-            return
-        confirmed += 1
-        if confirmed == 1:
-            reach(f"{operation}.one_record")
-
-    telling = [asyncio.ensure_future(tell(uuid)) for uuid in sorted(stores)]
-    try:
-        await asyncio.gather(*telling)
-    except BaseException:
-        for task in telling:
-            task.cancel()
-        raise
-    if confirmed <= record.tolerate:
-        raise StoresLost(failed)
+    told = await tell(lines, record, stores, operation)
+    if len(told.confirmed) > record.tolerate:
+        return
+    if not told.failed:
+        reason = (
+            f"a record of {record.name!r} is to bear the loss of {record.tolerate}, and no more of its stores are known"
+        )
+        raise NotEnoughPlaces(len(told.confirmed), record.tolerate + 1, reason)
+    raise StoresLost(told.failed)

@@ -31,10 +31,10 @@ async def rebuild_catalog(backend: Backend, authority: Authority, stores: StoreD
     infos = [*await stores.look(), *stores.foreign]
     if not infos:
         raise NotEnoughPlaces(0, 1, "no store answers, so there is nothing to make a catalog of")
-    await authority.ask(Coordinator.rebuild_begin, infos, backend.now_ms())
+    await authority.ask(Coordinator.rebuild_begin, infos)
     await asyncio.gather(*(_read(backend, authority, info) for info in infos))
     reach("rebuild.scanned")
-    rebuilt = await authority.ask_within(SEAL_SECONDS, Coordinator.rebuild_end, backend.now_ms())
+    rebuilt = await authority.ask_within(SEAL_SECONDS, Coordinator.rebuild_end)
     reach("rebuild.written")
     return rebuilt
 

@@ -27,8 +27,8 @@ class Recent(Generic[T]):
         self._backend = backend
         self._ask = ask
         self._seconds = seconds
-        self._last: tuple[T, int] | None = None
-        """And when it was asked for."""
+        self._last: tuple[T, float] | None = None
+        """And when it was asked for, by the uptime."""
         self._asking: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
@@ -40,7 +40,7 @@ class Recent(Generic[T]):
             What asking raises; the next call asks anew.
         """
         if self._last is not None:
-            age_s = (self._backend.now_ms() - self._last[1]) / 1000
+            age_s = self._backend.uptime_s() - self._last[1]
             if age_s < self._seconds:
                 return self._last[0]
             if age_s < 2 * self._seconds:
@@ -69,9 +69,9 @@ class Recent(Generic[T]):
         return self._asking
 
     async def _asked(self) -> T:
-        now_ms = self._backend.now_ms()
+        now_s = self._backend.uptime_s()
         found = await self._ask()
-        self._last = found, now_ms
+        self._last = found, now_s
         return found
 
 

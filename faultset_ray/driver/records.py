@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.errors import ClusterError, CodingError, CoordinatorUnavailable
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable
 from faultset_ray.limits import STORE_INFO_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import Record, object_id
+from faultset_ray.objects.record import Record, object_id, sound
 from faultset_ray.objects.store_values import StoreInfo
 
 
@@ -57,7 +57,7 @@ async def newest_record(
             info = await net.call(ref.addr, PlaceStore.info)
         except ClusterError:
             return None
-        return _Told(ref, [each for raw in packed if (each := _sound(raw)) is not None and each.name == name], info)
+        return _Told(ref, [each for raw in packed if (each := sound(raw)) is not None and each.name == name], info)
 
     answers = dict(zip(stores, await asyncio.gather(*map(ask, stores.values())), strict=True))
     retired = await _retired(backend, [answer for answer in answers.values() if answer is not None])
@@ -112,10 +112,3 @@ async def _layout(backend: Backend, record: Record, stores: Mapping[str, StoreRe
             if index < record.n:
                 layout[index] = uuid
     return tuple(layout)
-
-
-def _sound(raw: bytes) -> Record | None:
-    try:
-        return Record.unpack(raw)
-    except CodingError:
-        return None

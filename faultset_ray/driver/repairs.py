@@ -233,7 +233,7 @@ class Repairs:
             if why not in AWAY and layout[index]
         ]
         if reports:
-            await self._authority.ask(Coordinator.report_damage, reports, self._backend.now_ms())
+            await self._authority.ask(Coordinator.report_damage, reports)
 
     async def _sure(self, need: Need, inventory: Inventory) -> Need | None:
         """What an object needs, without the shards that were reported but read back sound: who reads may be wrong."""

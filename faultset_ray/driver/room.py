@@ -90,7 +90,7 @@ class Room:
         infos = await self._stores.recent()
         if self._looks != self._stores.looks:
             seen = [*infos, *self._stores.foreign]
-            self._rows = await self._authority.ask(Coordinator.stores_seen, seen, self._backend.now_ms())
+            self._rows = await self._authority.ask(Coordinator.stores_seen, seen)
             self._looks = self._stores.looks
         return [Site.of(info, draining=self._state(info.uuid) != "active") for info in infos]
 

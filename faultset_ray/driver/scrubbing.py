@@ -288,7 +288,7 @@ class Scrubber:
         """Have damage mended; how much of it is of objects that there are, and not of what they were before."""
         if not damage:
             return 0
-        noted = await self._authority.ask(Coordinator.report_damage, damage, self._backend.now_ms())
+        noted = await self._authority.ask(Coordinator.report_damage, damage)
         if noted:
             _LOG.warning("scrub found %d shards damaged or missing on store %s", noted, damage[0].store)
         return noted

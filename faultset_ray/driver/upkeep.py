@@ -77,13 +77,12 @@ class Upkeep:
     async def status(self) -> SystemStatus:
         """Count objects by what they bear, and look at every store."""
         inventory = await self._lookout.look()
-        now_ms = self._backend.now_ms()
         tally = await self._authority.ask(Coordinator.tally)
         needs = await self._repairs.needs(inventory, at_once=True)
         light, deep = [await self._scrubber.cursor(deep=deep) for deep in (False, True)]
         rows = await self._authority.ask(Coordinator.stores)
         stores = [
-            StoreStatus(row, uuid in inventory.here, max(0, now_ms - row.seen_ms) / 1000, uuid in inventory.leaving)
+            StoreStatus(row, uuid in inventory.here, row.unseen_s, uuid in inventory.leaving)
             for uuid, row in sorted(rows.items())
         ]
         orphans = 0 if light is None else light.found
@@ -138,7 +137,7 @@ class Upkeep:
         except ClusterError:
             return False  # what there is must be read also while the coordinator is away
         at_place = [row for row in rows.values() if row.place == place]
-        return bool(at_place) and max(at_place, key=lambda row: row.seen_ms).state == "retired"
+        return bool(at_place) and min(at_place, key=lambda row: row.unseen_s).state == "retired"
 
     def _bucket(self, bytes_per_s: float | None) -> Bucket | None:
         return None if bytes_per_s is None else Bucket(self._backend, bytes_per_s)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import TypeVar
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.objects import Commit, Intent, Ticket, Undeletion
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
-from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, WriteInProgress
+from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, WriteAborted, WriteInProgress
 from faultset_ray.limits import BUSY_SECONDS, INTENT_SECONDS
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.entry import Entry, Fence
@@ -33,7 +34,8 @@ class Writes:
         self._name = backend.token(8).hex()
         self._opens: Batcher[Intent, Ticket] = Batcher(self._open_all, items=_BATCH)
         self._commits: Batcher[Commit, Entry] = Batcher(self._commit_all, items=_BATCH)
-        self._open: set[bytes] = set()
+        self._open: dict[bytes, float] = {}
+        """When each write was renewed last at the latest, by the uptime."""
         self._renewing: asyncio.Task[None] | None = None
 
     @property
@@ -54,19 +56,38 @@ class Writes:
         WriteInProgress
             It went on for longer than ``BUSY_SECONDS``.
         """
+        begun_s = self._backend.uptime_s()
         ticket = await self._patiently(lambda: self._opens.add(intent))
-        self._keep(ticket.write_id)
+        self._keep(ticket.write_id, begun_s)
         return ticket
+
+    async def sure(self, write_id: bytes) -> None:
+        """Have it that a write is open, before anything of it is done that can't be taken back.
+
+        A driver that stood still for long may have been taken for gone, and its write been given up.
+
+        Raises
+        ------
+        WriteAborted
+            It was.
+        """
+        begun_s = self._backend.uptime_s()
+        if begun_s - self._open.get(write_id, -inf) < INTENT_SECONDS / 2:
+            return
+        [is_open] = await self._authority.ask(Coordinator.renew_writes, [write_id])
+        if not is_open:
+            raise WriteAborted(write_id.hex())
+        self._open[write_id] = begun_s
 
     async def undelete(self, name: str, write_id: bytes) -> Undeletion:
         """Begin to bring an object back."""
 
         async def ask() -> Undeletion:
-            now_ms = self._backend.now_ms()
-            return await self._authority.ask(Coordinator.undelete, name, write_id, self._name, now_ms)
+            return await self._authority.ask(Coordinator.undelete, name, write_id, self._name)
 
+        begun_s = self._backend.uptime_s()
         found = await self._patiently(ask)
-        self._keep(write_id)
+        self._keep(write_id, begun_s)
         return found
 
     async def commit(self, commit: Commit) -> Entry:
@@ -74,14 +95,14 @@ class Writes:
         try:
             return await self._commits.add(commit)
         finally:
-            self._open.discard(commit.write_id)
+            self._open.pop(commit.write_id, None)
 
     async def abort(self, write_id: bytes) -> bool:
         """Give a write up; False where that is not sure: it was committed, or the coordinator could not be told.
 
         In the second case it finds out by itself in time.
         """
-        self._open.discard(write_id)
+        self._open.pop(write_id, None)
         try:
             [given_up] = await self._authority.ask(Coordinator.abort_writes, [write_id])
         except ClusterError as error:
@@ -91,7 +112,7 @@ class Writes:
 
     def leave(self, write_id: bytes) -> None:
         """Renew a write no more: whoever looks after the system carries it on or gives it up."""
-        self._open.discard(write_id)
+        self._open.pop(write_id, None)
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -103,26 +124,26 @@ class Writes:
     # -- Inside
 
     async def _open_all(self, intents: list[Intent]) -> Sequence[Ticket | FaultsetError]:
-        return await self._authority.ask(Coordinator.open_writes, intents, self._backend.now_ms())
+        return await self._authority.ask(Coordinator.open_writes, intents)
 
     async def _commit_all(self, commits: list[Commit]) -> Sequence[Entry | FaultsetError]:
-        return await self._authority.ask(Coordinator.commit_writes, commits, self._backend.now_ms())
+        return await self._authority.ask(Coordinator.commit_writes, commits)
 
     async def _patiently(self, ask: Callable[[], Awaitable[R]]) -> R:
-        ends_ms = self._backend.now_ms() + 1000 * BUSY_SECONDS
+        ends_s = self._backend.uptime_s() + BUSY_SECONDS
         pause_s = _PAUSE_SECONDS
         while True:
             try:
                 return await ask()
             except WriteInProgress:
-                if self._backend.now_ms() >= ends_ms:
+                if self._backend.uptime_s() >= ends_s:
                     raise
             await self._backend.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_SECONDS_MAX)
 
-    def _keep(self, write_id: bytes) -> None:
+    def _keep(self, write_id: bytes, begun_s: float) -> None:
         """Renew a write until it is committed or given up."""
-        self._open.add(write_id)
+        self._open[write_id] = begun_s
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.ensure_future(self._renew())
 
@@ -132,7 +153,11 @@ class Writes:
             if not self._open:
                 return
             try:
-                await self._authority.ask(Coordinator.renew_writes, sorted(self._open), self._backend.now_ms())
+                asked, begun_s = sorted(self._open), self._backend.uptime_s()
+                answers = await self._authority.ask(Coordinator.renew_writes, asked)
+                for write_id, is_open in zip(asked, answers, strict=True):
+                    if is_open and write_id in self._open:
+                        self._open[write_id] = begun_s
             except BackendClosed:
                 return
             except ClusterError as error:

@@ -67,7 +67,10 @@ class WriteInProgress(ClusterError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"object {self.name!r} is being written, and one of the writes has a condition; try again"
+        return (
+            f"object {self.name!r} is being written or one of its shards moved, and one of the two has to be alone; "
+            "try again"
+        )
 
 
 class StoreInUse(ClusterError):

@@ -21,7 +21,7 @@ class Bucket:
     """
 
     def __init__(self, net: Net, bytes_per_s: float, burst_bytes: float | None = None) -> None:
-        if not bytes_per_s > 0:
+        if isinstance(bytes_per_s, bool) or not isinstance(bytes_per_s, (int, float)) or not bytes_per_s > 0:
             raise InputError(f"bytes_per_s is {bytes_per_s!r}; expected a positive number")
         self._net = net
         self._rate = bytes_per_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,12 @@ def as_bytes(what: str, buffer: Any, expected: str) -> NDArray[np.uint8]:
     if not array.flags.c_contiguous:
         raise InputError(f"{what} is not contiguous; pass numpy.ascontiguousarray of it")
     return array.reshape(-1).view(np.uint8)
+
+
+def is_fixed(data: Any) -> bool:
+    """Whether nobody can write to the memory that a buffer shows: that of ``bytes``, or of a read-only exporter."""
+    while isinstance(data, (np.ndarray, memoryview)):
+        if data.flags.writeable if isinstance(data, np.ndarray) else not data.readonly:
+            return False
+        data = data.base if isinstance(data, np.ndarray) else data.obj
+    return data is not None and not isinstance(data, mmap.mmap) and memoryview(data).readonly

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import Net
 from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError
-from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.objects.buffers import as_bytes, is_fixed
 from faultset_ray.shards.memory import empty
 
 Bytes = NDArray[np.uint8]
@@ -48,7 +48,7 @@ class ByteReader:
         self._pull: Pull | None = None
         self._readinto = getattr(source, "readinto", None)
         if isinstance(source, (bytes, bytearray, memoryview, np.ndarray)):
-            self._rest = as_bytes("reader", source, "bytes")
+            self._rest = _own(source)
         elif not callable(self._readinto) or inspect.iscoroutinefunction(self._readinto):
             self._readinto = None
             self._pull = _puller(net, source)
@@ -70,7 +70,7 @@ class ByteReader:
         at = 0
         while at < buffer.size:
             if not self._rest.size and self._pull is not None:
-                self._rest = _chunk(await self._pull(buffer.size - at))
+                self._rest = _own(await self._pull(buffer.size - at))
             if not self._rest.size:
                 self._pull = None
                 break
@@ -108,6 +108,12 @@ def _puller(net: Net, source: Any) -> Pull:
 
 def _chunk(data: Any) -> Bytes:
     return as_bytes("what the reader gave", data, "bytes")
+
+
+def _own(data: Any) -> Bytes:
+    """A chunk as it is now, also where the reader writes to it again."""
+    chunk = _chunk(data)
+    return chunk if is_fixed(data) else chunk.copy()
 
 
 def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:

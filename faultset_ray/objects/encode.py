@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Addr, At, Backend, Net
-from faultset_ray.errors import BackendClosed, ClusterError, CorruptShard, IncompleteShard, ShardNotFound, StoresLost
+from faultset_ray.errors import (
+    BackendClosed,
+    ClusterError,
+    CorruptShard,
+    IncompleteShard,
+    ShardNotFound,
+    StoresLost,
+    WriteAborted,
+)
 from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.place_store import PlaceStore
@@ -25,6 +33,8 @@ from faultset_ray.shards.layout import stripe_rows
 Bytes = NDArray[np.uint8]
 STORE_ERRORS = (ClusterError, CorruptShard, IncompleteShard, ShardNotFound)
 """What a write meets when a store is out of reach, its disk fails, or it was started anew meanwhile and is empty."""
+WRITE_ENDS = (BackendClosed, WriteAborted)
+"""Of these, what is no store's failure: there is nothing to go on with elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +250,7 @@ def _failures(stores: Mapping[int, StoreRef], results: Sequence[object]) -> dict
     """Stores that failed as stores do; any other error is raised."""
     failed: dict[str, str] = {}
     for store, result in zip(stores.values(), results, strict=True):
-        if isinstance(result, STORE_ERRORS) and not isinstance(result, BackendClosed):
+        if isinstance(result, STORE_ERRORS) and not isinstance(result, WRITE_ENDS):
             failed[store.uuid] = str(result)
         elif isinstance(result, BaseException):
             raise result

@@ -59,10 +59,13 @@ class Intake:
         self._source: Source | None = None
         if isinstance(data, (str, os.PathLike)) or _is_buffer(data):
             self._source = Source(data)
-            self._reader: SourceReader | ByteReader = SourceReader(net, self._source)
+            untold = self._source.file is not None and not self._source.size  # as those of /proc are
+            self._reader: SourceReader | ByteReader = (
+                ByteReader(net, self._source.file) if untold else SourceReader(net, self._source)
+            )
         else:
             self._reader = ByteReader(net, data)
-        self.size: int | None = None if self._source is None else self._source.size
+        self.size: int | None = self._source.size if isinstance(self._reader, SourceReader) and self._source else None
         """Bytes, where that is known before they are read."""
 
     async def read(self, nbytes: int) -> Bytes:

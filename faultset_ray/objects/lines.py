@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import ClusterError, StaleEpoch
-from faultset_ray.limits import READ_SECONDS, SEAL_SECONDS, STORE_BATCH_BYTES, STORE_CALLS_MAX
+from faultset_ray.limits import READ_SECONDS, STORE_BATCH_BYTES, STORE_CALLS_MAX, WRITE_SECONDS
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence
@@ -111,10 +111,12 @@ class Lines:
         return found.split()
 
     async def _write(self, store: StoreRef, shards: list[Whole]) -> Sequence[SealReceipt | BaseException]:
-        return await self._backend.within(SEAL_SECONDS).call(store.addr, PlaceStore.write, shards, self._now())
+        nbytes = sum(0 if shard.block is None else shard.block.nbytes for shard in shards)
+        net = self._backend.within(WRITE_SECONDS + nbytes / 2**20)  # of a host that is gone, a small write soon knows
+        return await net.call(store.addr, PlaceStore.write, shards, self._now())
 
     async def _record(self, store: StoreRef, records: list[bytes]) -> Sequence[BaseException | None]:
-        return await self._backend.within(SEAL_SECONDS).call(store.addr, PlaceStore.record, records, self._now())
+        return await self._backend.within(WRITE_SECONDS).call(store.addr, PlaceStore.record, records, self._now())
 
     def _now(self) -> Fence:
         assert self.fence is not None, "fenced() asked for it"

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from google_crc32c import value as crc32c
 
 from faultset_ray.columns import is_int
-from faultset_ray.errors import CorruptShard, InputError, InvalidObjectName, UnsupportedFormat
+from faultset_ray.errors import CodingError, CorruptShard, InputError, InvalidObjectName, UnsupportedFormat
 from faultset_ray.limits import (
     FORMAT_SHARDS_MAX,
     OBJECT_BYTES_MAX,
@@ -224,6 +224,14 @@ class Record:
 def grace_of(grace_ms: int) -> int:
     """The size of a tombstone: 0 says nothing, and a deletion for good is one for a millisecond."""
     return max(grace_ms, 1)
+
+
+def sound(raw: bytes) -> Record | None:
+    """A record; None where it is damaged, or of a later version: it says nothing then, and the others do."""
+    try:
+        return Record.unpack(raw)
+    except CodingError:
+        return None
 
 
 def _encoded(name: str) -> bytes:

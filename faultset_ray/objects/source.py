@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.errors import InputError
-from faultset_ray.objects.buffers import as_bytes
+from faultset_ray.objects.buffers import as_bytes, is_fixed
 from faultset_ray.shards.memory import empty
 
 Bytes = NDArray[np.uint8]
@@ -33,26 +33,30 @@ class Source:
     """
 
     def __init__(self, data: Data) -> None:
-        self._file: FileIO | None = None
+        self.file: FileIO | None = None
         self._memory: Bytes | None = None
+        self._fixed = False
         if isinstance(data, (str, os.PathLike)):
             path = Path(data)
             if not path.exists():
                 raise InputError(f"there is no file {path}")
             if not path.is_file():
                 raise InputError(f"{path} is {'a directory' if path.is_dir() else 'no regular file'}; expected a file")
-            self._file = path.open("rb", buffering=0)
-            self.size = os.fstat(self._file.fileno()).st_size
+            self.file = path.open("rb", buffering=0)
+            self.size = os.fstat(self.file.fileno()).st_size
             self.name = path.name
         else:
             self._memory = as_bytes("data", data, "bytes, an array, or the path of a file")
+            self._fixed = is_fixed(data)
             self.size = len(self._memory)
             self.name = f"{self.size:,} bytes"
         self._at = 0
         self._hash = hashlib.sha256()
 
     def read(self, nbytes: int) -> Bytes:
-        """The next bytes: uint8[nbytes], a view of the caller's memory where it is in memory.
+        """The next bytes: uint8[nbytes]; a view of memory that nobody can write to, else a copy.
+
+        What is hashed is what is encoded, also where the caller changes its memory meanwhile.
 
         Raises
         ------
@@ -61,8 +65,12 @@ class Source:
         """
         if self._memory is not None:
             piece = self._memory[self._at : self._at + nbytes]
+            if not self._fixed:
+                copy = empty(piece.size)
+                copy[:] = piece
+                piece = copy
         else:
-            assert self._file is not None
+            assert self.file is not None
             piece = empty(nbytes)
             piece = piece[: self._fill(piece)]
             if piece.size != nbytes:
@@ -74,9 +82,9 @@ class Source:
 
     def _fill(self, piece: Bytes) -> int:
         """Read into memory; how many bytes is told, fewer than fit only at the file's end."""
-        assert self._file is not None
+        assert self.file is not None
         at = 0
-        while at < piece.size and (count := self._file.readinto(piece.data[at:])):
+        while at < piece.size and (count := self.file.readinto(piece.data[at:])):
             at += count
         return at
 
@@ -90,5 +98,5 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self.file is not None:
+            self.file.close()

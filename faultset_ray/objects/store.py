@@ -62,7 +62,7 @@ class Store(StoreBase):
 
         Raises
         ------
-        CorruptShard, InputError, IncompleteShard
+        CorruptShard, InputError, WriteAborted
             As :meth:`append`.
         """
         parsed = Header.unpack(header, "header")
@@ -92,8 +92,8 @@ class Store(StoreBase):
             If header or block are not as the encoder made them.
         InputError
             If the shard was begun with another header, or the stripe appended with other bytes.
-        IncompleteShard
-            If the write was aborted.
+        WriteAborted
+            It was.
         ShardSizeError
             If lengths don't fit the header.
         """
@@ -130,6 +130,8 @@ class Store(StoreBase):
         ------
         ShardNotFound
             If it was never begun.
+        WriteAborted
+            It was.
         IncompleteShard, ShardSizeError
             If blocks are missing, or don't fit the size.
         InputError
@@ -145,7 +147,11 @@ class Store(StoreBase):
             if writer is None and beside:
                 raise ShardNotFound(self.uuid, write_id.hex(), index)
             if writer is None:
-                return self._sealed_before(key, size, stripes, sha256)
+                try:
+                    return self._sealed_before(key, size, stripes, sha256)
+                except ShardNotFound:
+                    self._unsealed.refuse_aborted(write_id)
+                    raise
             self._sealed.make_buckets([write_id])
             writer.seal(size, stripes, sha256, durable=self._home.durable)
             if not beside and self._unsealed.sealed(key):

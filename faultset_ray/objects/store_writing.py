@@ -16,11 +16,11 @@ from faultset_ray.columns import is_int
 from faultset_ray.errors import (
     CorruptShard,
     FaultsetError,
-    IncompleteShard,
     InputError,
     LimitExceeded,
     ShardNotFound,
     ShardSizeError,
+    WriteAborted,
 )
 from faultset_ray.limits import OBJECT_BYTES_MAX, STORE_ABORTED_WRITES_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
@@ -79,15 +79,15 @@ class UnsealedShards:
 
         Raises
         ------
-        IncompleteShard
-            If its write was aborted.
+        WriteAborted
+            It was.
         InputError
             If it was begun with another header.
         """
         key, idle = (parsed.write_id, parsed.index), None
         slot = (key, beside)
         with self._lock:
-            self._refuse_aborted(parsed)
+            self.refuse_aborted(parsed.write_id)
             writer = self._writers.get(slot)
             if writer is None and not beside and self._sealed.path(key).exists():
                 packed = self._sealed.open(key).packed
@@ -155,6 +155,11 @@ class UnsealedShards:
         """What the headers of a write's unsealed shards say."""
         with self._lock:
             return {writer.header.generation for (key, _), writer in self._writers.items() if key[0] == write_id}
+
+    def refuse_aborted(self, write_id: bytes) -> None:
+        """Raise ``WriteAborted`` for a write of which no more is taken."""
+        if write_id in self._aborted:
+            raise WriteAborted(write_id.hex())
 
     def drop(self, key: Key) -> int:
         """Discard an unsealed shard; bytes freed."""
@@ -227,7 +232,7 @@ class UnsealedShards:
                 if (refusal := failed[shard.key]) is not None:
                     raise refusal
                 with self._lock:
-                    self._refuse_aborted(shard.header)
+                    self.refuse_aborted(shard.header.write_id)
                     shard.fresh.rename(shard.path)
                 results[shard.at] = shard.header.layout.file_bytes(shard.whole.size)
                 self._sealed.added(shard.header.layout.file_bytes(shard.whole.size))
@@ -263,7 +268,7 @@ class UnsealedShards:
 
     def _write(self, shard: _Arrived) -> int:
         with self._lock:
-            self._refuse_aborted(shard.header)
+            self.refuse_aborted(shard.header.write_id)
         whole, fresh = shard.whole, shard.fresh
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(fresh, flags, 0o600)
@@ -295,10 +300,6 @@ class UnsealedShards:
             with self._lock:
                 self._busy -= keys
                 self._idle.notify_all()
-
-    def _refuse_aborted(self, header: Header) -> None:
-        if header.write_id in self._aborted:
-            raise IncompleteShard(header.label, 0, 1, 0)
 
     def _begin(self, parsed: Header, *, beside: bool) -> ShardWriter:
         path = self._sealed.path((parsed.write_id, parsed.index))

@@ -26,8 +26,8 @@ def test_long_catalog(large, tmp_path):
             for name, layout in zip(names, layouts, strict=True)
         ]
         start = time.perf_counter()
-        coordinator.open_writes(intents, 0)
-        coordinator.commit_writes([Commit(intent.write_id, 100, bytes(32), intent.layout, 0) for intent in intents], 0)
+        coordinator.open_writes(intents)
+        coordinator.commit_writes([Commit(intent.write_id, 100, bytes(32), intent.layout, 0) for intent in intents])
         between = time.perf_counter()
         found = coordinator.lookup(names[::-1])
         end = time.perf_counter()

@@ -89,9 +89,9 @@ class NaiveStore:
         )
 
 
-def rebuilt(coordinator, stores, now_ms: int, page: int = 7):
+def rebuilt(coordinator, stores, page: int = 7):
     """Rebuild a catalog from stores, a few shards and records at a time."""
-    coordinator.rebuild_begin([store.info() for store in stores], now_ms)
+    coordinator.rebuild_begin([store.info() for store in stores])
     for store in stores:
         after = b""
         while True:
@@ -104,4 +104,4 @@ def rebuilt(coordinator, stores, now_ms: int, page: int = 7):
         packed = list(store.records.values())
         for start in range(0, len(packed), page):
             coordinator.rebuild_records(store.uuid, packed[start : start + page])
-    return coordinator.rebuild_end(now_ms)
+    return coordinator.rebuild_end()

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from hand_clock import HandClock, by_hand
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -33,14 +34,15 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 class CatalogMachine(RuleBasedStateMachine):
     durable = True
+    now_ms = property(lambda self: self.clock.ms)
 
     def __init__(self):
         super().__init__()
         self.root = tempfile.mkdtemp(dir=MEMORY)
         self.stores = {f"store-{number}": NaiveStore(f"store-{number}") for number in range(5)}
-        self.coordinator = Coordinator("s", self.durable, self.root, b"catalog-of-tests")
+        self.clock = HandClock(1_000)
+        self.coordinator = by_hand(Coordinator("s", self.durable, self.root, b"catalog-of-tests"), self.clock)
         self.adopt()
-        self.now_ms = 1_000
         self.count = 0
         self.open: dict[bytes, Open] = {}
         self.aborted: dict[bytes, Open] = {}
@@ -87,7 +89,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def ask(self, intent):
         expected = self.refused(intent)
-        [answer] = self.coordinator.open_writes([intent], self.now_ms)
+        [answer] = self.coordinator.open_writes([intent])
         if expected is not None:
             assert type(answer) is expected
             if expected is PreconditionFailed:
@@ -121,7 +123,7 @@ class CatalogMachine(RuleBasedStateMachine):
         write.layout = tuple("" if index == lacking else uuid for index, uuid in enumerate(layout))
         if pick % 2:
             write.intent = intent = replace(intent, layout=(*layout[:-1], min(set(self.stores) - set(layout))))
-            [again] = self.coordinator.open_writes([intent], self.now_ms)
+            [again] = self.coordinator.open_writes([intent])
             assert again.generation == write.generation
             write.layout = (*write.layout[:-1], intent.layout[-1])
         for index, uuid in enumerate(layout):
@@ -149,15 +151,14 @@ class CatalogMachine(RuleBasedStateMachine):
             write.layout = layout
             write.record = Record(
                 *("delete", name, write.generation, intent.write_id, grace_of(intent.grace_ms), bytes(32)),
-                *("", 0, 0, 0, 1, self.now_ms),
-                "fsync",
+                *("", 0, 0, 0, 1, self.now_ms, "fsync"),
             )
 
     @rule(name=names)
     def open_undelete(self, name):
         newest, request = self.newest(name), self.token()
         try:
-            coming = self.coordinator.undelete(name, request, "y", self.now_ms)
+            coming = self.coordinator.undelete(name, request, "y")
         except WriteInProgress:
             assert any(other.conditional for other in self.opened(name))
         except PreconditionFailed as refused:
@@ -165,7 +166,7 @@ class CatalogMachine(RuleBasedStateMachine):
         except ObjectNotFound:
             assert newest is None or newest.purge_ms <= self.now_ms
         else:
-            again = self.coordinator.undelete(name, request, "y", self.now_ms)
+            again = self.coordinator.undelete(name, request, "y")
             assert (again.ticket.generation, again.entry) == (coming.ticket.generation, coming.entry)
             hidden = max(
                 (past for past in self.past[name] if past.record.kind == "put"), key=lambda past: past.generation
@@ -236,10 +237,10 @@ class CatalogMachine(RuleBasedStateMachine):
         given = Commit(
             *(write.intent.write_id, write.record.size, write.record.sha256, write.layout, write.record.created_ms)
         )
-        [entry] = self.coordinator.commit_writes([given], self.now_ms)
+        [entry] = self.coordinator.commit_writes([given])
         assert entry.record == write.record
-        assert self.coordinator.commit_writes([given], self.now_ms) == [entry]
-        [ticket] = self.coordinator.open_writes([write.intent], self.now_ms)
+        assert self.coordinator.commit_writes([given]) == [entry]
+        [ticket] = self.coordinator.open_writes([write.intent])
         assert ticket.generation == write.generation
         self.past[write.intent.name].append(Past(write.generation, write.record, entry.purge_ms))
         del self.open[write.intent.write_id]
@@ -256,22 +257,25 @@ class CatalogMachine(RuleBasedStateMachine):
         assert self.coordinator.abort_writes([write_id]) == [True]
         assert self.coordinator.abort_writes([write_id]) == [True]
         given = Commit(write_id, 0, bytes(32), write.layout, 0)
-        assert isinstance(self.coordinator.commit_writes([given], self.now_ms)[0], WriteAborted)
+        assert isinstance(self.coordinator.commit_writes([given])[0], WriteAborted)
         self.aborted[write_id] = self.open.pop(write_id)
 
     @precondition(lambda self: self.open)
     @rule(driver=st.sampled_from("xy"))
     def renew(self, driver):
         mine = [write.intent.write_id for write in self.open.values() if write.intent.driver == driver]
-        self.coordinator.renew_writes([*mine, b"nobody's"], self.now_ms)
-        assert not {late.write_id for late in self.coordinator.unresolved(self.now_ms + 59_999)} & {*mine}
-        assert {late.write_id for late in self.coordinator.unresolved(self.now_ms + 60_000)} >= {*mine}
+        self.coordinator.renew_writes([*mine, b"nobody's"])
+        self.clock.ms += 59_999
+        assert not {late.write_id for late in self.coordinator.unresolved()} & {*mine}
+        self.clock.ms += 1
+        assert {late.write_id for late in self.coordinator.unresolved()} >= {*mine}
+        self.clock.ms -= 60_000
 
     @precondition(lambda self: self.open)
     @rule()
     def resolve(self):
         """As the caretaker does."""
-        for late in self.coordinator.unresolved(self.now_ms):
+        for late in self.coordinator.unresolved():
             write = self.open[late.write_id]
             assert (late.kind, late.name, late.generation) == (
                 *(write.intent.kind, write.intent.name, write.generation),
@@ -289,7 +293,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 50, 70, 600]))
     def wait(self, seconds):
-        self.now_ms += seconds * 1000
+        self.clock.ms += seconds * 1000
 
     @rule(pick=picks)
     def falls_silent_or_comes_back(self, pick):
@@ -298,7 +302,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([1, 100]))
     def collect(self, limit):
-        items = self.coordinator.garbage(self.now_ms, limit)
+        items = self.coordinator.garbage(limit)
         done = [item for item in items if not self.stores[item.store].silent]
         for item in done:
             self.stores[item.store].let_go(item)
@@ -315,15 +319,14 @@ class CatalogMachine(RuleBasedStateMachine):
             return
         source, target = entry.layout[index], f"store-{pick % len(self.stores)}"
         move = ShardMove(entry.record.write_id, index, source, target)
-        [answer] = self.coordinator.open_shard_moves([move], self.now_ms)
+        [answer] = self.coordinator.open_shard_moves([move])
         busy = self.moves.get((move.write_id, index))
         if busy == move or not isinstance(answer, WriteInProgress):
             assert answer == entry
             self.moves[move.write_id, index] = move
         else:
             assert busy is not None or any(
-                item.store == target and item.write_id == move.write_id
-                for item in self.coordinator.garbage(self.now_ms, 1000)
+                item.store == target and item.write_id == move.write_id for item in self.coordinator.garbage(1000)
             )
 
     @precondition(lambda self: self.moves)
@@ -359,7 +362,7 @@ class CatalogMachine(RuleBasedStateMachine):
             self.coordinator.close()
         else:
             self.coordinator._ledger.catalog.home.close()  # as the kernel does for a process that is gone
-        self.coordinator = Coordinator("s", self.durable, self.root, bytes(16))
+        self.coordinator = by_hand(Coordinator("s", self.durable, self.root, bytes(16)), self.clock)
 
     @precondition(lambda self: not self.open and not self.aborted and not self.moves and self.there())
     @rule()
@@ -368,8 +371,8 @@ class CatalogMachine(RuleBasedStateMachine):
         before, settled = self.there(), not self.coordinator.tally().garbage
         self.coordinator.close()
         shutil.rmtree(self.root, ignore_errors=True)
-        self.coordinator = Coordinator("s", self.durable, self.root, bytes(16))
-        found = rebuilt(self.coordinator, list(self.stores.values()), self.now_ms)
+        self.coordinator = by_hand(Coordinator("s", self.durable, self.root, bytes(16)), self.clock)
+        found = rebuilt(self.coordinator, list(self.stores.values()))
         assert found.epoch > max(
             (past.generation >> 32 for history in self.past.values() for past in history), default=0
         )
@@ -462,12 +465,12 @@ class CatalogMachine(RuleBasedStateMachine):
             self.commit_now(write) if write.recorded else self.abort_now(write)
         for store in self.stores.values():
             store.silent = False
-        self.now_ms += 2 * DAY_MS
-        while self.coordinator.garbage(self.now_ms, 1000):  # a tombstone goes when what is older has gone
+        self.clock.ms += 2 * DAY_MS
+        while self.coordinator.garbage(1000):  # a tombstone goes when what is older has gone
             self.collect(1000)
-            self.now_ms += DAY_MS
+            self.clock.ms += DAY_MS
         self.the_newest_committed_generation_is_read()
-        assert self.coordinator.garbage(self.now_ms, 1000) == []
+        assert self.coordinator.garbage(1000) == []
         tally = self.coordinator.tally()
         assert (tally.deleted, tally.open_writes, tally.aborting, tally.garbage, tally.moves) == (0, 0, 0, 0, 0)
         entries = [entry for entry in self.coordinator.lookup(NAMES) if entry is not None]

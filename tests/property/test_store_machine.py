@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from stores import crash, shard_files, store_at
 
-from faultset_ray.errors import IncompleteShard, InputError, ShardNotFound, StaleEpoch
+from faultset_ray.errors import InputError, ShardNotFound, StaleEpoch, WriteAborted
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.record import Record, object_id
 from faultset_ray.objects.store_values import Held, Whole
@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.sealed.add(shard)
                 self.begun.discard(shard)
             else:
-                assert isinstance(result, IncompleteShard)
+                assert isinstance(result, WriteAborted)
 
     @rule(shard=shards)
     def append(self, shard):
@@ -107,7 +107,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.begin(each.header)
             else:
                 self.store.append(each.header, 0, each.block, each.digests)
-        except IncompleteShard:
+        except WriteAborted:
             assert shard[0] in self.refused
         else:
             assert shard[0] not in self.refused
@@ -118,6 +118,9 @@ class StoreMachine(RuleBasedStateMachine):
         size = size_of(shard[0])
         try:
             self.store.seal(write_id(shard[0]), shard[1], size, 1 if size else 0, DIGEST, self.fence)
+        except WriteAborted:
+            assert shard[0] in self.refused
+            assert shard not in self.begun | self.sealed
         except ShardNotFound:
             assert shard not in self.begun | self.sealed
         else:

@@ -134,7 +134,7 @@ class World:
         """Whether nothing is to be ended, mended or moved, and the stores that answer have nothing to drop."""
         status = await self.driver.status()
         tally = status.tally
-        garbage = await self.driver._authority.ask(Coordinator.garbage, self.sim.now_ms(), 1000)
+        garbage = await self.driver._authority.ask(Coordinator.garbage, 1000)
         here = {store.row.uuid for store in status.stores if store.here}
         waits = tally.damage or tally.moves or tally.open_writes or any(item.store in here for item in garbage)
         return not (status.margins or status.leaving or waits)

@@ -1,6 +1,7 @@
 """Clocks that are wrong: a driver's that is ahead blinds nobody, not even itself."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_what_was_saved_by_a_wrong_clock_is_set_back():
         }
         for hosted in sim._world.hosted.values():
             if hosted.place == place:
-                hosted.servant.host_ms = lambda: sim.now_ms() + HOUR_MS
+                hosted.servant.clock = SimpleNamespace(now_ms=lambda: sim.now_ms() + HOUR_MS)
         life["ahead_ms"] = HOUR_MS
         await sim.sleep(1)
         await wrong.observe(fleet.handles, GOOD)

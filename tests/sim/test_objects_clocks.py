@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sim.object_world import simulate
+from sim.object_world import SYSTEM, Client, simulate
 from sim.test_objects_crashes import once
 
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.errors import ClusterError, CoordinatorUnavailable
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.errors import ClusterError, CoordinatorUnavailable, ObjectNotFound
 from faultset_ray.failpoints import arm
 
 HOUR_MS = 3_600_000
@@ -95,5 +96,54 @@ def test_the_head_is_cut_off_and_joined_again():
         await run.settle(run.quiet)
         assert await run.driver.get("o1") == run.payloads["o1"]
         await run.check_shards()
+
+    simulate(9, scenario)
+
+
+def test_the_stewards_clock_ends_nobody_elses_writes():
+    """It is two minutes ahead, for as long as another driver with a right one writes slowly."""
+
+    async def scenario(run):
+        run.client.life["ahead_ms"] = 120_000
+        other = await AsyncDriver.start(Client(run.sim), SYSTEM, durable=True, state_dir=run.root / "state")
+        payload = run.sim.token(20_000)
+
+        async def slowly():
+            for _ in range(20):
+                await run.sim.sleep(5.0)
+                yield payload
+
+        await other.put("o", slowly(), code="rs:4+2", stripe_bytes=32_768)
+        assert await run.driver.get("o") == 20 * payload
+        await other.close()
+
+    simulate(9, scenario)
+
+
+@pytest.mark.parametrize("whose", ["driver", "host"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_nothing_is_deleted_for_good_by_a_clock(whose, stopped):
+    """A day and an hour ahead, of the steward or of the coordinator's own host, also where it is started again."""
+
+    async def scenario(run):
+        await run.driver.put("o", b"precious")
+        deleted = await run.driver.delete("o", grace_s=1_800)
+        assert abs(deleted.until_ms - run.sim.now_ms() - 1_800_000) < 60_000
+        if whose == "driver":
+            run.client.life["ahead_ms"] = 25 * HOUR_MS
+        else:
+            world = run.sim._world
+            right = world.now_ms
+            world.now_ms = lambda: right() + 25 * HOUR_MS
+        if stopped:
+            run.kill_coordinator()
+        await run.sim.sleep(300)
+        assert (await run.driver.undelete("o")).size == 8
+        assert await run.driver.get("o") == b"precious"
+        await run.driver.delete("o", grace_s=60)
+        run.client.life["ahead_ms"] = -25 * HOUR_MS
+        await run.sim.sleep(180)
+        with pytest.raises(ObjectNotFound):
+            await run.driver.undelete("o")
 
     simulate(9, scenario)

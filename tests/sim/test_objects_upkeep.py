@@ -165,7 +165,7 @@ def test_a_report_that_is_wrong_moves_nothing():
         from faultset_ray.coordinator.objects import Damage
 
         report = Damage(entry.record.write_id, 2, entry.layout[2], "it was late")
-        await run.driver._authority.ask(Coordinator.report_damage, [report], run.sim.now_ms())
+        await run.driver._authority.ask(Coordinator.report_damage, [report])
         await run.settle(run.quiet)
         assert (await run.entry("a")).layout_version == entry.layout_version
 
@@ -405,9 +405,9 @@ def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(caplog):
             *(write_id, "put", "b", record.spec, record.k, record.n, record.block_bytes, record.tolerate),
             *(entry.layout, "a driver that is gone"),
         )
-        await run.driver._authority.ask(Coordinator.open_writes, [intent], run.sim.now_ms())
+        await run.driver._authority.ask(Coordinator.open_writes, [intent])
         move = ShardMove(record.write_id, 0, entry.layout[0], min(set(run.driver._stores.known()) - {*entry.layout}))
-        await run.driver._authority.ask(Coordinator.open_shard_moves, [move], run.sim.now_ms())
+        await run.driver._authority.ask(Coordinator.open_shard_moves, [move])
 
         async def ended():
             tally = (await run.driver.status()).tally

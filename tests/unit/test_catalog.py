@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hand_clock import at, by_hand
 from naive.object_stores import NaiveStore, rebuilt
 
 from faultset_ray.coordinator.objects import Commit, Damage, Intent, Lost, Orphan, ShardMove, Twice, Unfinished
@@ -20,7 +21,7 @@ LAYOUT = STORES[:4]
 
 @pytest.fixture
 def coordinator():
-    served = Coordinator("s", identity=b"a" * 16)
+    served = by_hand(Coordinator("s", identity=b"a" * 16))
     yield served
     served.close()
 
@@ -34,8 +35,8 @@ def commit(number, layout=LAYOUT):
 
 
 def put(coordinator, number, name="name", layout=LAYOUT):
-    [ticket] = coordinator.open_writes([intent(number, name)], 0)
-    [entry] = coordinator.commit_writes([commit(number, layout)], 0)
+    [ticket] = coordinator.open_writes([intent(number, name)])
+    [entry] = coordinator.commit_writes([commit(number, layout)])
     assert entry.record.generation == ticket.generation
     return entry
 
@@ -45,37 +46,37 @@ def info(uuid, place="p", catalog=b"a" * 16):
 
 
 def test_generations_follow_the_epoch(tmp_path):
-    first = Coordinator("s", True, str(tmp_path))
+    first = by_hand(Coordinator("s", True, str(tmp_path)))
     one = put(first, 1)
     first.close()
-    second = Coordinator("s", True, str(tmp_path))
+    second = by_hand(Coordinator("s", True, str(tmp_path)))
     two = put(second, 2)
     assert (one.record.generation, two.record.generation) == (1 << 32 | 1, 2 << 32 | 1)
     assert first._identity is None
     assert (second.fence().epoch, len(second.fence().catalog)) == (2, 16)
-    [again] = second.open_writes([intent(1)], 0)
+    [again] = second.open_writes([intent(1)])
     assert (again.generation, again.fence) == (one.record.generation, second.fence()), "an old write, today's fence"
 
 
 def test_stores_are_known_by_what_they_said_last(coordinator):
-    rows = coordinator.stores_seen([info("x"), info("y", catalog=b"")], 100)
+    rows = at(coordinator, 100).stores_seen([info("x"), info("y", catalog=b"")])
     assert list(rows) == ["x", "y"]
-    assert (rows["x"].place, rows["x"].path, rows["x"].state, rows["x"].seen_ms) == ("p", "/there", "active", 100)
+    assert (rows["x"].place, rows["x"].path, rows["x"].state, rows["x"].unseen_s) == ("p", "/there", "active", 0)
     assert (rows["x"].capacity_bytes, rows["x"].used_bytes, rows["x"].free_bytes, rows["x"].shards) == (50, 7, 5, 2)
-    rows = coordinator.stores_seen([info("x", "q")], 50)
-    assert (rows["x"].place, rows["x"].seen_ms) == ("q", 100), "a clock that went back does not make it older"
+    rows = at(coordinator, 600).stores_seen([info("x", "q")])
+    assert (rows["x"].place, rows["x"].unseen_s, rows["y"].unseen_s) == ("q", 0, 0.5)
     put(coordinator, 1)
     assert set(coordinator.stores()) == {"x", "y", *LAYOUT}, "stores that a layout names are known too"
-    assert "z" not in coordinator.stores_seen([info("z", catalog=b"b" * 16)], 1)
+    assert "z" not in at(coordinator, 1).stores_seen([info("z", catalog=b"b" * 16)])
 
 
 def test_states_of_stores(coordinator):
-    coordinator.stores_seen([info("x")], 0)
+    coordinator.stores_seen([info("x")])
     coordinator.set_store_state("x", "draining")
-    assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "draining"
+    assert coordinator.stores_seen([info("x", "q")])["x"].state == "draining"
     coordinator.set_store_state("x", "retired")
-    assert coordinator.stores_seen([info("x", "q")], 0)["x"].state == "retired"
-    assert coordinator.stores_seen([info("x", "p")], 0)["x"].state == "returning", "another node took its directory up"
+    assert coordinator.stores_seen([info("x", "q")])["x"].state == "retired"
+    assert coordinator.stores_seen([info("x", "p")])["x"].state == "returning", "another node took its directory up"
     coordinator.set_store_state("x", "active")
     assert coordinator.stores()["x"].state == "returning", "it has still to let go of what it had"
     coordinator.store_returned("x")
@@ -87,17 +88,17 @@ def test_states_of_stores(coordinator):
 
 def test_records_are_kept_where_the_catalog_will_tell_when_to_forget_them(coordinator):
     entry = put(coordinator, 1)
-    [slow, lost] = coordinator.open_writes([intent(2, "slow"), intent(3, "lost")], 0)
+    [slow, lost] = coordinator.open_writes([intent(2, "slow"), intent(3, "lost")])
     coordinator.abort_writes([b"\3" * 16])
-    [gone] = coordinator.open_writes([intent(4, kind="delete")], 0)
-    coordinator.commit_writes([commit(4)], 0)
+    [gone] = coordinator.open_writes([intent(4, kind="delete")])
+    coordinator.commit_writes([commit(4)])
     generations = [each.generation for each in (entry.record, slow, lost, gone)] + [77]
     assert coordinator.keeps("s0", generations) == [True, True, True, True, False]
     assert coordinator.keeps("s5", generations) == [False, True, False, False, False]
 
 
 def test_the_list_of_retired_stores_grows_older_with_each_change(coordinator):
-    coordinator.stores_seen([info("x"), info("y")], 0)
+    coordinator.stores_seen([info("x"), info("y")])
     assert coordinator.retired_stores() is None
     entry = put(coordinator, 1)
     coordinator.set_store_state("x", "retired")
@@ -115,28 +116,28 @@ def test_nothing_is_waited_for_of_a_retired_store(coordinator):
     old = put(coordinator, 1)
     put(coordinator, 2)
     late = 10**9
-    items = coordinator.garbage(late, 10)
+    items = at(coordinator, late).garbage(10)
     assert {item.store for item in items} == set(LAYOUT)
     called = (old.record.object_id, old.record.generation)
     assert {(item.write_id, item.index, item.records) for item in items} == {(b"\1" * 16, None, (called,))}
     coordinator.collected([item for item in items if item.store != "s3"])
-    assert [item.store for item in coordinator.garbage(late, 10)] == ["s3"]
+    assert [item.store for item in at(coordinator, late).garbage(10)] == ["s3"]
     with pytest.raises(StoreInUse):
         coordinator.set_store_state("s3", "retired")
     move = ShardMove(b"\2" * 16, 3, "s3", "s4")
-    coordinator.open_shard_moves([move], 0)
+    coordinator.open_shard_moves([move])
     with pytest.raises(StoreInUse):
         coordinator.set_store_state("s4", "retired")
     coordinator.commit_shard_moves([move])
     coordinator.set_store_state("s3", "retired")
-    assert coordinator.garbage(late, 10) == []
+    assert at(coordinator, late).garbage(10) == []
     assert coordinator._ledger.catalog.all("SELECT generation FROM generations") == [(1 << 32 | 2,)]
     put(coordinator, 3)
-    assert {item.store for item in coordinator.garbage(late, 10)} == {*LAYOUT[:3], "s4"}
+    assert {item.store for item in at(coordinator, 2 * late).garbage(10)} == {*LAYOUT[:3], "s4"}
 
 
 def test_a_store_that_an_open_write_names_is_not_let_go(coordinator):
-    coordinator.open_writes([intent(1)], 0)
+    coordinator.open_writes([intent(1)])
     with pytest.raises(StoreInUse) as caught:
         coordinator.set_store_state("s0", "retired")
     assert (caught.value.store, caught.value.name) == ("s0", "name")
@@ -147,7 +148,7 @@ def test_a_store_that_an_open_write_names_is_not_let_go(coordinator):
 def test_a_store_that_was_to_have_a_shard_drops_it(coordinator):
     entry = put(coordinator, 1, layout=("s0", "s1", "s4", ""))
     assert entry.layout == ("s0", "s1", "s4", "")
-    items = coordinator.garbage(0, 10)
+    items = coordinator.garbage(10)
     record = ((entry.record.object_id, entry.record.generation),)
     assert [(item.store, item.write_id, item.index, item.records) for item in items] == [
         ("s2", b"\1" * 16, 2, record),
@@ -166,14 +167,14 @@ def test_damage_is_noted_once_and_only_where_the_shard_is(coordinator):
         Damage(b"\1" * 16, 3, "", "was never written"),
         Damage(b"\7" * 16, 0, "s0", "no such write"),
     ]
-    assert coordinator.report_damage(damage, 10) == 2
-    assert coordinator.report_damage([replace(damage[0], reason="again")], 20) == 1
+    assert at(coordinator, 10).report_damage(damage) == 2
+    assert at(coordinator, 20).report_damage([replace(damage[0], reason="again")]) == 1
     unwritten = replace(damage[3], reason="it was not written")
     assert coordinator.damage(10) == [unwritten, damage[0]], "known from the commit on"
     assert (coordinator.tally().damage, coordinator.tally().oldest_damage_ms) == (2, 5), "since it was written"
     coordinator.damage_settled([damage[0]])
     [move] = [ShardMove(b"\1" * 16, 3, "", "s5")]
-    coordinator.open_shard_moves([move], 0)
+    coordinator.open_shard_moves([move])
     coordinator.commit_shard_moves([move])
     assert coordinator.damage(10) == []
 
@@ -183,68 +184,68 @@ def test_moves(coordinator):
     move = ShardMove(b"\1" * 16, 1, "s1", "s5")
     other = replace(move, target="s4")
     wrong = [replace(move, source="s2"), replace(move, target=""), replace(move, index=4), replace(move, write_id=b"")]
-    answers = coordinator.open_shard_moves([move, other, *wrong], 0)
+    answers = coordinator.open_shard_moves([move, other, *wrong])
     assert answers[0] == entry
     assert [type(answer) for answer in answers[1:]] == [
         *(WriteInProgress, StaleEpoch, InputError, InputError, ObjectNotFound),
     ]
     assert coordinator.shard_moves() == [move]
-    assert coordinator.shard_moves(before_ms=0) == []
+    assert (coordinator.shard_moves(0), coordinator.shard_moves(1)) == ([move], [])
     assert coordinator.whose("s5", [(b"\1" * 16, 1)]) == ["open"]
     [moved] = coordinator.commit_shard_moves([move])
     assert (moved.layout, moved.layout_version) == (("s0", "s5", "s2", "s3"), 1)
-    [item] = coordinator.garbage(0, 10)
+    [item] = coordinator.garbage(10)
     assert (item.store, item.index) == ("s1", 1)
     back = ShardMove(b"\1" * 16, 1, "s5", "s1")
-    assert isinstance(coordinator.open_shard_moves([back], 0)[0], WriteInProgress), "it may be about to drop it"
+    assert isinstance(coordinator.open_shard_moves([back])[0], WriteInProgress), "it may be about to drop it"
     coordinator.collected([item])
-    assert coordinator.open_shard_moves([back], 0) == [moved]
+    assert coordinator.open_shard_moves([back]) == [moved]
     coordinator.abort_shard_moves([back])
-    assert [item.store for item in coordinator.garbage(0, 10)] == ["s1"]
+    assert [item.store for item in coordinator.garbage(10)] == ["s1"]
     assert isinstance(coordinator.commit_shard_moves([back])[0], StaleEpoch)
     coordinator.set_store_state("s4", "draining")
-    assert isinstance(coordinator.open_shard_moves([replace(back, target="s4")], 0)[0], InputError)
+    assert isinstance(coordinator.open_shard_moves([replace(back, target="s4")])[0], InputError)
 
 
 def test_of_two_moves_planned_with_one_layout_the_first_counts(coordinator):
     """Together they would bring two shards to one store, and the object would bear less than was promised."""
     entry = put(coordinator, 1)
     first, second = (ShardMove(b"\1" * 16, at, f"s{at}", "s5", entry.layout_version) for at in (1, 2))
-    assert coordinator.open_shard_moves([first, second], 0) == [entry, entry]
+    assert coordinator.open_shard_moves([first, second]) == [entry, entry]
     [moved] = coordinator.commit_shard_moves([first])
     assert coordinator.commit_shard_moves([first]) == [moved], "asked again"
     assert isinstance(coordinator.commit_shard_moves([second])[0], StaleEpoch)
     coordinator.abort_shard_moves([second])
-    assert isinstance(coordinator.open_shard_moves([second], 0)[0], StaleEpoch)
+    assert isinstance(coordinator.open_shard_moves([second])[0], StaleEpoch)
     assert coordinator.shard_moves() == []
-    assert ("s5", 2) in {(item.store, item.index) for item in coordinator.garbage(0, 10)}
+    assert ("s5", 2) in {(item.store, item.index) for item in coordinator.garbage(10)}
 
 
 def test_a_shard_beside_another_keeps_the_record(coordinator):
     put(coordinator, 1, layout=("s0", "s0", "s2", "s3"))
     move = ShardMove(b"\1" * 16, 1, "s0", "s5")
-    coordinator.open_shard_moves([move], 0)
+    coordinator.open_shard_moves([move])
     coordinator.commit_shard_moves([move])
-    found = {(item.store, item.index): item.records for item in coordinator.garbage(0, 10)}
+    found = {(item.store, item.index): item.records for item in coordinator.garbage(10)}
     assert found["s0", 1] == ()
     assert found["s1", 1] != (), "which was to have the shard at first, and has no other"
 
 
 def test_a_tombstone_waits_for_what_is_older(coordinator):
     put(coordinator, 1)
-    [slow] = coordinator.open_writes([intent(2)], 0)
-    coordinator.open_writes([intent(3, kind="delete", grace_ms=0)], 0)
-    [gone] = coordinator.commit_writes([commit(3)], 0)
+    [slow] = coordinator.open_writes([intent(2)])
+    coordinator.open_writes([intent(3, kind="delete", grace_ms=0)])
+    [gone] = coordinator.commit_writes([commit(3)])
     late = 10**9
-    coordinator.collected(coordinator.garbage(late, 10))
-    assert coordinator.garbage(late, 10) == [], "the tombstone stays, as a write from before it is open"
+    coordinator.collected(at(coordinator, late).garbage(10))
+    assert at(coordinator, late).garbage(10) == [], "the tombstone stays, as a write from before it is open"
     assert coordinator._objects().entries.deleted(b"name") is None
-    [hidden] = coordinator.commit_writes([commit(2)], late)
+    [hidden] = at(coordinator, late).commit_writes([commit(2)])
     assert hidden.record.generation == slow.generation < gone.record.generation
     assert coordinator.lookup(["name"]) == [None]
     later = late + 10**9
-    coordinator.collected(coordinator.garbage(later, 10))
-    [*items] = coordinator.garbage(later, 10)
+    coordinator.collected(at(coordinator, later).garbage(10))
+    [*items] = at(coordinator, later).garbage(10)
     assert {item.records for item in items} == {((gone.record.object_id, gone.record.generation),)}
     assert {item.write_id for item in items} == {b""}
     coordinator.collected(items)
@@ -254,34 +255,34 @@ def test_a_tombstone_waits_for_what_is_older(coordinator):
 def test_the_grace_of_a_deletion_is_not_cut_short_by_older_garbage(coordinator):
     put(coordinator, 1)
     newer = put(coordinator, 2)
-    coordinator.open_writes([intent(3, kind="delete", grace_ms=10**6)], 0)
-    coordinator.commit_writes([commit(3)], 0)
-    coordinator.collected(coordinator.garbage(10**5, 10))
+    coordinator.open_writes([intent(3, kind="delete", grace_ms=10**6)])
+    coordinator.commit_writes([commit(3)])
+    coordinator.collected(at(coordinator, 10**5).garbage(10))
     hidden = coordinator._objects().entries.deleted(b"name")
-    assert (hidden.record, hidden.purge_ms) == (newer.record, 10**6 + 5)
-    assert coordinator.undelete("name", b"\4" * 16, "d", 10**5).entry.record.write_id == newer.record.write_id
+    assert (hidden.record, hidden.purge_ms) == (newer.record, 10**6)
+    assert at(coordinator, 10**5).undelete("name", b"\4" * 16, "d").entry.record.write_id == newer.record.write_id
 
 
 def test_what_is_coming_back_or_moving_is_not_dropped(coordinator):
     entry = put(coordinator, 1)
-    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)
-    coordinator.commit_writes([commit(2)], 0)
-    coming = coordinator.undelete("name", b"\3" * 16, "d", 59_000)
+    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)])
+    coordinator.commit_writes([commit(2)])
+    coming = at(coordinator, 59_000).undelete("name", b"\3" * 16, "d")
     late = 10**9
-    assert coordinator.garbage(late, 10) == []
+    assert at(coordinator, late).garbage(10) == []
     assert coordinator._objects().entries.deleted(b"name") is None, "its time is over, for those who ask now"
-    [back] = coordinator.commit_writes([commit(3)], late)
+    [back] = at(coordinator, late).commit_writes([commit(3)])
     assert back == coming.entry
     assert back.record == replace(entry.record, generation=coming.ticket.generation)
     move = ShardMove(b"\1" * 16, 0, "s0", "s5")
-    assert coordinator.open_shard_moves([move], 0) == [back]
-    coordinator.open_writes([intent(4, kind="delete", grace_ms=0)], late)
-    coordinator.commit_writes([commit(4)], late)
-    assert coordinator.garbage(2 * late, 10) == [], "a shard is being moved still"
+    assert coordinator.open_shard_moves([move]) == [back]
+    at(coordinator, late).open_writes([intent(4, kind="delete", grace_ms=0)])
+    at(coordinator, late).commit_writes([commit(4)])
+    assert at(coordinator, 2 * late).garbage(10) == [], "a shard is being moved still"
     coordinator.abort_shard_moves([move])
-    assert {item.store for item in coordinator.garbage(2 * late, 10)} == {*LAYOUT, "s5"}
+    assert {item.store for item in at(coordinator, 2 * late).garbage(10)} == {*LAYOUT, "s5"}
     assert isinstance(coordinator.commit_shard_moves([move])[0], ObjectNotFound)
-    drops = coordinator.garbage(2 * late, 10)
+    drops = at(coordinator, 2 * late).garbage(10)
     generations = {(entry.record.object_id, each.record.generation) for each in (entry, back)}
     assert {(item.write_id, item.index, frozenset(item.records)) for item in drops} == {
         (b"\1" * 16, None, frozenset(generations))
@@ -296,39 +297,39 @@ def test_notes(coordinator):
 
 def test_a_lost_catalog_is_told_and_never_taken_for_an_empty_one(coordinator):
     with pytest.raises(CatalogLost) as caught:
-        coordinator.stores_seen([info("x", catalog=b"b" * 16), info("y")], 0)
+        coordinator.stores_seen([info("x", catalog=b"b" * 16), info("y")])
     assert (caught.value.system, caught.value.stores) == ("s", ["x"])
     for ask in (
         lambda: coordinator.lookup(["name"]),
-        lambda: coordinator.open_writes([intent(1)], 0),
+        lambda: coordinator.open_writes([intent(1)]),
         coordinator.fence,
         coordinator.stores,
     ):
         with pytest.raises(CatalogLost):
             ask()
-    coordinator.rebuild_begin([info("x", catalog=b"b" * 16)], 0)
-    assert coordinator.rebuild_end(0).catalog == (b"b" * 16).hex()
+    coordinator.rebuild_begin([info("x", catalog=b"b" * 16)])
+    assert coordinator.rebuild_end().catalog == (b"b" * 16).hex()
     assert coordinator.lookup(["name"]) == [None]
     assert coordinator.fence().catalog == b"b" * 16
 
 
 def test_a_catalog_that_became_empty_is_not_lost(coordinator):
     put(coordinator, 1)
-    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)], 0)
-    coordinator.commit_writes([commit(2)], 0)
+    coordinator.open_writes([intent(2, kind="delete", grace_ms=0)])
+    coordinator.commit_writes([commit(2)])
     for _ in range(2):
-        coordinator.collected(coordinator.garbage(10**9, 10))
+        coordinator.collected(at(coordinator, 10**9).garbage(10))
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
-    assert "x" not in coordinator.stores_seen([info("x", catalog=b"b" * 16)], 0)
+    assert "x" not in coordinator.stores_seen([info("x", catalog=b"b" * 16)])
     assert coordinator.lookup(["name"]) == [None]
 
 
 def test_a_rebuild_is_refused_where_there_are_objects(coordinator):
     with pytest.raises(StaleEpoch):
-        coordinator.rebuild_end(0)
+        coordinator.rebuild_end()
     put(coordinator, 1)
     with pytest.raises(InputError, match="is not lost"):
-        coordinator.rebuild_begin([], 0)
+        coordinator.rebuild_begin([])
 
 
 def stored(*writes):
@@ -364,8 +365,8 @@ def test_what_a_rebuild_tells(coordinator):
     whole, lost = coordinator.lookup(["whole", "lost"])
     assert whole.layout == LAYOUT, "where it is beside no other shard of the write"
     assert lost.layout == ("", "s1", "", "")
-    assert [(item.store, item.index, item.records) for item in coordinator.garbage(0, 10)] == [("s0", 1, ())]
-    [ticket] = coordinator.open_writes([intent(9)], 0)
+    assert [(item.store, item.index, item.records) for item in coordinator.garbage(10)] == [("s0", 1, ())]
+    [ticket] = coordinator.open_writes([intent(9)])
     assert ticket.generation == 8 << 32 | 1
 
 
@@ -375,10 +376,10 @@ def test_what_is_being_dropped_under_a_tombstone_is_not_lost(coordinator):
     found = rebuilt(coordinator, list(stores.values()), 100)
     assert (found.objects, found.deleted, found.lost, found.damage) == (0, 0, (), 0)
     late = 10**12
-    [item] = coordinator.garbage(late, 10)
+    [item] = at(coordinator, late).garbage(10)
     assert (item.store, item.write_id, item.index) == ("s1", b"\1" * 16, None)
     coordinator.collected([item])
-    [item] = coordinator.garbage(late, 10)
+    [item] = at(coordinator, late).garbage(10)
     assert (item.store, item.write_id, item.records) == ("s0", b"", ((object_id("name"), 6),))
     coordinator.collected([item])
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM generations") == (0,)
@@ -389,7 +390,7 @@ def test_a_record_that_was_left_behind_is_forgotten_unless_it_is_all_there_is(co
     stores = stored(("name", 1, 5, range(3), True), ("lost", 2, 6, [0], True))
     stores["s3"].records |= stores["s0"].records
     assert [lost.name for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == ["lost"]
-    assert [(item.store, item.write_id, item.records) for item in coordinator.garbage(0, 10)] == [
+    assert [(item.store, item.write_id, item.records) for item in coordinator.garbage(10)] == [
         ("s3", b"\1" * 16, ((object_id("name"), 5),))
     ]
 
@@ -414,7 +415,7 @@ def test_older_generations_of_a_lost_object_stay(coordinator):
     for uuid in ("s0", "s2"):  # more than may be lost: it was acknowledged
         stores[uuid].records |= {key: raw for key, raw in stores["s1"].records.items() if key[1] == 6}
     assert [lost.generation for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == [6]
-    assert coordinator.garbage(10**12, 10) == [], "whoever looks into it may want them"
+    assert at(coordinator, 10**12).garbage(10) == [], "whoever looks into it may want them"
     assert coordinator.lookup(["name"])[0].record.generation == 6, "old bytes are never given out for new ones"
 
 
@@ -436,8 +437,8 @@ def test_stores_in_any_order_make_the_same_catalog():
     stores = list(stored(*((f"n{number}", number, number, range(4), True) for number in range(1, 60))).values())
     dumps = []
     for order in (stores, stores[::-1]):
-        coordinator = Coordinator("s", identity=b"a" * 16)
-        coordinator.stores_seen([store.info() for store in stores if not store.catalog], 0)
+        coordinator = by_hand(Coordinator("s", identity=b"a" * 16))
+        coordinator.stores_seen([store.info() for store in stores if not store.catalog])
         rebuilt(coordinator, order, 0, page=13)
         dumps.append(coordinator.list_objects())
         coordinator.close()
@@ -460,7 +461,7 @@ def test_ten_thousand_objects_are_rebuilt_in_a_few_seconds(coordinator):
     ]
     infos = [info(uuid) for uuid in layout]
     start = time.perf_counter()
-    coordinator.rebuild_begin(infos, 0)
+    coordinator.rebuild_begin(infos)
     for store, uuid in enumerate(layout):
         mine = np.flatnonzero((store - np.arange(count)) % len(layout) < n)
         page = ScanPage(
@@ -475,7 +476,7 @@ def test_ten_thousand_objects_are_rebuilt_in_a_few_seconds(coordinator):
         )
         coordinator.rebuild_shards(uuid, b"", page)
         coordinator.rebuild_records(uuid, [records[at] for at in mine.tolist()])
-    found = coordinator.rebuild_end(0)
+    found = coordinator.rebuild_end()
     seconds = time.perf_counter() - start
     assert (found.objects, found.orphans, found.lost, found.damage, found.garbage) == (count, (), (), 0, 0)
     [entry] = coordinator.lookup(["o7"])
@@ -488,13 +489,13 @@ def test_what_can_not_be_written_is_refused():
     good = Intent(bytes(16), "put", "a", "rs:2+2", 2, 4, 64, 1, ("x", "y", "z", ""), "d")
     bad = [replace(good, name="\ud800"), replace(good, name=""), replace(good, k=5), replace(good, layout=("x",))]
     bad += [replace(good, kind="undelete"), replace(good, write_id=b"short")]
-    answers = coordinator.open_writes([*bad, good], 0)
+    answers = coordinator.open_writes([*bad, good])
     assert all(isinstance(answer, InputError) for answer in answers[:-1])
     assert answers[-1].generation == (1 << 32) + 1
-    [answer] = coordinator.commit_writes([Commit(bytes(16), 1, bytes(32), ("x", "", "", ""), 0)], 0)
+    [answer] = coordinator.commit_writes([Commit(bytes(16), 1, bytes(32), ("x", "", "", ""), 0)])
     assert "with 1 shards" in str(answer)
     for wrong in ({"size": -1}, {"size": 1 << 49}, {"sha256": b""}):
         given = replace(Commit(bytes(16), 1, bytes(32), good.layout, 0), **wrong)
-        assert isinstance(coordinator.commit_writes([given], 0)[0], InputError)
+        assert isinstance(coordinator.commit_writes([given])[0], InputError)
     with pytest.raises(InputError):
         coordinator.lookup(["\ud800"])

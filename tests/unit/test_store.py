@@ -20,6 +20,7 @@ from faultset_ray.errors import (
     ShardNotFound,
     ShardSizeError,
     StoreFailure,
+    WriteAborted,
 )
 from faultset_ray.objects import store_shards, store_writing
 from faultset_ray.shards.digest import granule_digests, verify_block
@@ -195,14 +196,14 @@ def test_an_aborted_write_takes_no_late_blocks(store):
     append(store, 0, index=1)
     put(store, 0)
     assert store.abort(WRITE_ID) > 0
-    with pytest.raises(IncompleteShard):
+    with pytest.raises(WriteAborted):
         append(store, 1, index=1)
-    with pytest.raises(IncompleteShard):
+    with pytest.raises(WriteAborted):
         store.begin(header(2).pack())
     assert len(files(store)) == 1, "what was sealed stays"
     store.delete(WRITE_ID)
     assert files(store) == []
-    with pytest.raises(IncompleteShard):
+    with pytest.raises(WriteAborted):
         append(store, 0)
 
 

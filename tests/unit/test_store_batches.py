@@ -15,7 +15,7 @@ import pytest
 from naive import shards as naive
 from stores import FENCE, shard_files
 
-from faultset_ray.errors import CorruptShard, IncompleteShard, InputError, ShardSizeError, StoreFailure
+from faultset_ray.errors import CorruptShard, InputError, ShardSizeError, StoreFailure, WriteAborted
 from faultset_ray.objects import store_base
 from faultset_ray.objects.store_values import SealReceipt, Whole
 from faultset_ray.shards.digest import granule_digests, verify_block
@@ -118,7 +118,7 @@ def test_another_shard_in_the_same_place_is_refused(store):
 def test_an_aborted_write_takes_no_more(store):
     store.abort(bytes(16))
     results = store.write([whole(), whole(write=1)], FENCE)
-    assert [type(result) for result in results] == [IncompleteShard, SealReceipt]
+    assert [type(result) for result in results] == [WriteAborted, SealReceipt]
     assert names(store) == ["01" * 16 + ".000.shard"]
 
 
@@ -131,7 +131,7 @@ def test_one_that_is_aborted_while_its_data_are_made_durable(durable, monkeypatc
 
     monkeypatch.setattr(os, "fsync", abort)
     results = durable.write([whole(), whole(write=1)], FENCE)
-    assert [type(result) for result in results] == [IncompleteShard, SealReceipt]
+    assert [type(result) for result in results] == [WriteAborted, SealReceipt]
     assert names(durable) == ["01" * 16 + ".000.shard"]
 
 

@@ -1,0 +1,76 @@
+"""What a put is given: memory that changes meanwhile, files whose size nobody tells, numbers of numpy."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import faultset_ray as fs
+from faultset_ray.errors import InputError
+from faultset_ray.objects.buffers import is_fixed
+
+SMALL = {"code": "copy:2", "tolerate": 0}
+
+
+@pytest.mark.parametrize("nbytes", [1_000, 3_000_000])
+def test_memory_that_changes_during_a_put(nbytes):
+    """What is acknowledged is read: as it was before or after, or of both, and never not at all."""
+
+    async def main():
+        async with await fs.connect_async(backend="local") as driver:
+            for turns in range(3, 12):
+                buffer = np.zeros(nbytes, np.uint8)
+                putting = asyncio.ensure_future(driver.put("x", buffer, **SMALL))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                buffer[:] = 7
+                await putting
+                assert set(await driver.get("x")) <= {0, 7}
+
+    asyncio.run(main())
+
+
+def test_memory_that_nobody_can_write_to_is_not_copied(tmp_path):
+    data = b"abc"
+    array = np.frombuffer(data, np.uint8)
+    assert all(map(is_fixed, [data, memoryview(data)[1:], array, array[1:]]))
+    owned = np.zeros(3, np.uint8)
+    shown = owned[:]
+    shown.flags.writeable = owned.flags.writeable = False
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        others = [bytearray(data), memoryview(bytearray(data)).toreadonly(), np.zeros(3), owned, shown, mapped]
+        assert not any(map(is_fixed, others))
+
+
+def test_a_file_that_tells_no_size_is_read_to_its_end():
+    with fs.connect(backend="local") as driver:
+        receipt = driver.put("version", "/proc/version", **SMALL)
+        assert driver.get("version") == Path("/proc/version").read_bytes()
+        assert receipt.size > 0
+
+
+def test_durability_is_told_as_it_is():
+    with fs.connect(backend="local") as driver:
+        assert driver.put("o", b"x", **SMALL).durability == "none"
+        assert (driver.stat("o").durability, driver.list()[0].durability) == ("none", "none")
+        driver.delete("o")
+        assert driver.undelete("o").durability == "none"
+
+
+def test_integers_of_numpy_are_integers():
+    with fs.connect(backend="local") as driver:
+        receipt = driver.put("o", b"abc", code="copy:2", tolerate=np.int64(0), stripe_bytes=np.int32(1 << 20))
+        assert driver.get("o", range=(np.uint8(1), np.int64(3))) == b"bc"
+        driver.delete("o", if_generation=np.uint64(receipt.generation))
+        for wrong in (True, 0.0, "0"):
+            with pytest.raises(InputError, match="tolerate"):
+                driver.put("o", b"abc", code="copy:2", tolerate=wrong)
+            with pytest.raises(InputError, match="bytes_per_s"):
+                driver.repair(bytes_per_s=wrong)

@@ -373,7 +373,7 @@ def test_what_a_rebuild_tells(coordinator):
 def test_what_is_being_dropped_under_a_tombstone_is_not_lost(coordinator):
     stores = stored(("name", 1, 5, [1], True))
     stores["s0"].record(Record("delete", "name", 6, b"\2" * 16, 0, bytes(32), "", 0, 0, 0, 1, 5, "fsync"))
-    found = rebuilt(coordinator, list(stores.values()), 100)
+    found = rebuilt(coordinator, list(stores.values()))
     assert (found.objects, found.deleted, found.lost, found.damage) == (0, 0, (), 0)
     late = 10**12
     [item] = at(coordinator, late).garbage(10)
@@ -389,7 +389,7 @@ def test_a_record_that_was_left_behind_is_forgotten_unless_it_is_all_there_is(co
     """A shard that moved away leaves its record for a while; of a lost object every record counts."""
     stores = stored(("name", 1, 5, range(3), True), ("lost", 2, 6, [0], True))
     stores["s3"].records |= stores["s0"].records
-    assert [lost.name for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == ["lost"]
+    assert [lost.name for lost in rebuilt(coordinator, list(stores.values())).lost] == ["lost"]
     assert [(item.store, item.write_id, item.records) for item in coordinator.garbage(10)] == [
         ("s3", b"\1" * 16, ((object_id("name"), 5),))
     ]
@@ -401,7 +401,7 @@ def test_headers_that_contradict_each_other_mix_nothing_up(coordinator):
     for number in (2, 3):
         stores["s0"].write(bytes([number]) * 16, 0, 5, object_id("two"))
         stores["s1"].write(bytes([number]) * 16, 1, 4, object_id("two"))
-    assert rebuilt(coordinator, list(stores.values()), 0).lost == ()
+    assert rebuilt(coordinator, list(stores.values())).lost == ()
     found = coordinator.lookup(["one", "two", "three"])
     assert [(entry.record.generation, entry.record.write_id[0], entry.layout) for entry in found] == [
         (5, 1, LAYOUT),
@@ -414,23 +414,23 @@ def test_older_generations_of_a_lost_object_stay(coordinator):
     stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True))
     for uuid in ("s0", "s2"):  # more than may be lost: it was acknowledged
         stores[uuid].records |= {key: raw for key, raw in stores["s1"].records.items() if key[1] == 6}
-    assert [lost.generation for lost in rebuilt(coordinator, list(stores.values()), 0).lost] == [6]
+    assert [lost.generation for lost in rebuilt(coordinator, list(stores.values())).lost] == [6]
     assert at(coordinator, 10**12).garbage(10) == [], "whoever looks into it may want them"
     assert coordinator.lookup(["name"])[0].record.generation == 6, "old bytes are never given out for new ones"
 
 
 def test_what_was_never_acknowledged_hides_nothing(coordinator):
     stores = stored(("name", 1, 5, range(4), True), ("name", 2, 6, [1], True), ("name", 3, 7, [2], True))
-    found = rebuilt(coordinator, list(stores.values()), 0)
+    found = rebuilt(coordinator, list(stores.values()))
     assert (found.objects, found.lost, found.damage) == (1, (), 0)
     assert found.unfinished == (Unfinished("name", 7, 1, 1, 2, 5), Unfinished("name", 6, 1, 1, 2, 5))
     assert coordinator.lookup(["name"])[0].record.generation == 5
-    assert coordinator.garbage(10**12, 10) == []
+    assert at(coordinator, 10**12).garbage(10) == []
 
 
 def test_two_writes_of_one_generation_are_named(coordinator):
     stores = stored(("one", 1, 5, range(4), True), ("two", 2, 5, range(4), True))
-    assert rebuilt(coordinator, list(stores.values()), 0).twice == (Twice(5, "one", "two", b"\2" * 16),)
+    assert rebuilt(coordinator, list(stores.values())).twice == (Twice(5, "one", "two", b"\2" * 16),)
 
 
 def test_stores_in_any_order_make_the_same_catalog():
@@ -439,7 +439,7 @@ def test_stores_in_any_order_make_the_same_catalog():
     for order in (stores, stores[::-1]):
         coordinator = by_hand(Coordinator("s", identity=b"a" * 16))
         coordinator.stores_seen([store.info() for store in stores if not store.catalog])
-        rebuilt(coordinator, order, 0, page=13)
+        rebuilt(coordinator, order, page=13)
         dumps.append(coordinator.list_objects())
         coordinator.close()
     assert dumps[0] == dumps[1]

@@ -142,6 +142,8 @@ class Upkeep:
             raise self._stale(move, entry)
         if _is_outdated(move, entry):
             raise self._stale(move, entry)
+        if entry.tombstone is not None:  # the deletion may have come after the move was opened
+            self._tombstones.add(move.target, [entry.tombstone.generation])
         source, target = self._stores.key(move.source), self._stores.key(move.target)
         [layout] = self._catalog.one("SELECT layout FROM generations WHERE generation = ?", owner)
         keys = list(keys_of(layout))

@@ -405,7 +405,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_read_or_may_come_back_has_its_shards_and_records(self):
-        entries = [*self.coordinator.lookup(NAMES), *self.hidden()]
+        entries = [*self.coordinator.lookup(NAMES), *map(self.in_grace, NAMES, self.hidden())]
         for entry in filter(None, entries):
             stores = {uuid for uuid in entry.layout if uuid}
             for index, uuid in enumerate(entry.layout):
@@ -433,6 +433,11 @@ class CatalogMachine(RuleBasedStateMachine):
                 assert hidden is None
             elif newest.purge_ms > self.now_ms:
                 assert hidden is not None
+
+    def in_grace(self, name, hidden):
+        """What was deleted for as long as it must be kept: afterwards it goes store by store, silent ones last."""
+        newest = self.newest(name)
+        return hidden if newest is not None and (newest.purge_ms or 0) > self.now_ms else None
 
     def hidden(self):
         """What an undeletion would bring back, by name."""

@@ -14,13 +14,7 @@ from naive.object_stores import NaiveStore, Open, Past, rebuilt
 
 from faultset_ray.coordinator.objects import Commit, Intent, ShardMove, Ticket
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.errors import (
-    ObjectNotFound,
-    PreconditionFailed,
-    StaleEpoch,
-    WriteAborted,
-    WriteInProgress,
-)
+from faultset_ray.errors import ObjectNotFound, PreconditionFailed, StaleEpoch, WriteAborted, WriteInProgress
 from faultset_ray.objects.record import Record, grace_of, object_id
 
 NAMES = ["a", "a\x00é", "日本"]

@@ -26,7 +26,7 @@ from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import to_pack_onto
-from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
+from faultset_ray.errors import CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
 
 P = ParamSpec("P")
@@ -63,8 +63,10 @@ _hosted: dict[type[Servant], type[Servant]] = {}
 
 def _with_clock(role: type[Servant]) -> type[Servant]:
     """A role with the clock of the machine that will host it; a class of the same name, which is shipped by value."""
+    if role in _hosted:
+        return _hosted[role]
     members = {"clock": RealWorld(), "__module__": role.__module__, "__doc__": role.__doc__}
-    return type(role.__name__, (role,), members)
+    return _hosted.setdefault(role, type(role.__name__, (role,), members))
 
 
 def living_actors() -> list[Any]:
@@ -103,17 +105,9 @@ class RayBackend(RayNet):
         self._runtime_env = None if same_code else ship.runtime_env()
         self._kept: dict[str, Any] = {}
         """A handle of each servant spawned here: Ray ends an actor that no handle refers to."""
-        self._closed = False
         nodes = ray.nodes()
         heads = [node["NodeID"] for node in nodes if _HEAD_RESOURCE in node["Resources"]]
         self.home: str = heads[0] if heads else ray.get_runtime_context().get_node_id()
-
-    async def call(
-        self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
-        self._check_open()
-        return await super().call(to, method, *args, **kwargs)
 
     async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function on a thread: the driver's loop also watches deadlines."""
@@ -195,6 +189,7 @@ class RayBackend(RayNet):
 
     async def stop(self, addr: Addr[Any]) -> None:
         """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        self._check_open()
         try:
             await self.within(_CLOSE_SECONDS).call(addr, Servant.close)
         except ClusterError as error:
@@ -258,11 +253,11 @@ class RayBackend(RayNet):
 
     async def close(self) -> None:
         """End what would not outlive this driver; leave Ray if this backend joined it."""
-        if self._closed:
+        if self._closed.is_set():
             return
         if not self._lasting:
             await asyncio.gather(*(self.stop(Addr(name)) for name in list(self._kept)), return_exceptions=True)
-        self._closed = True
+        self._closed.set()
         self._kept.clear()
         if self._connected:
             await asyncio.to_thread(ray.shutdown)
@@ -280,8 +275,7 @@ class RayBackend(RayNet):
             options["lifetime"] = "detached"
         with ray_faults(name):
             try:
-                hosted = _hosted.setdefault(role, _with_clock(role))
-                handle = ray.remote(hosted).options(**options, **self._placed(at)).remote(*args)
+                handle = ray.remote(_with_clock(role)).options(**options, **self._placed(at)).remote(*args)
             except ActorAlreadyExistsError:
                 return False
         self._kept[name] = self._handles[name] = handle
@@ -348,7 +342,3 @@ class RayBackend(RayNet):
     def _forget(self, name: str) -> None:
         self._kept.pop(name, None)
         self._handles.pop(name, None)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BackendClosed

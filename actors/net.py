@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -13,7 +14,7 @@ from ray.exceptions import ActorUnschedulableError, RayActorError
 from actors.faults import ray_faults
 from faultset_ray.backend.protocol import Addr, Servant
 from faultset_ray.backend.real import RealWorld
-from faultset_ray.errors import CallTimeout
+from faultset_ray.errors import BackendClosed, CallTimeout
 from faultset_ray.limits import CALL_SECONDS
 
 P = ParamSpec("P")
@@ -33,10 +34,14 @@ def forget_handles() -> None:
 class RayNet(RealWorld):
     """A :class:`~faultset_ray.backend.protocol.Net` over the actors of one namespace."""
 
-    def __init__(self, namespace: str, cpus: float, deadline: float = CALL_SECONDS) -> None:
+    def __init__(
+        self, namespace: str, cpus: float, deadline: float = CALL_SECONDS, closed: threading.Event | None = None
+    ) -> None:
         self.namespace = namespace
         self.cpus = cpus
         self._deadline = deadline
+        self._closed = threading.Event() if closed is None else closed
+        """Whether the driver has left, whatever deadline is used: Ray would connect anew for who asks it then."""
         self._handles = _handles_in[namespace]
 
     async def call(
@@ -46,6 +51,7 @@ class RayNet(RealWorld):
 
         Where another servant has taken the name since this process last looked, that one is called.
         """
+        self._check_open()
         with ray_faults(to.name):
             handle = self._handle(to.name)
             try:
@@ -64,11 +70,15 @@ class RayNet(RealWorld):
 
     def within(self, seconds: float) -> RayNet:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`."""
-        return RayNet(self.namespace, self.cpus, seconds)
+        return RayNet(self.namespace, self.cpus, seconds, self._closed)
 
     async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now: a task has its process to itself."""
         return function(*args, **kwargs)
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise BackendClosed
 
     def _handle(self, name: str) -> Any:
         handle = self._handles.get(name)

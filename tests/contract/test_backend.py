@@ -352,8 +352,15 @@ def test_a_lost_place(harness, backend):
 
 def test_closed_backends_say_so(harness, backend):
     async def scenario():
+        addr = await backend.spawn(Counter, "c")
+        soon = backend.within(5.0)
         await backend.close()
         await backend.close()
+        for net in (backend, soon, backend.within(5.0)):
+            with pytest.raises(BackendClosed):
+                await net.call(addr, Counter.add, 1)
+        with pytest.raises(BackendClosed):
+            await backend.stop(addr)
         with pytest.raises(BackendClosed):
             await backend.spawn(Counter, "late")
         with pytest.raises(BackendClosed):

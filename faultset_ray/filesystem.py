@@ -303,7 +303,26 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             return _file(self.driver.stat(name))
 
 
-class _Written(io.RawIOBase):
+class _New(io.RawIOBase):
+    """A file that is written: whoever leaves its block by an error, or only forgets it, leaves nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def discard(self) -> None:
+        """Close it without an object."""
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (self.close if kind is None else self.discard)()
+
+    def __del__(self) -> None:
+        self.discard()
+
+
+class _Written(_New):
     """What is written here is put as one object when it is closed, and not at all if the block that wrote it failed.
 
     Nor if it is only forgotten: what nobody closed may be half of a file. In a transaction it is put by :meth:`commit`.
@@ -317,9 +336,6 @@ class _Written(io.RawIOBase):
         self._autocommit = autocommit
         self._before = sys.exception()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with this
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         return self._spool.write(data)
@@ -353,25 +369,14 @@ class _Written(io.RawIOBase):
         else:
             super().close()  # and its transaction goes on
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        (self.close if kind is None else self.discard)()
 
-    def __del__(self) -> None:
-        self.discard()
-
-
-class _Packed(io.RawIOBase):
+class _Packed(_New):
     """Compresses into a :class:`_Written`, and ends as it does."""
 
     def __init__(self, packer: Any, written: _Written) -> None:
         super().__init__()
         self._packer = packer
         self._written = written
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self._packer.write(data)
@@ -387,14 +392,6 @@ class _Packed(io.RawIOBase):
             super().close()
             self._packer.close()  # its last bytes
             self._written.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        (self.close if kind is None else self.discard)()
-
-    def __del__(self) -> None:
-        self.discard()
 
 
 class _Text(io.TextIOWrapper):

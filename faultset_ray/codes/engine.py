@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -32,38 +32,19 @@ def active() -> str:
     return "naive" if level is None else level.name
 
 
-class Folder:
-    """One matrix with its multiplication tables made, applied to many rows. Safe in several threads.
+class _Quick:
+    """What plainly right arguments go straight to: a kernel, and the address of what it knows of its matrix."""
 
-    Parameters
-    ----------
-    matrix : uint8[r, c]
-        Read-only from here on. With r or c past 255, :meth:`fold` applies it block by block.
-    engine : str, optional
-        One of :func:`available` in place of the one in use.
-    """
+    __slots__ = ("_kernel", "_quick")
 
-    __slots__ = ("_control", "_matrix", "_quick")
-
-    def __init__(self, matrix: Bytes, engine: str | None = None) -> None:
-        self._matrix = matrix
-        level = gf_levels.chosen() if engine is None else gf_levels.level(engine)
-        small = matrix.size > 0 and max(matrix.shape) <= gf_fold.INPUTS_MAX
-        self._control = gf_fold.Control(matrix, level) if level is not None and small else None
-        self._quick = 0 if self._control is None or not layout_is_known() else self._control.address
-
-    @property
-    def address(self) -> int:
-        """Of what :func:`~faultset_ray.kernels.gf_fold.fold_chosen` takes; 0 if this is not for it."""
-        return self._quick
-
-    @staticmethod
-    def is_compiled() -> bool:
-        """Whether plain arguments go straight to a kernel."""
-        return gf_levels.chosen() is not None and layout_is_known()
+    _kernel: Callable[..., bool]
+    _quick: int
+    """0 if there is none."""
 
     def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
         """``target = matrix · source`` if the arguments are plainly right; else False, nothing touched.
+
+        Of a :class:`Choice` they are all rows that are given, and all targets.
 
         Parameters
         ----------
@@ -80,10 +61,43 @@ class Folder:
         if not self._quick:
             return False
         if type(threads) is int and threads == 1:
-            return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, 0, 0, 0))
+            return bool(self._kernel(self._quick, id(source), id(target), batched, 0, 0, 0))
         board, helpers = recruit(threads)
         work = gf_fold.FOLD.address
-        return bool(gf_fold.fold_objects(self._quick, id(source), id(target), batched, board, helpers, work))
+        return bool(self._kernel(self._quick, id(source), id(target), batched, board, helpers, work))
+
+
+class Folder(_Quick):
+    """One matrix with its multiplication tables made, applied to many rows. Safe in several threads.
+
+    Parameters
+    ----------
+    matrix : uint8[r, c]
+        Read-only from here on. With r or c past 255, :meth:`fold` applies it block by block.
+    engine : str, optional
+        One of :func:`available` in place of the one in use.
+    """
+
+    __slots__ = ("_control", "_matrix")
+
+    def __init__(self, matrix: Bytes, engine: str | None = None) -> None:
+        self._matrix = matrix
+        level = gf_levels.chosen() if engine is None else gf_levels.level(engine)
+        small = matrix.size > 0 and max(matrix.shape) <= gf_fold.INPUTS_MAX
+        self._control = gf_fold.Control(matrix, level) if level is not None and small else None
+        self._quick = 0
+        if self._control is not None and layout_is_known():
+            self._kernel, self._quick = gf_fold.fold_objects, self._control.address
+
+    @property
+    def address(self) -> int:
+        """Of what :func:`~faultset_ray.kernels.gf_fold.fold_chosen` takes; 0 if this is not for it."""
+        return self._quick
+
+    @staticmethod
+    def is_compiled() -> bool:
+        """Whether plain arguments go straight to a kernel."""
+        return gf_levels.chosen() is not None and layout_is_known()
 
     def fold(
         self, rows: Sequence[Bytes], targets: Sequence[Bytes], threads: int = 1, *, accumulate: bool = False
@@ -119,7 +133,7 @@ class Folder:
                 block.fold(rows[left : left + side], targets[top : top + side], threads, accumulate=add)
 
 
-class Choice:
+class Choice(_Quick):
     """A fold of some of the rows that are given, while others are copied; positions are fixed, bytes are not.
 
     Parameters
@@ -133,7 +147,7 @@ class Choice:
     copies : pairs of positions, of a row and of the target that it is copied to
     """
 
-    __slots__ = ("_folder", "_places", "_quick")
+    __slots__ = ("_folder", "_places")
 
     def __init__(
         self,
@@ -148,17 +162,7 @@ class Choice:
         self._quick = 0
         if (folder.address or (not wanted and Folder.is_compiled())) and max(given, made) <= gf_fold.INPUTS_MAX:
             self._places = gf_fold.Places(folder.address, given, made, reads, wanted, copies)
-            self._quick = self._places.address
-
-    def try_fold(self, source: Any, target: Any, threads: int = 1, *, batched: bool = False) -> bool:
-        """As :meth:`Folder.try_fold`, with all rows given and all targets."""
-        if not self._quick:
-            return False
-        if type(threads) is int and threads == 1:
-            return bool(gf_fold.fold_chosen(self._quick, id(source), id(target), batched, 0, 0, 0))
-        board, helpers = recruit(threads)
-        work = gf_fold.FOLD.address
-        return bool(gf_fold.fold_chosen(self._quick, id(source), id(target), batched, board, helpers, work))
+            self._kernel, self._quick = gf_fold.fold_chosen, self._places.address
 
 
 _ONES: Final = np.ones((1, gf_fold.INPUTS_MAX), dtype=np.uint8)

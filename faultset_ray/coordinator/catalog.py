@@ -191,6 +191,15 @@ class Catalog:
             seq = self.do("INSERT INTO requests (id) VALUES (?)", request)
             self.do("DELETE FROM requests WHERE seq <= ?", seq - REQUESTS_KEPT)
 
+    def kept(self, name: str) -> bytes:
+        """A small value that somebody keeps here; empty where none is."""
+        [body] = self.one("SELECT body FROM notes WHERE name = ?", name) or (b"",)
+        return bytes(body)
+
+    def keep(self, name: str, body: bytes) -> None:
+        """Inside a transaction: keep a small value."""
+        self.do("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, body)
+
     def adopt(
         self, identity: bytes, epoch: int, tables: Mapping[str, Iterable[tuple[Any, ...]]], states: Mapping[str, str]
     ) -> None:

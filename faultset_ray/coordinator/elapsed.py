@@ -23,8 +23,8 @@ class Elapsed:
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
         self._clock = clock
-        kept = catalog.one("SELECT body FROM notes WHERE name = ?", NOTE)
-        self._start_ms = int.from_bytes(kept[0], "little", signed=True) if kept else clock.now_ms()
+        kept = catalog.kept(NOTE)
+        self._start_ms = int.from_bytes(kept, "little", signed=True) if kept else clock.now_ms()
         self._start_s = clock.uptime_s()
         self._kept_ms: int | None = self._start_ms if kept else None
 
@@ -40,9 +40,7 @@ class Elapsed:
         """Inside a transaction: have the time on the disk, where it was not for a while."""
         if self.due:
             now_ms = self.now_ms()
-            self._catalog.do(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?)", NOTE, now_ms.to_bytes(8, "little", signed=True)
-            )
+            self._catalog.keep(NOTE, now_ms.to_bytes(8, "little", signed=True))
             self._kept_ms = now_ms
 
     @property

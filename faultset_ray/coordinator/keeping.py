@@ -70,8 +70,8 @@ class Keeping:
 
     def versions(self, fleet: int) -> dict[int, tuple[int, int]]:
         """Epoch and version of what is kept of each range."""
-        kept = self._catalog.all("SELECT DISTINCT range FROM checkpoints WHERE fleet = ?", fleet)
-        return {range_id: self.version(fleet, range_id)[::-1] for (range_id,) in kept}
+        query = "SELECT range, epoch, version FROM checkpoints WHERE fleet = ? ORDER BY version"  # the last one counts
+        return {range_id: (epoch, version) for range_id, epoch, version in self._catalog.all(query, fleet)}
 
     def load(self, fleet: int, range_id: int) -> Checkpoint | None:
         """The state of a range as a whole; None where there is none, or it can't be read, and so is let go.

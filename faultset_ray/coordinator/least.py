@@ -9,6 +9,7 @@ from faultset_ray.limits import SILENT_MAX
 
 NOTE: Final = "least"
 """The note that has it."""
+_TOLD: Final = f"{NOTE}/told"
 
 
 class Least:
@@ -23,22 +24,21 @@ class Least:
 
     def told(self) -> int:
         """Down to which value enough stores remember it."""
-        return self._number(f"{NOTE}/told")
+        return self._number(_TOLD)
 
     def lower(self, tolerate: int) -> None:
         """Writes may tolerate as little from now on."""
-        self._put(NOTE, min(tolerate, self.now()))
+        if tolerate < self.now():
+            self._catalog.keep(NOTE, packed(tolerate))
 
     def remembered(self, tolerate: int) -> None:
         """Enough stores remember a value."""
-        self._put(f"{NOTE}/told", min(tolerate, self.told()))
+        if tolerate < self.told():
+            self._catalog.keep(_TOLD, packed(tolerate))
 
     def _number(self, name: str) -> int:
-        found = self._catalog.one("SELECT body FROM notes WHERE name = ?", name)
-        return int(found[0]) if found else SILENT_MAX
-
-    def _put(self, name: str, number: int) -> None:
-        self._catalog.do("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, packed(number))
+        found = self._catalog.kept(name)
+        return int(found) if found else SILENT_MAX
 
 
 def packed(number: int) -> bytes:

@@ -29,9 +29,9 @@ class ObjectLedger:
         self.entries = Entries(catalog, self.stores, self.time)
         self.waste = Waste(catalog, self.stores)
         self.writes = Writes(catalog, self.time, self.stores, self.entries, self.waste)
-        self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste)
-        self.retired = Retirements(catalog)
         self.tombstones = Tombstones(catalog, self.stores, self.entries)
+        self.upkeep = Upkeep(catalog, self.stores, self.entries, self.waste, self.tombstones)
+        self.retired = Retirements(catalog)
 
     def keep_time(self) -> None:
         """Have the catalog's time on the disk, where it was not for a while and nothing else was written."""
@@ -79,13 +79,12 @@ class ObjectLedger:
 
     def note(self, name: str) -> bytes:
         """A small value that somebody keeps here; empty where none is."""
-        [body] = self._catalog.one("SELECT body FROM notes WHERE name = ?", name) or (b"",)
-        return bytes(body)
+        return self._catalog.kept(name)
 
     def set_note(self, name: str, body: bytes) -> None:
         """Keep a small value."""
         with self._catalog.transaction():
-            self._catalog.do("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, body)
+            self._catalog.keep(name, body)
 
     def tally(self) -> Tally:
         """Count everything."""

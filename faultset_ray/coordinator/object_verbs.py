@@ -73,13 +73,11 @@ class ObjectVerbs(RebuildVerbs):
             At its position: the condition does not hold; there is nothing to delete; a write with a condition
             and another one of its name are open; it was given up; it can't be.
         """
-        objects = self._objects()
-        return objects.writes.open(intents, objects.time.now_ms())
+        return self._objects().writes.open(intents)
 
     def renew_writes(self, write_ids: Sequence[bytes]) -> list[bool]:
         """Keep writes open for ``INTENT_SECONDS`` from now on; of each, whether it is open still."""
-        objects = self._objects()
-        return objects.writes.renew(write_ids, objects.time.now_ms())
+        return self._objects().writes.renew(write_ids)
 
     def commit_writes(self, commits: Sequence[Commit]) -> list[Entry | FaultsetError]:
         """Make writes visible whose records are durable; what each of them is in the catalog then.
@@ -91,8 +89,7 @@ class ObjectVerbs(RebuildVerbs):
         WriteAborted, InputError
             At its position: it was given up; it has fewer shards than decoding needs.
         """
-        objects = self._objects()
-        return objects.writes.commit(commits, objects.time.now_ms())
+        return self._objects().writes.commit(commits)
 
     def abort_writes(self, write_ids: Sequence[bytes]) -> list[bool]:
         """Give writes up, and let the stores drop what they have of them; False for one that was committed.
@@ -113,13 +110,11 @@ class ObjectVerbs(RebuildVerbs):
         WriteInProgress
             A write with a condition is open.
         """
-        objects = self._objects()
-        return objects.writes.undelete(name, write_id, driver, objects.time.now_ms())
+        return self._objects().writes.undelete(name, write_id, driver)
 
     def unresolved(self) -> list[OpenWrite]:
         """Writes whose drivers renew them no more: to be committed if there is a record of one, else given up."""
-        objects = self._objects()
-        return objects.writes.unresolved(objects.time.now_ms())
+        return self._objects().writes.unresolved()
 
     # -- Objects
 

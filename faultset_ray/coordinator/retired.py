@@ -19,8 +19,8 @@ class Retirements:
 
     def now(self) -> RetiredStores:
         """The list as it is."""
-        found = self._catalog.one("SELECT body FROM notes WHERE name = ?", NOTE)
-        return RetiredStores.unpack(found[0]) if found else RetiredStores()
+        found = self._catalog.kept(NOTE)
+        return RetiredStores.unpack(found) if found else RetiredStores()
 
     def add(self, uuid: str, generation: int) -> None:
         """A store is let go of: what it has up to a generation is needed only where the catalog names it."""
@@ -33,4 +33,4 @@ class Retirements:
     def _put(self, stores: dict[str, int]) -> None:
         # A list that went with a lost catalog, and was seen by a store alone that was away since, is an older epoch's.
         version = max(self.now().version + 1, self._catalog.epoch << 32)
-        self._catalog.do("INSERT OR REPLACE INTO notes VALUES (?, ?)", NOTE, RetiredStores(version, stores).pack())
+        self._catalog.keep(NOTE, RetiredStores(version, stores).pack())

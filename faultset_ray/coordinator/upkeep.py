@@ -18,12 +18,14 @@ from faultset_ray.objects.entry import Entry
 class Upkeep:
     """The damage that was reported, and the moves that are not ended."""
 
-    def __init__(self, catalog: Catalog, stores: Stores, entries: Entries, waste: Waste) -> None:
+    def __init__(
+        self, catalog: Catalog, stores: Stores, entries: Entries, waste: Waste, tombstones: Tombstones
+    ) -> None:
         self._catalog = catalog
         self._stores = stores
         self._entries = entries
         self._waste = waste
-        self._tombstones = Tombstones(catalog, stores, entries)
+        self._tombstones = tombstones
 
     # -- Damage
 

@@ -116,16 +116,18 @@ class Writes:
         """The last generation that was given, or one before the first of this epoch."""
         return self._catalog.epoch << 32 | self._sequence
 
-    def open(self, intents: Sequence[Intent], now_ms: int) -> list[Ticket | FaultsetError]:
+    def open(self, intents: Sequence[Intent]) -> list[Ticket | FaultsetError]:
         """Write intents down, in one transaction."""
+        now_ms = self._time.now_ms()
         self._stores.learn(intent.layout for intent in intents)
         with self._catalog.transaction():
             self._time.keep()
             fence = self.fence()
             return each(lambda intent: Ticket(intent.write_id, self._opened(intent, now_ms), fence), intents)
 
-    def undelete(self, name: str, write_id: bytes, driver: str, now_ms: int) -> Undeletion:
+    def undelete(self, name: str, write_id: bytes, driver: str) -> Undeletion:
         """Write down that a deleted object is to come back."""
+        now_ms = self._time.now_ms()
         key = name_bytes(name)
         with self._catalog.transaction():
             generation = self._repeated(write_id)
@@ -146,8 +148,9 @@ class Writes:
                 generation = self._noted(intent, key, now_ms, owner)
             return Undeletion(Ticket(write_id, generation, self.fence()), self._coming(generation))
 
-    def renew(self, write_ids: Sequence[bytes], now_ms: int) -> list[bool]:
+    def renew(self, write_ids: Sequence[bytes]) -> list[bool]:
         """Keep writes open; of each, whether it is."""
+        now_ms = self._time.now_ms()
         with self._catalog.transaction():
             self._time.keep()
             self._catalog.many(
@@ -157,8 +160,9 @@ class Writes:
             rows = map(self._found, write_ids)
             return [row is not None and row.state == "open" for row in rows]
 
-    def commit(self, commits: Sequence[Commit], now_ms: int) -> list[Entry | FaultsetError]:
+    def commit(self, commits: Sequence[Commit]) -> list[Entry | FaultsetError]:
         """Make writes visible, in one transaction."""
+        now_ms = self._time.now_ms()
         self._stores.learn(commit.layout for commit in commits)
         with self._catalog.transaction():
             self._stores.count_on()
@@ -170,10 +174,10 @@ class Writes:
         with self._catalog.transaction():
             return [self._aborted(write_id) for write_id in write_ids]
 
-    def unresolved(self, now_ms: int) -> list[OpenWrite]:
+    def unresolved(self) -> list[OpenWrite]:
         """Open writes that nobody renewed in time, oldest first."""
         query = f"{_SELECT} state = 'open' AND until_ms <= ? ORDER BY generation"
-        return [self._open_write(_Row(*row)) for row in self._catalog.all(query, now_ms)]
+        return [self._open_write(_Row(*row)) for row in self._catalog.all(query, self._time.now_ms())]
 
     def using(self, store: int) -> str | None:
         """The name of an object of which an open write names a store; None where there is none."""

@@ -45,17 +45,19 @@ class ByteReader:
         self._net = net
         self._hash = hashlib.sha256()
         self._rest = np.empty(0, np.uint8)
+        self._fixed = True
+        """Whether nobody can write to the rest."""
         self._pull: Pull | None = None
         self._readinto = getattr(source, "readinto", None)
         if isinstance(source, (bytes, bytearray, memoryview, np.ndarray)):
-            self._rest = _own(source)
+            self._rest, self._fixed = _chunk(source), is_fixed(source)
         elif not callable(self._readinto) or inspect.iscoroutinefunction(self._readinto):
             self._readinto = None
             self._pull = _puller(net, source)
 
     async def read(self, nbytes: int) -> Bytes:
         """The next bytes, which :meth:`sha256` takes in: uint8[nbytes], fewer only at the end. Not to be changed."""
-        if self._rest.size >= nbytes:
+        if self._fixed and self._rest.size >= nbytes:
             data, self._rest = self._rest[:nbytes], self._rest[nbytes:]
         else:
             buffer = empty(nbytes)
@@ -70,7 +72,8 @@ class ByteReader:
         at = 0
         while at < buffer.size:
             if not self._rest.size and self._pull is not None:
-                self._rest = _own(await self._pull(buffer.size - at))
+                given = await self._pull(buffer.size - at)
+                self._rest, self._fixed = _chunk(given), is_fixed(given)
             if not self._rest.size:
                 self._pull = None
                 break
@@ -108,12 +111,6 @@ def _puller(net: Net, source: Any) -> Pull:
 
 def _chunk(data: Any) -> Bytes:
     return as_bytes("what the reader gave", data, "bytes")
-
-
-def _own(data: Any) -> Bytes:
-    """A chunk as it is now, also where the reader writes to it again."""
-    chunk = _chunk(data)
-    return chunk if is_fixed(data) else chunk.copy()
 
 
 def _fill(readinto: Callable[[memoryview], int | None], buffer: Bytes) -> int:

@@ -172,19 +172,23 @@ async def decode_sparing(
         shards = await backend.compute(open_shards, group)
         return group, await decode_object(backend, group, shards, take, what, progress, passed)
     except DigestMismatch as error:
-        group, shards = await spare(backend, group, open_shards, what, error)
+        group, shards, unusable = await spare(backend, group, open_shards, what, error)
+        if take is nowhere:
+            return group, unusable
         return group, await decode_object(backend, group, shards, take, what, passed=passed)
 
 
 async def spare(
     backend: Backend, group: Group, open_shards: Open, what: str, error: DigestMismatch
-) -> tuple[Group, Mapping[int, Readable]]:
-    """Find the shard, or copy of one, without which a write decodes; the error, with the suspects, if there is none."""
+) -> tuple[Group, Mapping[int, Readable], dict[int, str]]:
+    """Find the shard, or copy of one, without which a write decodes; the error, with the suspects, if there is none.
+
+    The write without it, its shards, and those that still can't be used, with the reasons.
+    """
     for variant in group.variants():
         shards = await backend.compute(open_shards, variant)
         with suppress(DigestMismatch, NotEnoughShards):
-            await decode_object(backend, variant, shards, nowhere, what)
-            return variant, shards
+            return variant, shards, await decode_object(backend, variant, shards, nowhere, what)
     suspects = sorted(group.disputed or group.members)
     raise DigestMismatch(error.object_name, error.expected, error.found, suspects) from None
 

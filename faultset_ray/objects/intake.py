@@ -57,16 +57,17 @@ class Intake:
 
     def __init__(self, net: Net, data: Any) -> None:
         self._source: Source | None = None
+        self._reader: SourceReader | ByteReader
+        self.size: int | None = None
+        """Bytes, where that is known before they are read."""
         if isinstance(data, (str, os.PathLike)) or _is_buffer(data):
-            self._source = Source(data)
-            untold = self._source.file is not None and not self._source.size  # as those of /proc are
-            self._reader: SourceReader | ByteReader = (
-                ByteReader(net, self._source.file) if untold else SourceReader(net, self._source)
-            )
+            self._source = source = Source(data)
+            if source.file is not None and not source.size:  # as those of /proc are
+                self._reader = ByteReader(net, source.file)
+            else:
+                self._reader, self.size = SourceReader(net, source), source.size
         else:
             self._reader = ByteReader(net, data)
-        self.size: int | None = self._source.size if isinstance(self._reader, SourceReader) and self._source else None
-        """Bytes, where that is known before they are read."""
 
     async def read(self, nbytes: int) -> Bytes:
         """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""

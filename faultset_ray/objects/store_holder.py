@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from faultset_ray.limits import STORE_LOCK_SECONDS
+from faultset_ray.shards.disk import read_file
 
 _BYTES_MAX = 4096
 
@@ -58,15 +59,9 @@ def wait(path: Path) -> None:
 def _holder(path: Path) -> dict[str, Any]:
     """What a lock's file says; nothing if it says nothing."""
     try:
-        fd = os.open(path / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return {}
-    try:
-        found = json.loads(os.read(fd, _BYTES_MAX))
+        found = json.loads(read_file(path / "lock", _BYTES_MAX))
     except (OSError, ValueError):
         return {}
-    finally:
-        os.close(fd)
     return found if isinstance(found, dict) else {}
 
 

@@ -36,7 +36,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.limits import SILENT_MAX
 from faultset_ray.objects import store_holder
 from faultset_ray.objects.entry import Fence, RetiredStores
-from faultset_ray.shards.disk import fsync_directory, replace_file
+from faultset_ray.shards.disk import fsync_directory, read_file, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -343,23 +343,16 @@ def _read_fence(path: Path) -> Fence | None:
 
 def _read_retired(path: Path) -> RetiredStores:
     try:
-        fd = os.open(path / _RETIRED, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return RetiredStores.unpack(read_file(path / _RETIRED))
     except FileNotFoundError:
-        return RetiredStores()
-    with os.fdopen(fd, "rb") as file:
-        try:
-            return RetiredStores.unpack(file.read())
-        except ValueError as error:
-            _log.error("%s is damaged, and told anew: %s", path / _RETIRED, error)
-            return RetiredStores()
+        pass
+    except ValueError as error:
+        _log.error("%s is damaged, and told anew: %s", path / _RETIRED, error)
+    return RetiredStores()
 
 
 def _read_json(path: Path) -> Any:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return json.loads(os.read(fd, _JSON_BYTES_MAX))
-    finally:
-        os.close(fd)
+    return json.loads(read_file(path, _JSON_BYTES_MAX))
 
 
 def _furnish(path: Path) -> None:

@@ -20,7 +20,7 @@ from faultset_ray.limits import FORMAT_SHARDS_MAX, STORE_OPEN_FILES_MAX
 from faultset_ray.objects.store_home import StoreHome
 from faultset_ray.objects.store_values import WRITE_ID_BYTES, Check, Key, ScanPage, cursor_after
 from faultset_ray.shards.digest import verify_block
-from faultset_ray.shards.disk import fsync_directories, fsync_directory, replace_file
+from faultset_ray.shards.disk import fsync_directories, fsync_directory, read_file, replace_file
 from faultset_ray.shards.reader import ShardFile, ShardReader, inspect
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d{3,5})\.shard")
@@ -301,10 +301,8 @@ class SealedShards:
         return ShardFile(aside, header, None, f"quarantined: {self._kept_reason(key)}")
 
     def _kept_reason(self, key: Key) -> str:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            with os.fdopen(os.open(self._reason(key), flags), "rb") as file:
-                return file.read(_REASON_BYTES_MAX).decode(errors="replace")
+            return read_file(self._reason(key), _REASON_BYTES_MAX).decode(errors="replace")
         except OSError:  # also of a link
             return "no reason is kept"
 

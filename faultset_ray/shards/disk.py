@@ -74,6 +74,12 @@ def fsync_directories(paths: Iterable[Path]) -> dict[Path, OSError]:
     return failed | {path: error for path, error in zip(opened, errors, strict=True) if error is not None}
 
 
+def read_file(path: Path, most: int = -1) -> bytes:
+    """What a file holds, so many bytes at most; no link is followed, and no pipe waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(most)
+
+
 def replace_file(path: Path, body: bytes, fresh: Path, *, durable: bool = True) -> None:
     """Put a file of mode 0600 there, wholly or not at all.
 

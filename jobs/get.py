@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from faultset_ray.driver.sync import Driver
 from faultset_ray.objects.sink import sink_for
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, data_on_stdout, finish, progress, run, shown
 
+Bytes = NDArray[np.uint8]
 Span = tuple[int, int]
 Told = Callable[[int, int | None], None]
 
@@ -49,23 +52,25 @@ def get(
 
 def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told: Told = _untold) -> int:
     """Bring an object, or some bytes of it, into a file, which appears whole or not at all; how many they are."""
-    size = 0
     with sink_for(file, 0) as sink:
-        for piece in driver.get_stream(name, span):
-            sink.write(size, piece)
-            size += piece.size
-            told(piece.size, None)
+        size = _copied(driver, name, span, told, sink.write)
         sink.finish()
     return size
 
 
 def _pour(driver: Driver, name: str, out: BinaryIO, span: Span | None, told: Told) -> int:
+    size = _copied(driver, name, span, told, lambda _at, piece: out.write(piece.data))
+    out.flush()
+    return size
+
+
+def _copied(driver: Driver, name: str, span: Span | None, told: Told, write: Callable[[int, Bytes], object]) -> int:
+    """Hand every piece on with where it begins; how many bytes there were."""
     size = 0
     for piece in driver.get_stream(name, span):
-        out.write(piece.data)
+        write(size, piece)
         size += piece.size
         told(piece.size, None)
-    out.flush()
     return size
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 from collections.abc import Callable
@@ -18,21 +17,16 @@ from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, finish, progress, run, shown
 
 
-class _Counted(io.RawIOBase):
+class _Counted:
     """A file that tells how much of it was read."""
 
-    def __init__(self, file: BinaryIO, told: Callable[[int, int | None], None], size: int | None) -> None:
-        super().__init__()
+    def __init__(self, file: BinaryIO, told: Callable[[int, int | None], None]) -> None:
         self._file = file
         self._told = told
-        self._size = size
-
-    def readable(self) -> bool:
-        return True
 
     def readinto(self, buffer: Any) -> int:
         count = self._file.readinto(buffer)  # type: ignore[attr-defined]  # of every binary file
-        self._told(count, self._size)
+        self._told(count, None)
         return int(count)
 
 
@@ -59,9 +53,9 @@ def put(
     """
     begun = time.perf_counter()
     source = nullcontext(sys.stdin.buffer) if file == Path("-") else file.open("rb")
-    with source as opened, attached(address, system, create=True) as driver, progress("put") as told:
-        size = file.stat().st_size if file.is_file() else None
-        data = _Counted(opened, told, size)
+    size = file.stat().st_size if file.is_file() else None
+    with source as opened, attached(address, system, create=True) as driver, progress("put", size) as told:
+        data = _Counted(opened, told)
         receipt = driver.put(
             name,
             data,

@@ -12,6 +12,7 @@ from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.directory import About
 from faultset_ray.coordinator.home import state_root, systems_at
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.deadline import Deadline
 from faultset_ray.errors import (
     CallTimeout,
     CoordinatorUnavailable,
@@ -115,7 +116,7 @@ class Authority:
         CoordinatorUnavailable
             It is gone for good, or did not answer in time.
         """
-        ends_s = self._backend.uptime_s() + seconds
+        deadline = Deadline(self._backend, seconds)
         net = self._backend.within(seconds)
         try:
             try:
@@ -125,10 +126,8 @@ class Authority:
                     reason = f"{error}. Its state was in memory and died with it: connect again, and register anew"
                     raise CoordinatorUnavailable(self._system, reason) from error
                 _LOG.warning("coordinator of %r is gone, and is started again: %s", self._system, error)
-            left_s = max(ends_s - self._backend.uptime_s(), 0.0)
-            await asyncio.wait_for(asyncio.shield(self._restarted()), left_s)
-            left_s = max(ends_s - self._backend.uptime_s(), 0.0)
-            return await self._backend.within(left_s).call(self._addr, method, *args, **kwargs)
+            await asyncio.wait_for(asyncio.shield(self._restarted()), deadline.left_s())
+            return await self._backend.within(deadline.left_s()).call(self._addr, method, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout, StateInUse, UnsupportedState, StateFailure) as error:
             raise CoordinatorUnavailable(self._system, str(error)) from error
         except TimeoutError:

@@ -6,13 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.objects import StoreState
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
+from faultset_ray.driver.deadline import Deadline
 from faultset_ray.driver.inventory import Inventory, Lookout
+from faultset_ray.driver.observations import check_deadline
 from faultset_ray.driver.repairs import Repaired, Repairs
 from faultset_ray.driver.stores import ref_of, store_addr
 from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, StoreInUse, StoreNotEmptied
@@ -53,9 +56,7 @@ class _Leaving:
     before: dict[str, StoreState]
     """What the stores were that are not let go of yet."""
     force: bool
-    timeout_s: float | None
-    until_s: float
-    """By the uptime."""
+    deadline: Deadline
     told: Progress
     bucket: Bucket | None
     total: Repaired = field(default_factory=Repaired)
@@ -79,17 +80,15 @@ class Emptying:
         """See :meth:`AsyncUpkeepVerbs.decommission
         <faultset_ray.driver.upkeep_verbs.AsyncUpkeepVerbs.decommission>`.
         """  # noqa: D205 - one sentence
-        if timeout_s is not None and not timeout_s > 0:
-            raise InputError(f"timeout_s is {timeout_s!r}; expected seconds, more than 0")
+        seconds = inf if timeout_s is None else check_deadline(timeout_s, "timeout_s")
         inventory = await self._lookout.look()
         uuids = sorted(uuid for uuid, row in inventory.rows.items() if which in {uuid, row.place})
         if not uuids:
             raise InputError(f"there is no store, and no place with a store, called {which!r}")
         if force and (answers := [uuid for uuid in uuids if uuid in inventory.here]):
             raise InputError(f"store {answers[0]} answers; force is for stores that are gone for good")
-        until_s = float("inf") if timeout_s is None else self._backend.uptime_s() + timeout_s
         states = {uuid: inventory.rows[uuid].state for uuid in uuids}
-        leaving = _Leaving(states, force, timeout_s, until_s, told, bucket)
+        leaving = _Leaving(states, force, Deadline(self._backend, seconds), told, bucket)
         try:
             for uuid in uuids:
                 await self._authority.ask(Coordinator.set_store_state, uuid, "draining")
@@ -161,17 +160,17 @@ class Emptying:
             leaving.told(leaving.total.bytes + done.bytes, everything)
 
         def going() -> bool:
-            return self._backend.uptime_s() < leaving.until_s
+            return leaving.deadline.left_s() > 0
 
         done = await self._repairs.mend(needs, inventory, leaving.bucket, going=going, told=told, at_once=True)
         leaving.total.add(done)
         return done
 
     def _check_time(self, needs: Sequence[Need], leaving: _Leaving) -> None:
-        if self._backend.uptime_s() >= leaving.until_s:
+        if not leaving.deadline.left_s():
             failed = leaving.total.failed
             left = {need.entry.record.name: failed.get(need.entry.record.name, "not moved yet") for need in needs}
-            raise StoreNotEmptied(list(leaving.before), left, f"{leaving.timeout_s:g} s have passed")
+            raise StoreNotEmptied(list(leaving.before), left, f"{leaving.deadline.seconds:g} s have passed")
 
     async def _check_room(self, leaving: _Leaving) -> None:
         """Refuse where the other stores can't keep the promise of an object; one of each code is tried.

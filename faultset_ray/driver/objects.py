@@ -187,7 +187,7 @@ class Objects:
         found = await self._writes.undelete(name, write_id)
         reach("undelete.opened")
         record, layout = found.entry.record, found.entry.layout
-        await self._recorded(record, found.entry, write_id, "undelete")
+        await self._recorded(record, found.entry, write_id)
         await self._writes.commit(Commit(write_id, record.size, record.sha256, layout, record.created_ms))
         self._wrote(name, record.generation)
         reach("undelete.committed")
@@ -218,15 +218,15 @@ class Objects:
             raise
         reach("delete.recorded")
 
-    async def _recorded(self, record: Record, entry: Entry, write_id: bytes, operation: str) -> None:
-        """Have a record on the stores of an object; a write that fails there is carried on by the steward."""
+    async def _recorded(self, record: Record, entry: Entry, write_id: bytes) -> None:
+        """Have an undeletion's record on the stores of its object; where that fails, the steward carries it on."""
         refs = await self._stores.refs(entry.layout)
         try:
-            await spread(self._lines, record, refs, operation)
+            await spread(self._lines, record, refs, "undelete")
         except BaseException:
             self._writes.leave(write_id)
             raise
-        reach(f"{operation}.recorded")
+        reach("undelete.recorded")
 
     # -- Reading
 

@@ -86,8 +86,8 @@ def check_seconds(name: str, seconds: Any) -> float | None:
     return seconds if seconds is None else float(seconds)
 
 
-def check_deadline(seconds: Any) -> float:
+def check_deadline(seconds: Any, name: str = "deadline_s") -> float:
     """A number of seconds above 0."""
     if not columns.as_float(seconds) > 0:
-        raise InputError(f"deadline_s is {shown(seconds)}; expected a number of seconds above 0")
+        raise InputError(f"{name} is {shown(seconds)}; expected a number of seconds above 0")
     return float(seconds)

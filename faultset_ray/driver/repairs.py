@@ -94,24 +94,26 @@ class Repairs:
         found = Needs(REPAIR_QUEUE_MAX)
         damaged = await self._reported()
         suspects = inventory.rows.keys() - inventory.here.keys() if at_once else inventory.away
-        stores = sorted(suspects | inventory.retired | inventory.leaving)
+        looked_at: set[str] = set()
+        """Stores all of whose objects were considered."""
 
-        def consider(entry: Entry, stores_before: Collection[str]) -> None:
-            if not stores_before or not any(uuid in stores_before for uuid in entry.layout):
+        def consider(entry: Entry) -> None:
+            if looked_at.isdisjoint(entry.layout):
                 bad = {report.index for report in damaged.get(entry.record.write_id, ())}
                 need = _need(entry, inventory, bad, at_once)
                 if need is not None and which(need):
                     found.add(need, keep=not due or self._is_due(need))
 
-        for at, uuid in enumerate(stores):
-            before, after = frozenset(stores[:at]), 0
+        for uuid in sorted(suspects | inventory.retired | inventory.leaving):
+            after = 0
             while True:
                 entries, after = await self._authority.ask(Coordinator.by_store, uuid, after, UPKEEP_PAGE)
                 for entry in entries:
-                    consider(entry, before)
+                    consider(entry)
                 if not after:
                     break
-        looked_at, reported = frozenset(stores), list(damaged)
+            looked_at.add(uuid)
+        reported = list(damaged)
         for start in range(0, len(reported), UPKEEP_PAGE):
             page = reported[start : start + UPKEEP_PAGE]
             of_none: list[Damage] = []
@@ -119,7 +121,7 @@ class Repairs:
                 if owner is None:
                     of_none += damaged[write_id]
                 else:
-                    consider(owner, looked_at)
+                    consider(owner)
             if of_none:
                 await self._authority.ask(Coordinator.damage_settled, of_none)
         return found

@@ -14,13 +14,13 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, CorruptShard, FaultsetError, UnsupportedFormat
+from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.failpoints import reach
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.record import Record
+from faultset_ray.objects.record import sound
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,18 +86,10 @@ class Returning:
         net, after = self._backend.within(SEAL_SECONDS), b""
         while True:
             packed, after = await net.call(ref.addr, PlaceStore.scan_records, after, UPKEEP_PAGE)
-            old = [record for record in map(_readable, packed) if record is not None and record.generation <= last]
+            old = [record for record in map(sound, packed) if record is not None and record.generation <= last]
             kept = await self._authority.ask(Coordinator.keeps, ref.uuid, [record.generation for record in old])
             gone = [(record.object_id, record.generation) for record, keep in zip(old, kept, strict=True) if not keep]
             if gone:
                 forgotten += await net.call(ref.addr, PlaceStore.forget, gone, fence)
             if not after:
                 return forgotten
-
-
-def _readable(packed: bytes) -> Record | None:
-    """A record; None where it says nothing, to a rebuild neither."""
-    try:
-        return Record.unpack(packed)
-    except (CorruptShard, UnsupportedFormat):
-        return None

@@ -199,8 +199,7 @@ class Watch:
             for info in directory.ranges
             if info not in late
         }
-        if asked:
-            await asyncio.wait(asked.values(), timeout=TAIL_SECONDS)
+        await wait_within(TAIL_SECONDS, asked.values())
         found = []
         for info in directory.ranges:
             asking = asked.get(info) or late[info]

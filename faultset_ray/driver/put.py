@@ -89,6 +89,7 @@ class Put:
         """Write an object stripe by stripe; what is missing in the end is rebuilt on other stores."""
         header = await self._open(self._wish.layout.file_bytes(size or 0))
         try:
+            await self._answering(header.layout.file_bytes(size or 0))
             avoid = await self._room.avoid()
             writer = ObjectWriter(self._backend, header, self._stores, self._seal, header.k, avoid)
             written = await writer.write(source, first)
@@ -150,6 +151,15 @@ class Put:
         """Choose other stores for the shards that are missing."""
         _LOG.warning("write of %r goes on without %d stores: %s", self._wish.name, len(self._failed), self._failed)
         await self._ticket(shard_bytes)
+
+    async def _answering(self, shard_bytes: int) -> None:
+        """Begin with stores that answer now: what a stream has given can't be asked for again."""
+        for _ in range(WRITE_ATTEMPTS):
+            silent = await self._room.silent(self._stores.values())
+            if not silent:
+                return
+            self._failed |= silent
+            await self._elsewhere(shard_bytes)
 
     async def _store(self, wholes: list[Whole]) -> None:
         """Hand every shard that is missing to its store."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -106,7 +106,7 @@ class Room:
         held
             Stores of shards that are there, and stay.
         without
-            Stores not to choose.
+            Stores that failed: chosen only if they answer again, and the others don't suffice.
 
         Raises
         ------
@@ -118,7 +118,10 @@ class Room:
             try:
                 return await self._place(wish, shard_bytes, held, without)
             except NotEnoughPlaces:
-                if without or not self._stores.missing or self._backend.uptime_s() >= until_s:
+                if without:
+                    without = {}
+                    continue
+                if not self._stores.missing or self._backend.uptime_s() >= until_s:
                     raise
             await self._backend.sleep(STORES_START_PAUSE_SECONDS)
             self._stores.doubt()
@@ -154,6 +157,10 @@ class Room:
             raise NotEnoughPlaces(error.have, error.need, reason) from error
         refs = await self._stores.refs(layout.stores.values())
         return layout, {index: refs[store] for index, store in sorted(layout.stores.items())}
+
+    async def silent(self, stores: Iterable[StoreRef]) -> dict[str, str]:
+        """Which of these stores don't answer now, by UUID, and why."""
+        return await self._stores.silent(stores)
 
     async def find(self, entry: Entry) -> tuple[dict[int, StoreRef], dict[int, float]]:
         """The stores of an object's shards that are known, by index; and the order in which to read them."""

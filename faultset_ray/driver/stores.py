@@ -93,6 +93,21 @@ class StoreDirectory:
             await self._looks.get()
         return {uuid: ref_of(self._infos[uuid]) for uuid in sorted(wanted) if uuid in self._infos}
 
+    async def silent(self, stores: Iterable[StoreRef]) -> dict[str, str]:
+        """Which of these stores don't answer now, by UUID, and why."""
+        asked = list(stores)
+        answers = await asyncio.gather(*(self._asked(store.addr) for store in asked), return_exceptions=True)
+        silent: dict[str, str] = {}
+        for store, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, StoreInfo):
+                if answer.uuid != store.uuid:
+                    silent[store.uuid] = f"{store.place} has store {answer.uuid} now"
+            elif isinstance(answer, ClusterError) and not isinstance(answer, BackendClosed):
+                silent[store.uuid] = str(answer)
+            else:
+                raise answer
+        return silent
+
     def info(self, uuid: str) -> StoreInfo | None:
         """What was last told of a store."""
         return self._infos.get(uuid)

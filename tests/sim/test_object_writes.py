@@ -369,3 +369,21 @@ def test_a_write_waits_for_no_store_that_is_not_there():
         assert run.sim.uptime_s() - begun_s < 1
 
     simulate(6, scenario)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_store_that_comes_back_counts_although_it_was_gone_when_the_write_began(size):
+    """Two stores of eight are gone, a third one's place has just returned: the six that rs:4+2 needs are there."""
+
+    async def scenario(run):
+        data = run.sim.token(SIZES[size])
+        await run.driver.put("o", data, stripe_bytes=STRIPE)
+        run.kill("p00")
+        run.kill("p01")
+        run.kill("p02")
+        run.revive("p02")
+        receipt = await run.driver.put("o", data, stripe_bytes=STRIPE)
+        assert (receipt.n_durable, receipt.survivable) == (6, 2)
+        assert await run.driver.get("o") == data
+
+    simulate(8, scenario)

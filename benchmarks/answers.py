@@ -8,11 +8,11 @@ import numpy as np
 
 from faultset_ray.control.compose import RegionPart, Rest, compose
 from faultset_ray.control.ladder import flag_regions, rest_of
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.geohash import encode_many
 from faultset_ray.kernels.group import group_cells
 from faultset_ray.kernels.select import select_grouped
+from faultset_ray.policy import Policy
 
 NODES = 1_000_000
 PLACES = 400_000

@@ -10,7 +10,7 @@ import pytest
 
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import compose
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 POLICIES = {
     "no policy": None,

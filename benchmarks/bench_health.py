@@ -5,7 +5,7 @@ import resident
 
 from faultset_ray.control.decisions import decide, live_survivors, plain_survivors
 from faultset_ray.control.health import absorb
-from faultset_ray.control.policy import STATISTICS
+from faultset_ray.policy import STATISTICS
 
 
 @pytest.mark.parametrize("samples", [100_000, 1_000_000])

@@ -10,7 +10,7 @@ from peers import chance
 from faultset_ray import Policy
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.health import Health, absorb, needs_sketch
-from faultset_ray.control.policy import Rules
+from faultset_ray.policy import Rules
 
 NODES = 1_000_000
 CELLS = 370_000

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from faultset_ray.codes.arrays import encode_rs as encode_rs
     from faultset_ray.codes.arrays import encode_shards as encode_shards
     from faultset_ray.control.answer import Survivors as Survivors
-    from faultset_ray.control.policy import Policy as Policy
     from faultset_ray.driver.asynchronous import AsyncDriver as AsyncDriver
     from faultset_ray.driver.asynchronous import connect_async as connect_async
     from faultset_ray.driver.sync import Driver as Driver
@@ -43,12 +42,13 @@ if TYPE_CHECKING:
     from faultset_ray.pipeline import failover_indices as failover_indices
     from faultset_ray.pipeline import faultset as faultset
     from faultset_ray.pipeline import faultset_async as faultset_async
+    from faultset_ray.policy import Policy as Policy
 
 _HOME = {
     "Node": "model",
     "Fleet": "model",
     "Survivors": "control.answer",
-    "Policy": "control.policy",
+    "Policy": "policy",
     "ShardSet": "objects.shardset",
     "failover": "pipeline",
     "failover_async": "pipeline",

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from faultset_ray.control.ladder import Tier
-from faultset_ray.control.policy import Policy
 from faultset_ray.driver.planning import Served
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
+from faultset_ray.policy import Policy
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, fail, finish, run
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.failover import duplicates
 from jobs.output import Json, app, console, finish, run

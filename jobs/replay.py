@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.replay import compare, table
 from faultset_ray.control.trace import Trace
+from faultset_ray.policy import Policy
 from jobs.output import Json, app, console, finish, run
 
 

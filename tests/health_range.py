@@ -7,8 +7,8 @@ import numpy as np
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.explain import explain
 from faultset_ray.control.health import Health, absorb, needs_sketch
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Rule, State
+from faultset_ray.policy import Policy
 
 GOOD, BAD, FAILED = 10.0, 500.0, math.nan
 

@@ -10,8 +10,8 @@ from faultset_ray.control.dryrun import dry_run, rejudge
 from faultset_ray.control.explain import explain
 from faultset_ray.control.health import Health, absorb, needs_sketch
 from faultset_ray.control.health_columns import COLUMNS
-from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
+from faultset_ray.policy import STATISTICS, Policy
 
 THRESHOLD_MS = 50.0
 LATENCIES_MS = (

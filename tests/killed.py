@@ -16,12 +16,12 @@ import numpy as np
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.objects import Commit, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.geohash import encode_many
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 SYSTEM = "killed"
 PRECISION = 2

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from benchmarks.simulations import page
 from benchmarks.simulations.scenarios import EVERY_S, SCENARIOS
 from benchmarks.simulations.simulate import Seen, simulate
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 NODES, HOURS, SEED = 10_000, 0.5, 1
 

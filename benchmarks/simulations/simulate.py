@@ -13,12 +13,12 @@ from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.replay import Replay
 from faultset_ray.control.states import State
 from faultset_ray.control.tally import Report, Tally
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.geohash import encode_many, group
+from faultset_ray.policy import Policy
 
 PRECISION = 3
 PLACES = 4

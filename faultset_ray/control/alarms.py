@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from faultset_ray.control.decisions import survives
 from faultset_ray.control.health import Changes, Health
 from faultset_ray.control.ladder import flag_regions
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
 

@@ -13,9 +13,9 @@ from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
 from faultset_ray.control.missing import Missing
-from faultset_ray.control.policy import Policy
 from faultset_ray.errors import InvalidGeohashError
 from faultset_ray.geohash import cells_to_strings, strings_to_cells
+from faultset_ray.policy import Policy
 
 Strings = NDArray[np.object_]
 Tiers = NDArray[np.uint8]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.ladder import Ladder
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
 Counts = NDArray[np.int64]

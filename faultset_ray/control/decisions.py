@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.evidence import evidence, statistic
 from faultset_ray.control.health import Changes, Health, Slots, absorb, needs_sketch
-from faultset_ray.control.policy import Policy, Rules
 from faultset_ray.control.states import Blocked, Mark, Rule, State, survival
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels import judge
 from faultset_ray.kernels.select import select_grouped
+from faultset_ray.policy import Policy, Rules
 
 
 def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.decisions import decide, survives
 from faultset_ray.control.evidence import evidence, statistic
 from faultset_ray.control.health import Health, needs_sketch
-from faultset_ray.control.policy import Rules
+from faultset_ray.policy import Rules
 
 
 class DryRun(NamedTuple):

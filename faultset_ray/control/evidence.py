@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.policy import STATISTICS, Rules
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.kernels import health as kernels
+from faultset_ray.policy import STATISTICS, Rules
 
 if TYPE_CHECKING:
     from faultset_ray.control.health import Health

@@ -9,9 +9,9 @@ import numpy as np
 
 from faultset_ray.control.evidence import evidence
 from faultset_ray.control.health import Health
-from faultset_ray.control.policy import Rules
 from faultset_ray.control.states import Blocked, Mark, Named, Rule, State
 from faultset_ray.kernels.judge import popcount
+from faultset_ray.policy import Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.health_columns import ADDED, COLUMNS, FORMAT
-from faultset_ray.control.policy import STATISTICS, Rules
 from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels.find import find, index_of
 from faultset_ray.kernels.group import Groups, group_cells
 from faultset_ray.kernels.health import SKETCH_WORDS
+from faultset_ray.policy import STATISTICS, Rules
 
 Slots = NDArray[np.int64]
 

@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.policy import FALLBACKS, Policy
 from faultset_ray.geohash import centers, neighbours, precisions
 from faultset_ray.kernels.morton import mask_of
 from faultset_ray.kernels.nearest import nearest_outside, points, squares
 from faultset_ray.limits import GEOHASH_PRECISION_MAX
+from faultset_ray.policy import FALLBACKS, Policy
 
 Cells = NDArray[np.uint64]
 Counts = NDArray[np.int64]

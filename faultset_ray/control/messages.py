@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.census import Condition
 from faultset_ray.control.journal import Events
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from faultset_ray.control.decisions import live_survivors, plain_survivors
 from faultset_ray.control.evidence import statistic
 from faultset_ray.control.health import Health
 from faultset_ray.control.ladder import flag_regions, rest_of
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
+from faultset_ray.policy import Policy
 
 
 def blank_part(epoch: int, version: int, roster: int, *, frozen_until_ms: int | None, ahead_ms: int = 0) -> RegionPart:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.health import Changes, Health, absorb
 from faultset_ray.control.messages import Members
-from faultset_ray.control.policy import Rules
 from faultset_ray.control.states import Rule, State, survival
+from faultset_ray.policy import Rules
 
 Handles = NDArray[np.uint32]
 

@@ -20,10 +20,10 @@ from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.messages import Census, Members, Orders, Tail
 from faultset_ray.control.parts import blank_part, by_state, by_threshold
 from faultset_ray.control.passage import Passage, Rows
-from faultset_ray.control.policy import Policy, Rules
 from faultset_ray.control.states import Mark
 from faultset_ray.errors import StaleEpoch, UnknownNode
 from faultset_ray.limits import DECIDE_MS
+from faultset_ray.policy import Policy, Rules
 
 Handles = NDArray[np.uint32]
 

@@ -19,13 +19,13 @@ from faultset_ray import columns
 from faultset_ray.control.census import Freeze, advise, condition
 from faultset_ray.control.decisions import decide
 from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.control.tally import Needs, Report, Tally
 from faultset_ray.control.trace import Trace
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.limits import DECIDE_MS, RANGES_SPARED
+from faultset_ray.policy import Policy
 
 Flags = NDArray[np.bool_]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.ladder import Ladder, flag_regions
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import State
+from faultset_ray.policy import Policy
 
 Flags = NDArray[np.bool_]
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.coordinator import roster
 from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.coordinator.home import StateHome
@@ -20,6 +19,7 @@ from faultset_ray.coordinator.roster import Columns, Kind
 from faultset_ray.coordinator.schema import STEPS
 from faultset_ray.errors import StaleEpoch, StateFailure, UnsupportedState
 from faultset_ray.limits import LOG_BATCHES_MAX, LOG_ROWS_SPARE, REQUESTS_KEPT
+from faultset_ray.policy import Policy
 
 SCHEMA: Final = len(STEPS)
 CATALOG_ID_BYTES: Final = 16

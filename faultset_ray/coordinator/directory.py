@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 T = TypeVar("T", bound=np.generic)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Clock
 from faultset_ray.control.census import Freeze
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.coordinator.claims import Claims
@@ -23,6 +22,7 @@ from faultset_ray.coordinator.object_ledger import ObjectLedger
 from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.coordinator.shelf import Shelf
 from faultset_ray.errors import StateFailure, UnknownFleet
+from faultset_ray.policy import Policy
 
 _LOG = logging.getLogger(__name__)
 

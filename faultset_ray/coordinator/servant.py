@@ -13,7 +13,6 @@ from faultset_ray.backend.protocol import Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.control.census import Condition, Freeze, advise
 from faultset_ray.control.checkpoint import Checkpoint
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
 from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
@@ -25,6 +24,7 @@ from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNode
 from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, LEASE_AHEAD_MS, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 
 class Coordinator(ObjectVerbs, Servant):

@@ -12,7 +12,6 @@ from faultset_ray.columns import check_name
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.recording import Recording
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.keeper import Keeper
@@ -21,6 +20,7 @@ from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.watch import Watch, check_since
 from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
+from faultset_ray.policy import Policy
 
 
 class AsyncFleetVerbs:

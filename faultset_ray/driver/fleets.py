@@ -21,7 +21,6 @@ from faultset_ray.control.dryrun import DryRun
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.ladder import Tier
 from faultset_ray.control.missing import Missing, Told
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import ranges_for
 from faultset_ray.control.recording import Recording
@@ -49,6 +48,7 @@ from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.limits import CALL_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
+from faultset_ray.policy import Policy
 
 _LOG = logging.getLogger(__name__)
 

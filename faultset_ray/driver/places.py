@@ -10,12 +10,12 @@ import numpy as np
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.prober import PLACES, Finding, node_of
 from faultset_ray.coordinator.directory import Directory
 from faultset_ray.errors import ClusterError, UnknownFleet
 from faultset_ray.limits import PLACES_PRECISION, PLACES_SECONDS
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 POLICY = Policy(threshold_ms=1_000.0, samples=(1, 1, 2), hold_s=(0.5, 8.0), ttl_s=15.0)
 """Of a new fleet of places. One bad sample is enough, since it is what several observers agree on; a place that comes

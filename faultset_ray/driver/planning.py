@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.dryrun import DryRun
 from faultset_ray.control.ladder import Tier
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 Strings = NDArray[np.object_]
 

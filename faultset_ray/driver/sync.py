@@ -14,7 +14,6 @@ from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.recording import Recording
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.loop import Loop
@@ -29,6 +28,7 @@ from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import attach_driver, detach_driver
+from faultset_ray.policy import Policy
 
 R = TypeVar("R")
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulations.scenarios import SCENARIOS
 from benchmarks.simulations.simulate import replayed, simulate
-from faultset_ray.control.policy import Policy
+from faultset_ray.policy import Policy
 
 STEADY = Policy.load(Path(__file__).parents[2] / "examples" / "steady.toml")
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from killed import checkpoint, latencies
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.directory import Update
@@ -20,6 +19,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import InputError, StaleEpoch, UnknownNode
 from faultset_ray.geohash import encode_many
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 PRECISION = 2
 spots = st.tuples(st.sampled_from([-80.0, -10.0, 0.5, 33.0, 80.0]), st.sampled_from([-170.0, -5.0, 60.0, 175.0]))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from naive.health import share_of
 
-from faultset_ray.control.policy import STATISTICS, Policy
 from faultset_ray.control.states import Mark, State
+from faultset_ray.policy import STATISTICS, Policy
 
 NODES = 10
 seconds = st.sampled_from([0.0, 0.1, 0.3, 0.5, 2.0])

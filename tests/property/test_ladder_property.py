@@ -14,9 +14,9 @@ from naive import ladder as naive
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, Rest, compose
 from faultset_ray.control.ladder import flag_regions, rest_of
-from faultset_ray.control.policy import Policy
 from faultset_ray.geohash import cells_to_strings, encode_many, strings_to_cells
 from faultset_ray.kernels.nearest import points, squares
+from faultset_ray.policy import Policy
 
 CORNERS = ((0.0, 0.0), (90.0, 13.0), (-90.0, -77.0), (12.0, 180.0), (-33.0, -180.0), (89.9, 179.9), (-89.9, -0.1))
 STEPS = (0, 0, 1, -1, 2, -2, 7, 500)

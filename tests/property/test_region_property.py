@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from faultset_ray.control.checkpoint import Checkpoint, folded, unsaved
 from faultset_ray.control.messages import Members, Orders
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import State
 from faultset_ray.errors import StaleEpoch
+from faultset_ray.policy import Policy
 
 THRESHOLD = 100.0
 ORDERS = Orders(1, Policy(threshold_ms=THRESHOLD))

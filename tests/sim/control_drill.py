@@ -24,7 +24,6 @@ from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control import region as region_module
 from faultset_ray.control.decisions import decide
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.driver.asynchronous import AsyncDriver
@@ -33,6 +32,7 @@ from faultset_ray.driver.moves import move_ranges
 from faultset_ray.driver.watch import RegionChange
 from faultset_ray.errors import ClusterError, InputError
 from faultset_ray.geohash import cells_to_strings, encode
+from faultset_ray.policy import Policy
 
 HAPPENING = ("told", "observed", "whole", "partial", "moved", "crashed", "returned", "short", "enough", "in panic")
 """What must happen over many seeds."""

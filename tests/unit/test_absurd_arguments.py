@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import faultset_ray as fs
-from faultset_ray.control.policy import Policy
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.policy import Policy
 
 HUGE = 10**400
 UNPRINTABLE = 10**5000

@@ -14,12 +14,12 @@ from faultset_ray.control.decisions import decide, live_survivors
 from faultset_ray.control.health import Health, absorb
 from faultset_ray.control.ladder import flag_regions
 from faultset_ray.control.messages import Members, Orders
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.region import Region
 from faultset_ray.errors import NoSurvivorsError
 from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.model import Fleet
 from faultset_ray.pipeline import faultset
+from faultset_ray.policy import Policy
 
 ORDERS = Orders(1, Policy())
 

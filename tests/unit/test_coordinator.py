@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.coordinator.directory import Update
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import InputError, UnknownFleet
 from faultset_ray.geohash import encode_many
 from faultset_ray.model import Fleet
+from faultset_ray.policy import Policy
 
 
 def register(coordinator, ids, name="f", precision=3, now_ms=1):

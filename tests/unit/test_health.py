@@ -11,7 +11,6 @@ import faultset_ray as fs
 from faultset_ray.control.decisions import decide, live_survivors, plain_survivors, survives, warm_up
 from faultset_ray.control.dryrun import dry_run
 from faultset_ray.control.health import Health, absorb, needs_sketch
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Blocked, Mark, Rule, State
 from faultset_ray.geohash import encode_many
 from faultset_ray.kernels import find as find_kernels
@@ -19,6 +18,7 @@ from faultset_ray.kernels import health as health_kernels
 from faultset_ray.kernels import judge as judge_kernels
 from faultset_ray.kernels.jit import HAVE_NUMBA
 from faultset_ray.kernels.judge import hold_ms, popcount
+from faultset_ray.policy import Policy
 
 
 def test_one_bad_sample_ejects_and_one_good_one_readmits_by_default():

@@ -9,8 +9,8 @@ from health_range import BAD, FAILED, GOOD, Range
 from faultset_ray.control.decisions import live_survivors
 from faultset_ray.control.health import Health, absorb
 from faultset_ray.control.health_columns import COLUMNS
-from faultset_ray.control.policy import Policy
 from faultset_ray.errors import InputError
+from faultset_ray.policy import Policy
 
 
 def columns_equal(one, other):

@@ -14,9 +14,9 @@ from faultset_ray.control.health import Health
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.messages import Members
 from faultset_ray.control.passage import Passage, Rows, Taken
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.errors import HistoryLost
+from faultset_ray.policy import Policy
 
 
 def events(first: int, count: int) -> Events:

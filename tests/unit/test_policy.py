@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import faultset_ray as fs
-from faultset_ray.control.policy import FALLBACKS, PANICS, STATISTICS, Policy
 from faultset_ray.errors import InputError, InvalidPolicy, UnknownPolicyField
+from faultset_ray.policy import FALLBACKS, PANICS, STATISTICS, Policy
 
 FIELDS = [
     *("statistic", "threshold_ms", "recover_ms", "samples", "hold_s", "ttl_s"),

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faultset_ray.control.policy import Policy
 from faultset_ray.control.replay import Replay, compare, replay, table
 from faultset_ray.control.states import State
 from faultset_ray.control.trace import Trace
 from faultset_ray.errors import InputError
+from faultset_ray.policy import Policy
 
 STEADY = Policy(recover_ms=80.0, samples=(2, 3, 2), hold_s=(5.0, 20.0))
 

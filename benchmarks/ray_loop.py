@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray
@@ -52,16 +51,9 @@ def encode(k: int, m: int, piece: np.ndarray) -> list[bytes]:
 
 
 class Loop:
-    """Objects over one actor a node.
+    """Objects over one actor a node."""
 
-    Parameters
-    ----------
-    runtime_env
-        Of its tasks: with ours they run in workers that are there, where a node keeps only one for each CPU.
-    """
-
-    def __init__(self, root: Path, nodes: list[str], k: int, m: int, runtime_env: dict[str, Any]) -> None:
-        self.runtime_env = runtime_env
+    def __init__(self, root: Path, nodes: list[str], k: int, m: int) -> None:
         self.k, self.m = k, m
         self.codec = driver_of(k, m)
         self.disks = [
@@ -73,7 +65,7 @@ class Loop:
         written = []
         for number, (name, data) in enumerate(objects.items()):
             for at in range(0, data.size, PIECE_BYTES):
-                task = encode.options(num_returns=self.k + self.m, runtime_env=self.runtime_env)
+                task = encode.options(num_returns=self.k + self.m)
                 fragments = task.remote(self.k, self.m, ray.put(data[at : at + PIECE_BYTES]))
                 written += [
                     self._disk(number, index).write.remote(f"{name}.{at}.{index}", fragment)

@@ -22,7 +22,6 @@ from unittest import mock
 import numpy as np
 
 import faultset_ray as fs
-from actors import ship
 from actors.local_cluster import LocalCluster, LocalNode
 from faultset_ray.limits import APPEND_SECONDS, KIB, MIB
 from faultset_ray.objects import encode as encoding
@@ -52,7 +51,7 @@ def copy_rows(rows: np.ndarray, header: Any, stripe: int, _threads: int) -> tupl
     return parity, [granule_digests(replace(header, index=i), stripe, block) for i, block in enumerate(blocks)]
 
 
-async def copy_stripe(net: Any, rows: Any, header: Any, stripe: int, stores: Any) -> dict[str, str]:
+async def copy_stripe(net: Any, rows: Any, _sent: Any, header: Any, stripe: int, stores: Any) -> dict[str, str]:
     """The task of the pool, copying, and all else as it is."""
     parity, digests = await net.compute(copy_rows, rows, header, stripe, 1)
 
@@ -154,7 +153,7 @@ async def measure(rounds: int) -> list[tuple[str, float, float, bool]]:
     with cluster() as (nodes, root):
         async with await fs.connect_async(nodes.address, system="stored", state_dir=root / "state") as driver:
             places = [info.place for info in await driver.stores()]
-            sides = Sides(driver, root, Loop(root / "loop", places, K, M, ship.runtime_env()))
+            sides = Sides(driver, root, Loop(root / "loop", places, K, M))
             for name, (count, nbytes) in WORK.items():
                 await sides.round(min(count, 50), nbytes)  # starts the workers, compiles
                 found = [await sides.round(count, nbytes) for _ in range(rounds)]

@@ -22,7 +22,8 @@ from faultset_ray.objects.groups import Group, only
 from faultset_ray.objects.output import Passed, Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.ranges import read_span, spans
-from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
+from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
+from faultset_ray.objects.stripes import decode_rows, trimmed
 from faultset_ray.objects.views import Readable
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
@@ -43,9 +44,11 @@ def no_progress(_done: int, _total: int | None) -> None:
     """Tell nobody."""
 
 
-async def encode_task(net: Net, rows: Bytes, header: Header, stripe: int) -> tuple[Bytes, list[Bytes]]:
-    """Encode and digest one stripe; the task of the pool. As :func:`encode_rows`."""
-    return await net.compute(encode_rows, rows, header, stripe, threads_of(net))
+async def encode_task(
+    net: Net, rows: Bytes, digests: Digests, header: Header, stripe: int
+) -> tuple[Bytes, list[Bytes]]:
+    """Encode and digest one stripe; the task of the pool. As :func:`encode_sent`."""
+    return await net.compute(encode_sent, rows, digests, header, stripe, threads_of(net))
 
 
 async def decode_task(net: Net, spec: str, indices: tuple[int, ...], nbytes: int, *rows: Bytes) -> Bytes:
@@ -69,8 +72,7 @@ async def encode_object(
 
     async def one(data: Bytes, stripe: int) -> None:
         rows = stripe_rows(data, header.k, layout.block_len(0, data.size))
-        shared = backend.share(rows)
-        parity, digests = await run_again(backend, encode_task, _CODING, shared, header, stripe)
+        parity, digests = await run_with_rows(backend, encode_task, _CODING, rows, header, stripe)
         await put(stripe, (*rows, *parity), digests)
         progress(data.size, None)
 

@@ -23,10 +23,10 @@ from faultset_ray.errors import (
 from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.intake import SourceReader
 from faultset_ray.objects.place_store import PlaceStore
-from faultset_ray.objects.pool import Window, run_again, threads_of
+from faultset_ray.objects.pool import Window, threads_of
+from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.store_values import SealReceipt
-from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
@@ -79,7 +79,7 @@ class Reading(Protocol):
 
 
 async def encode_stripe(
-    net: Net, rows: Bytes, header: Header, stripe: int, stores: Mapping[int, StoreRef]
+    net: Net, rows: Bytes, digests: Digests, header: Header, stripe: int, stores: Mapping[int, StoreRef]
 ) -> dict[str, str]:
     """Encode one stripe and append its blocks to the stores; the task of the pool.
 
@@ -87,6 +87,8 @@ async def encode_stripe(
     ----------
     rows : uint8[k, L]
         Not changed.
+    digests
+        Of the rows, as they were sent.
     stores
         By index; a shard without one is not written.
 
@@ -94,14 +96,19 @@ async def encode_stripe(
     -------
     dict
         Why stores failed, by UUID; empty when all have their block.
+
+    Raises
+    ------
+    DigestMismatch
+        If other rows arrived; nothing was written.
     """
-    parity, digests = await net.compute(encode_rows, rows, header, stripe, threads_of(net))
+    parity, all_digests = await net.compute(encode_sent, rows, digests, header, stripe, threads_of(net))
 
     async def append(index: int) -> None:
         block = rows[index] if index < header.k else parity[index - header.k]
         packed = replace(header, index=index).pack()
         await net.within(APPEND_SECONDS).call(
-            stores[index].addr, PlaceStore.append, packed, stripe, block, digests[index]
+            stores[index].addr, PlaceStore.append, packed, stripe, block, all_digests[index]
         )
 
     return _failures(stores, await asyncio.gather(*map(append, stores), return_exceptions=True))
@@ -172,11 +179,10 @@ class ObjectWriter:
     async def _stripe(self, data: Bytes, stripe: int) -> None:
         header = self._header
         rows = stripe_rows(data, header.k, header.layout.block_len(0, data.size))
-        shared = self._backend.share(rows)
         stores = dict(self._stores)
         near = stores[sorted(stores)[stripe % len(stores)]].place
         at = At(place=near, soft=True, cpus=CODING_CPUS, avoid=self._avoid)
-        self._lose(await run_again(self._backend, encode_stripe, at, shared, header, stripe, stores))
+        self._lose(await run_with_rows(self._backend, encode_stripe, at, rows, header, stripe, stores))
 
     async def _sealed(self, size: int, stripes: int, sha256: bytes) -> dict[int, SealReceipt]:
         stores = dict(self._stores)

@@ -35,10 +35,12 @@ def encode_rows(rows: Bytes, header: Header, stripe: int, threads: int) -> tuple
     made = codes.get(header.spec).encode(rows, parity, threads=threads)
     if made is not parity:  # what it holds is whatever the memory held
         raise UnsupportedOperation(header.spec, "encode", "encode returned something other than the out it was given")
-    digests = [
-        granule_digests(replace(header, index=index), stripe, block) for index, block in enumerate((*rows, *parity))
-    ]
-    return parity, digests
+    return parity, [*row_digests(rows, header, stripe), *row_digests(parity, header, stripe, header.k)]
+
+
+def row_digests(rows: Bytes, header: Header, stripe: int, first: int = 0) -> list[Bytes]:
+    """Digests of a stripe's rows from shard ``first`` on: uint8[granules, 4] each."""
+    return [granule_digests(replace(header, index=index), stripe, row) for index, row in enumerate(rows, first)]
 
 
 def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:

@@ -10,8 +10,8 @@ from error_samples import sample
 from faultset_ray import codes, errors
 from faultset_ray.backend.protocol import Net, Servant
 from faultset_ray.limits import MIB
-from faultset_ray.objects.encode import encode_rows
 from faultset_ray.objects.pool import threads_of
+from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 
 

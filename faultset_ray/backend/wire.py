@@ -20,12 +20,15 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from faultset_ray.backend.names import Names
 from faultset_ray.errors import InputError
 
 _ASK, _ANSWER = b"fs-ask:\0", b"fs-echo\0"
 _NONCE_BYTES, _MAC_BYTES = 8, 16
 _PACKET_BYTES: Final = len(_ASK) + _NONCE_BYTES + _MAC_BYTES
 _PORTS = {"http": 80, "https": 443}
+_NAMES: Final = Names()
+"""Of this process: a name that is slow is so for all who ask."""
 
 
 class EchoAddress(NamedTuple):
@@ -205,7 +208,7 @@ def reach(targets: Mapping[str, Target], timeout_s: float, concurrent: int) -> d
     Parameters
     ----------
     timeout_s : float
-        For each.
+        For each, its name's lookup included: one that takes longer holds up no other server, nor the return.
     concurrent : int
         How many are measured at once.
 
@@ -236,7 +239,7 @@ async def _reach(targets: Mapping[str, Target], timeout_s: float, concurrent: in
 
 async def _answer_s(target: Target, begun: float, secure: ssl.SSLContext | None) -> float:
     context = secure if target.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=context)
+    reader, writer = await _connect(target, context)
     try:
         if target.scheme == "tcp":
             return time.perf_counter() - begun
@@ -252,6 +255,16 @@ async def _answer_s(target: Target, begun: float, secure: ssl.SSLContext | None)
         return took
     finally:
         writer.transport.abort()
+
+
+async def _connect(target: Target, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Try the addresses of a server one after the other."""
+    *others, last = await _NAMES.addresses(target.host)
+    name = target.host if context else None
+    for address in others:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, target.port, ssl=context, server_hostname=name)
+    return await asyncio.open_connection(last, target.port, ssl=context, server_hostname=name)
 
 
 def _netloc(target: Target) -> str:

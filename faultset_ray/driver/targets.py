@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from faultset_ray.errors import BackendClosed, ClusterError, InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 from faultset_ray.objects.bucket import Bucket
+
+_LOG = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
 """A server that did not answer to so many places has failed."""
@@ -75,6 +78,8 @@ class Targets:
         self._targets = {node: Target.parse(url) for node, url in targets.items()}
         self._fleet = fleet.name if fleet else ""
         self._handle_of = _handles(fleet, targets)
+        self._silent: set[str] = set()
+        """Places that did not say what they found when they were last asked."""
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -114,11 +119,18 @@ class Targets:
         turns = -(-len(names) // self._concurrent)
         net = self._backend.within(self._timeout_s * turns + _GRACE_SECONDS)
         try:
-            return await net.call(prober_of(place), Prober.reach, targets, self._timeout_s, self._concurrent)
+            found = await net.call(prober_of(place), Prober.reach, targets, self._timeout_s, self._concurrent)
         except BackendClosed:
             raise
-        except ClusterError:
+        except ClusterError as error:
+            if place not in self._silent:
+                self._silent.add(place)
+                _LOG.warning("place %s does not say how %d servers are: %s", place, len(names), error)
             return None
+        if place in self._silent:
+            self._silent.remove(place)
+            _LOG.info("place %s says again how servers are", place)
+        return found
 
 
 def check_texts(name: str, given: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from faultset_ray.backend.protocol import Addr, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control.prober import PLACES, Prober
+from faultset_ray.control.states import State
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.places import POLICY
 from faultset_ray.driver.prober import Pace, Probing
@@ -284,6 +286,39 @@ def test_the_rate_is_kept_where_servers_and_places_are_down_and_losses_are_seen_
 
     (measured, _), _ = simulate(scenario)
     assert 0.7 * rate < measured < 1.05 * rate
+
+
+class Mute(Scripted):
+    """Says nothing as long as ``mute``."""
+
+    mute: ClassVar[bool] = True
+
+    def reach(self, targets, timeout_s, concurrent):
+        if self.mute:
+            raise OSError(24, "Too many open files")
+        return super().reach(targets, timeout_s, concurrent)
+
+
+def test_a_place_that_does_not_say_how_servers_are_is_logged_once(caplog):
+    caplog.set_level(logging.INFO, logger="faultset_ray.driver.targets")
+    Scripted.down, Scripted.asked, Mute.mute = set(), [], True
+
+    async def scenario(sim, driver):
+        fleet = await driver.register([("s", 50.0, 10.0, float("nan"))], 3, fleet="servers")
+        probing = Probing(sim, driver, Pace(), None, fleet, {"s": "http://10.0.0.1/"}, role=Mute)
+        async with await probing.start():
+            await sim.sleep(10.0)
+            assert (await driver.why("s", fleet="servers")).state == State.UNKNOWN, "nobody says it is down"
+            Mute.mute = False
+            await sim.sleep(5.0)
+            assert (await driver.why("s", fleet="servers")).state == State.HEALTHY
+
+    simulate(scenario)
+    told = [record.getMessage() for record in caplog.records]
+    warned = [text for text in told if "does not say how 1 servers are" in text]
+    again = [text for text in told if "says again" in text]
+    assert 1 <= len(warned) <= 2, "of each place that was asked, once"
+    assert len(again) == 1
 
 
 @pytest.mark.parametrize(

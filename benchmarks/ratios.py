@@ -1,9 +1,11 @@
-"""Print our ratios against peers beside their targets: medians of pairs run one after the other on new input.
+"""Our ratios against peers beside their targets: medians of pairs run one after the other on new input.
 
-Then figures that have no peer.
+Then figures that have no peer, and objects on Ray. Printed, and kept in ``benchmarks/results/``; ends with 1 where a
+target was missed.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ from typing import Any
 
 import answers
 import driven
+import numpy as np
 import peers
 import resident
 import stored
+from report import Report
 
 import faultset_ray as fs
 from faultset_ray import geohash
@@ -161,13 +165,18 @@ FIGURES = [
 LINEAR = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
-def show_linearity() -> None:
-    """The time of a node as fleets grow, each fleet new."""
-    print("\nfaultset at precision 3, nanoseconds a node")
+def linearity(report: Report) -> None:
+    """The time of a node as fleets grow, each fleet new: time goes with the number of nodes to the power of 1."""
+    found = []
     for nodes in LINEAR:
         rounds = max(3, min(200, 1_000_000 // nodes))
         times = [seconds(lambda fleet: fs.faultset(fleet, 100.0, 3), peers.fleet(nodes)) for _ in range(rounds)]
-        print(f"{nodes:12,} {1e9 * statistics.median(times) / nodes:8.1f}", flush=True)
+        found.append(statistics.median(times))
+        report.add(f"faultset of {nodes:,} at precision 3", 1e9 * found[-1] / nodes, unit="ns a node")
+    power = float(np.polyfit(np.log(LINEAR), np.log(found), 1)[0])
+    report.add(
+        "faultset of 1,000 to 10,000,000: the power of the number of nodes that its time goes with", power, most=1.1
+    )
 
 
 def seconds(call: Callable[[Any], object], given: Any) -> float:
@@ -178,8 +187,8 @@ def seconds(call: Callable[[Any], object], given: Any) -> float:
     return took
 
 
-def main() -> None:
-    print(f"{'':75}{'ours':>10}{'peer':>12}{'ratio':>9}{'target':>9}")
+def main() -> int:
+    report = Report("ratios")
     for case in CASES:
         case.ours(case.make())  # compile
         ours, peer = [], []
@@ -187,17 +196,13 @@ def main() -> None:
             ours.append(seconds(case.ours, case.make()))
             peer.append(seconds(case.peer, case.for_peer(case.make())))
         ratio = statistics.median(theirs / mine for mine, theirs in zip(ours, peer, strict=True))
-        times = f"{1e3 * statistics.median(ours):7.2f} ms{1e3 * statistics.median(peer):9.2f} ms"
-        verdict = "ok" if ratio >= case.target else "MISSED"
-        print(f"{case.name:75}{times}{ratio:9.1f}{case.target:9.1f}  {verdict}", flush=True)
-    show_linearity()
-    print(f"\n{'':75}{'ours':>10}{'at most':>12}")
+        report.add(f"{case.name}, ours", 1e3 * statistics.median(ours), unit="ms")
+        report.add(case.name, ratio, least=case.target)
+    linearity(report)
     for figure in FIGURES:
-        value = figure.measure()
-        verdict = "ok" if value <= figure.limit else "MISSED"
-        print(f"{figure.name:75}{value:10.1f}{figure.limit:12.1f}  {figure.unit}  {verdict}", flush=True)
-    stored.show()
+        report.add(figure.name, figure.measure(), most=figure.limit, unit=figure.unit)
+    return report.close() | stored.main()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

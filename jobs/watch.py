@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from json import dumps, loads
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from faultset_ray.control.states import Mark
-from faultset_ray.driver.watch import Change, RegionChange
+from faultset_ray.driver.watch import Change, RegionChange, Versions, check_since
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import OBSERVE_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, plain, run
@@ -20,7 +22,7 @@ from jobs.output import Json, app, console, finish, plain, run
 def watch(
     position: Annotated[
         Path | None,
-        typer.Option(help="File that holds where to go on; read at the start, written as changes are told."),
+        typer.Option(help="File that holds where to go on; read at the start, written then and as changes are told."),
     ] = None,
     count: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
     idle: Annotated[float | None, typer.Option(help="End when nothing has changed for so many seconds.")] = None,
@@ -40,23 +42,27 @@ def watch(
 
     Ends with Ctrl-C, or as `--count` and `--idle` say. The last line is where to go on.
     """
-    since = None if position is None else _read(position)
+    since = None if position is None else _read(position, system, fleet)
     told = 0
     with attached(address, system) as driver:
         changes = driver.watch(since=since, fleet=fleet, idle_s=idle, deadline_s=deadline)
+
+        def note() -> None:
+            if position is not None:
+                _write(position, {"system": system, "fleet": fleet, "versions": changes.versions})
+
+        note()  # before there is anything to tell: what happens from now on is told, also by a second run
         try:
             for change in changes:
                 _tell(change)
                 told += 1
-                if position is not None:
-                    _write(position, changes.versions)
+                note()
                 if told == count:
                     break
         except KeyboardInterrupt:
             console.print("stopped")
+        note()
         versions = changes.versions
-    if position is not None:
-        _write(position, versions)
     finish({"fleet": fleet, "system": system, "changes": told, "versions": versions})
 
 
@@ -79,19 +85,26 @@ def _tell(change: Change | RegionChange) -> None:
     )
 
 
-def _read(position: Path) -> dict[int, tuple[int, int]] | None:
+def _read(position: Path, system: str, fleet: str) -> Versions | None:
     if not position.exists():
         return None
     try:
-        text = position.read_text()
-        return {int(key): (int(epoch), int(version)) for key, (epoch, version) in loads(text).items()}
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        noted = loads(position.read_text())
+        versions = check_since(noted["versions"] or {})
+        where = noted["system"], noted["fleet"]
+    except (ValueError, TypeError, KeyError, RecursionError):  # an InputError is a ValueError
         raise InputError(f"{position} is no position of a watch; delete it to begin from now") from None
+    if where != (system, fleet):
+        raise InputError(
+            f"{position} is a position in fleet {shown(where[1])} of system {shown(where[0])}, not in fleet {fleet!r} "
+            f"of {system!r}; name another file, or delete it to begin from now"
+        )
+    return versions
 
 
-def _write(position: Path, versions: dict[int, tuple[int, int]]) -> None:
+def _write(position: Path, noted: Mapping[str, Any]) -> None:
     fresh = position.with_name(position.name + ".new")
-    fresh.write_text(dumps(plain(versions)))
+    fresh.write_text(dumps(plain(noted)))
     fresh.replace(position)
 
 

@@ -21,7 +21,7 @@ from faultset_ray.control.messages import Census, Members, Orders, Tail
 from faultset_ray.control.parts import blank_part, by_state, by_threshold
 from faultset_ray.control.passage import Passage, Rows
 from faultset_ray.control.states import Mark
-from faultset_ray.errors import StaleEpoch, UnknownNode
+from faultset_ray.errors import HistoryLost, StaleEpoch, UnknownNode
 from faultset_ray.limits import DECIDE_MS
 from faultset_ray.policy import Policy, Rules
 
@@ -256,25 +256,24 @@ class Region(Servant):
         run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, freeze)
         return live, self._by_state(copy, policy), run
 
-    def changes(
-        self, epoch: int, orders: Orders, now_ms: int, since_epoch: int, since_version: int, limit: int
-    ) -> Tail:
-        """What changed since a version that a servant of ``since_epoch`` had, as far as it was saved.
-
-        A version that is not there yet stands for the one that is.
+    def changes(self, epoch: int, orders: Orders, now_ms: int, since: tuple[int, int] | None, limit: int) -> Tail:
+        """What changed since a version that a servant of an epoch had, as far as it was saved; None for since now.
 
         Raises
         ------
         HistoryLost
-            Some of it is no longer kept.
+            Some of it is no longer kept, or the range never was there.
         """
         self._begin(epoch, orders, now_ms)
         self._check_loaded()
         self._decide()
-        since = since_of(self._epochs, self._begins, since_epoch, min(since_version, self._version))
-        events = self._journal.since(since, limit, self._saved)
+        since_epoch, version = since or (epoch, self._version)
+        if (since_epoch, version) > (epoch, self._version):
+            raise HistoryLost(version, self._journal.floor, self._version)
+        since_version = since_of(self._epochs, self._begins, since_epoch, version)
+        events = self._journal.since(since_version, limit, self._saved)
         more = len(events) == limit
-        reached = int(events.version[-1]) if more else max(since, self._saved)
+        reached = int(events.version[-1]) if more else max(since_version, self._saved)
         return Tail(events, reached, more, self._version > self._saved)
 
     def census(self, epoch: int, orders: Orders, now_ms: int) -> Census:

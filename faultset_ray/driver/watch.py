@@ -27,6 +27,8 @@ from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 
 Versions = dict[int, tuple[int, int]]
+_DIGITS_MAX = 19
+"""Of a range's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Watch:
 
     It asks only when everything that it has was taken, so that a slow reader makes it wait. Nothing is
     lost or seen twice, also where a range's servant dies, or ranges are split and merged: only changes that
-    were saved are given out.
+    were saved are given out. Several tasks may read one watch: they take turns, and each change goes to one of them.
     """
 
     def __init__(
@@ -103,6 +105,10 @@ class Watch:
         """Of those, the ones that are no more, and their successors."""
         self._late: dict[RangeInfo, asyncio.Task[Tail | None]] = {}
         """Questions about what is new, to ranges that the others don't wait for."""
+        self._turn = asyncio.Lock()
+        """Of the reader that looks for the next change; what it pulls is for all."""
+        self._told_ms = 0
+        """When the last change was given out."""
 
     @property
     def versions(self) -> Versions:
@@ -134,21 +140,24 @@ class Watch:
         return self
 
     async def __anext__(self) -> Change | RegionChange:
-        await self.start()
-        waited_ms = self._keeper.backend.now_ms()
-        while not self._pulled:
-            await self._pull()
+        asked_ms = self._keeper.backend.now_ms()
+        async with self._turn:
+            await self.start()
+            while not self._pulled:
+                await self._pull()
+                if not self._pulled:
+                    waited_ms = self._keeper.backend.now_ms() - max(asked_ms, self._told_ms)
+                    if self._idle_s is not None and waited_ms >= 1000 * self._idle_s:
+                        raise StopAsyncIteration
+                    await self._keeper.backend.sleep(WATCH_SECONDS)
+            change = self._pulled.popleft()
+            assert self._versions is not None
+            epoch, _ = self._reached[change.range]
+            self._versions[change.range] = epoch, change.version
+            self._told_ms = self._keeper.backend.now_ms()
             if not self._pulled:
-                if self._idle_s is not None and self._keeper.backend.now_ms() - waited_ms >= 1000 * self._idle_s:
-                    raise StopAsyncIteration
-                await self._keeper.backend.sleep(WATCH_SECONDS)
-        change = self._pulled.popleft()
-        assert self._versions is not None
-        epoch, _ = self._reached[change.range]
-        self._versions[change.range] = epoch, change.version
-        if not self._pulled:
-            self._arrive()
-        return change
+                self._arrive()
+            return change
 
     # -- Inside
 
@@ -223,13 +232,12 @@ class Watch:
 
     async def _ask(self, directory: Directory, info: RangeInfo, since: tuple[int, int] | None) -> Tail | None:
         """What a range has behind a version, or with None where it is now; None where it does not answer."""
-        epoch, version = since or (info.epoch, np.iinfo(np.int64).max)
         region, told = address(self._fleet, info), orders(directory)
 
         async def ask() -> Tail:
             now_ms = self._keeper.backend.now_ms()
             return await self._keeper.backend.call(
-                region, Region.changes, info.epoch, told, now_ms, epoch, version, WATCH_EVENTS
+                region, Region.changes, info.epoch, told, now_ms, since, WATCH_EVENTS
             )
 
         try:
@@ -329,8 +337,10 @@ def check_since(since: Any) -> Versions | None:
 
 
 def _is_version(item: tuple[Any, Any]) -> bool:
-    """Whether this is a range, and its epoch and version."""
+    """Whether this is a range, and its epoch and version; JSON has made the range's number a text."""
     range_id, version = item
+    if isinstance(range_id, str) and range_id.isascii() and range_id.isdecimal() and len(range_id) <= _DIGITS_MAX:
+        range_id = int(range_id)
     if not isinstance(version, (tuple, list)) or len(version) != 2:
         return False
     return all(is_integer(number) and 0 <= number < 1 << 63 for number in (range_id, *version))

@@ -177,16 +177,24 @@ class StaleEpoch(ClusterError):
 
 
 class HistoryLost(ClusterError):
-    """Raised when changes that were asked for are older than what is kept of them."""
+    """Raised when changes that were asked for are older than what is kept of them, or never were."""
 
     code = "history_lost"
 
-    def __init__(self, since: int, oldest: int) -> None:
-        super().__init__(since, oldest)
+    def __init__(self, since: int, oldest: int, newest: int | None = None) -> None:
+        super().__init__(since, oldest, newest)
         self.since = since
         self.oldest = oldest
+        self.newest = newest
+        """Where the range is, if it never was at ``since``; else None."""
 
     def __str__(self) -> str:
+        if self.newest is not None:
+            return (
+                f"a range that is at version {self.newest} now never was at version {self.since} of that epoch: the "
+                "position is one of another fleet, or of an older system of this name; ask for survivors, and watch "
+                "since the versions of that answer"
+            )
         kept = f", only those since {self.oldest}" if self.oldest >= 0 else ""
         return (
             f"changes since version {self.since} are no longer kept{kept}; ask for survivors, and watch since "

@@ -203,9 +203,9 @@ class RegionMachine(RuleBasedStateMachine):
         """Every change once, each from where the one before had left the node."""
         if self.roster == 0:
             with pytest.raises(StaleEpoch):
-                self.region.changes(self.epoch, ORDERS, self.tick(), *self.since, limit)
+                self.region.changes(self.epoch, ORDERS, self.tick(), self.since, limit)
             return
-        tail = self.region.changes(self.epoch, ORDERS, self.tick(), *self.since, limit)
+        tail = self.region.changes(self.epoch, ORDERS, self.tick(), self.since, limit)
         events = tail.events
         assert len(events) <= limit
         assert all(version > self.since[1] for version in events.version.tolist())

@@ -7,14 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
+from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.driver.planning import Served
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.policy import Policy
-from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, fail, finish, run
 
 _IDS_SHOWN = 20
@@ -24,6 +26,7 @@ _REGIONS_SHOWN = 20
 def plan(
     policy: Annotated[Path, typer.Argument(help="The policy to try: a .toml or .json file.")],
     apply: Annotated[bool, typer.Option("--apply", help="Then make it the fleet's policy.")] = False,
+    deadline: Deadline = SURVIVORS_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -35,10 +38,10 @@ def plan(
     """
     proposed = Policy.load(policy)
     with attached(address, system) as driver:
-        found = driver.plan(proposed, fleet=fleet)
+        found = driver.plan(proposed, fleet=fleet, deadline_s=deadline)
         missing = found.live.missing_regions
         if apply and not missing:
-            driver.set_policy(proposed, fleet=fleet)
+            driver.set_policy(proposed, fleet=fleet, deadline_s=deadline)
     for verb, ids in (("join", found.joins), ("leave", found.leaves)):
         more = f" … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
         console.print(f"{len(ids):,} would {verb} the survivors: {', '.join(ids[:_IDS_SHOWN])}{more}", soft_wrap=True)
@@ -54,18 +57,24 @@ def plan(
         "applied": apply and not missing,
         "joins": found.joins,
         "leaves": found.leaves,
-        "survivors_live": len(found.live),
-        "survivors_planned": len(found.planned),
+        **_counted("live", found.live),
+        **_counted("planned", found.planned),
         "shortages": {
             each.region: {"live": each.live.to_dict(), "planned": each.planned.to_dict()} for each in shortages
         },
         "missing_regions": missing,
     }
     if apply and missing:
-        raise fail(RegionTimeout(missing, len(missing) + len(found.live.by_region), SURVIVORS_SECONDS), result)
+        raise fail(RegionTimeout(missing, len(missing) + len(found.live.by_region), deadline), result)
     if missing:
         console.print(f"not asked were {len(missing):,} regions that did not answer: {', '.join(missing[:_IDS_SHOWN])}")
     finish(result)
+
+
+def _counted(which: str, answer: Survivors) -> dict[str, int]:
+    """How many survive in an answer, and how many it names only since their regions are in panic."""
+    named = int(np.count_nonzero(answer.tiers == Tier.PANIC))
+    return {f"survivors_{which}": len(answer) - named, f"named_in_panic_{which}": named}
 
 
 def _told(served: Served) -> str:

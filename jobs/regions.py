@@ -9,14 +9,16 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.errors import EmptyNodesError
 from faultset_ray.geohash import cells_to_strings, encode_many, group
+from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet
-from jobs.connecting import Address, FleetName, SystemName, attached
+from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
 
 _ROWS_SHOWN = 100
 
 
 def regions(
+    deadline: Deadline = SURVIVORS_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -24,7 +26,7 @@ def regions(
 ) -> None:
     """List regions: how many nodes each has, how many survive, and which did not answer."""
     with attached(address, system) as driver:
-        answer = driver.survivors(fleet=fleet)
+        answer = driver.survivors(fleet=fleet, deadline_s=deadline)
         try:
             nodes = _nodes(driver.fleet(fleet), answer)
         except EmptyNodesError:  # all were removed

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
+from faultset_ray.control.ladder import Tier
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
@@ -31,6 +32,8 @@ def survivors(
 ) -> None:
     """Tell who survives, region by region, and which regions did not answer, are short, or are in panic.
 
+    Nodes that are named only since their region is in panic are no survivors, and are listed apart.
+
     Ends with exit code 1 when nobody survives, and 5 when no region answered that could tell.
     """
     with attached(address, system) as driver:
@@ -41,11 +44,14 @@ def survivors(
     wanted = list(answer.by_region) if region is None else region
     _show(answer, wanted)
     by_region = {name: answer.by_region[name].tolist() for name in wanted if name in answer.by_region}
+    short = answer.short
+    surviving, in_panic = _told_apart(answer, None if region is None else list(by_region))
     result = {
-        "survivors": answer.ids.tolist() if region is None else [each for ids in by_region.values() for each in ids],
+        "survivors": surviving,
+        "named_in_panic": in_panic,
         "by_region": by_region,
-        "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in answer.short},
-        "short": answer.short,
+        "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in short},
+        "short": short,
         "panic": answer.panic,
         "missing_regions": answer.missing_age_ms,
         "directory_age_ms": answer.directory_age_ms,
@@ -54,15 +60,27 @@ def survivors(
         "at_ms": answer.at_ms,
         "versions": answer.versions,
     }
-    if not by_region and answer.missing_regions:  # blind is not empty
+    if not surviving and answer.missing_regions:  # blind is not empty
         raise fail(RegionTimeout(answer.missing_regions, len(known), deadline), result)
     finish(result)
-    if not by_region:
+    if not surviving:
         raise typer.Exit(NO_SURVIVORS)
 
 
+def _told_apart(answer: Survivors, regions: list[str] | None) -> tuple[list[str], list[str]]:
+    """Who survives, and who is only named since a region is in panic: of all, or for some regions, each once."""
+    given = [(answer.ids, answer.tiers)]
+    if regions is not None:
+        given = [(answer.by_region[name], answer.tiers_of(name)) for name in regions]
+    surviving = dict.fromkeys(each for ids, tiers in given for each in ids[tiers != Tier.PANIC].tolist())
+    in_panic = dict.fromkeys(each for ids, tiers in given for each in ids[tiers == Tier.PANIC].tolist())
+    return list(surviving), list(in_panic)
+
+
 def _show(answer: Survivors, wanted: list[str]) -> None:
-    table = Table(title=f"{len(answer):,} survivors of fleet {answer.fleet}")
+    named = int(np.count_nonzero(answer.tiers == Tier.PANIC))
+    more = f", and {named:,} nodes named in panic" if named else ""
+    table = Table(title=f"{len(answer) - named:,} survivors of fleet {answer.fleet}{more}")
     table.add_column("region")
     table.add_column("survivors", justify="right")
     table.add_column("nearest")
@@ -70,6 +88,8 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
     short, panic = answer.short, answer.panic
     for name in wanted[:_ROWS_SHOWN]:
         ids = answer.by_region.get(name, _NOBODY)
+        if name in panic:
+            ids = ids[answer.tiers_of(name) != Tier.PANIC]
         note = f"{short[name][0]} of {short[name][1]} needed are its own" if name in short else ""
         table.add_row(name, f"{len(ids):,}", str(ids[0]) if len(ids) else "", panic.get(name, note))
     console.print(table)

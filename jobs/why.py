@@ -10,12 +10,16 @@ from rich.table import Table
 
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.states import Blocked
+from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
 
 
 def why(
     ids: Annotated[list[str], typer.Argument(help="Ids of nodes.")],
+    deadline: Annotated[
+        float, typer.Option(help="Seconds for each node; if its region has not answered by then, the exit code is 5.")
+    ] = SURVIVORS_SECONDS,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -23,7 +27,7 @@ def why(
 ) -> None:
     """Explain nodes: state, rule, value against threshold (then and now), since and until when, what holds it there."""
     with attached(address, system) as driver:
-        verdicts = [driver.why(node_id, fleet=fleet) for node_id in ids]
+        verdicts = [driver.why(node_id, fleet=fleet, deadline_s=deadline) for node_id in ids]
     _show(verdicts)
     finish({"fleet": fleet, "system": system, "verdicts": [verdict.to_dict() for verdict in verdicts]})
 

@@ -244,8 +244,10 @@ class Survivors:
     def __repr__(self) -> str:
         missing = f", {len(self._missing)} regions missing" if self._missing else ""
         panic = 0 if self._shortage is None else int(self._shortage.panic.sum())
-        panicking = f", {panic} regions in panic" if panic else ""
-        return f"Survivors({self.fleet!r}, {len(self):,} of threshold {self.threshold_ms:g} ms{missing}{panicking})"
+        named = int(np.count_nonzero(self.tiers == Tier.PANIC)) if panic else 0
+        panicking = f", {named:,} more named in {panic:,} regions in panic" if panic else ""
+        survive = len(self) - named
+        return f"Survivors({self.fleet!r}, {survive:,} of threshold {self.threshold_ms:g} ms{missing}{panicking})"
 
     @cached_property
     def _own(self) -> NDArray[np.int64]:

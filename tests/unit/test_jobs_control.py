@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 import faultset_ray as fs
 import jobs.connecting
 from faultset_ray.driver.gathering import Gathered
+from faultset_ray.driver.sync import SyncWatch
 from jobs.cli import application
 from jobs.output import NO_SURVIVORS, USAGE, run
 
@@ -75,6 +76,45 @@ def test_survivors(registered):
     assert verb("survivors", "--threshold", 25)[1]["survivors"] == ["a"]
     assert verb("survivors", "--region", "u09")[1]["survivors"] == ["d"]
     assert verb("survivors", "--threshold", 1)[0].exit_code == NO_SURVIVORS
+
+
+def test_who_is_named_in_panic_does_not_survive(registered, tmp_path):
+    policy = tmp_path / "p.toml"
+    policy.write_text('threshold_ms = 35.0\nsurvivors_min = 3\npanic = "all"\n')
+    told = verb("plan", policy)[1]
+    assert (told["joins"], told["leaves"]) == ([], ["d"])
+    assert (told["survivors_live"], told["survivors_planned"]) == (3, 2)
+    assert (told["named_in_panic_live"], told["named_in_panic_planned"]) == (0, 2)
+    registered.set_policy(fs.Policy.load(policy))
+    result, told = verb("survivors")
+    assert (result.exit_code, told["survivors"], told["named_in_panic"]) == (0, ["a", "b"], ["c", "d"])
+    assert told["tiers"] == {"u0y": [0, 0, 5], "u09": [5]}
+    result, told = verb("survivors", "--region", "u09")
+    assert (result.exit_code, told["survivors"], told["named_in_panic"]) == (NO_SURVIVORS, [], ["d"])
+    for node in "ab":
+        verb("observe", "--sample", f"{node}=fail")
+    result, told = verb("survivors")
+    assert (result.exit_code, told["survivors"], told["named_in_panic"]) == (NO_SURVIVORS, [], ["a", "b", "c", "d"])
+    shown = CliRunner().invoke(application, ["survivors"])
+    assert shown.exit_code == NO_SURVIVORS
+    assert "0 survivors of fleet default, and 4 nodes named in panic" in " ".join(shown.stdout.split())
+    assert "0 of threshold 35 ms, 4 more named in 2 regions in panic" in repr(registered.survivors())
+
+
+def test_a_deadline_is_passed_on(registered, tmp_path, monkeypatch):
+    """Every verb that asks regions says how long it waits for them."""
+    policy, asked = tmp_path / "p.toml", []
+    policy.write_text("threshold_ms = 100.0\n")
+    for name in ("survivors", "why", "plan", "set_policy"):
+
+        def told(*given, _told=(name, getattr(registered, name)), deadline_s, **rest):  # noqa: B008 - this one's
+            asked.append((_told[0], deadline_s))
+            return _told[1](*given, deadline_s=deadline_s, **rest)
+
+        monkeypatch.setattr(registered, name, told)
+    for arguments in (("why", "a"), ("plan", policy, "--apply"), ("regions",)):
+        assert verb(*arguments, "--deadline", 7.5)[0].exit_code == 0
+    assert asked == [("why", 7.5), ("plan", 7.5), ("set_policy", 7.5), ("survivors", 7.5)]
 
 
 def test_observe_and_why(registered, tmp_path):
@@ -166,8 +206,35 @@ def test_watch_goes_on_where_it_stood(registered, tmp_path):
         ("b", "healthy", "ejected"),
     ]
     assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0
-    position.write_text("[]")
-    assert isinstance(verb("watch", "--position", position)[0].exception, fs.errors.InputError)
+    noted = json.loads(position.read_text())
+    assert (noted["system"], noted["fleet"], list(noted)) == ("default", "default", ["system", "fleet", "versions"])
+    for broken in ("[]", "{}", "5", json.dumps({**noted, "versions": {}}), json.dumps(noted["versions"])):
+        position.write_text(broken)
+        assert isinstance(verb("watch", "--position", position)[0].exception, fs.errors.InputError)
+
+
+def test_a_position_is_noted_before_anything_changes(registered, tmp_path, monkeypatch):
+    """Who is ended by force before the first change comes goes on from where he began."""
+    position = tmp_path / "position.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(SyncWatch, "__next__", lambda _: 1 // 0)
+        result = CliRunner().invoke(application, ["watch", "--position", str(position)])
+    assert isinstance(result.exception, ZeroDivisionError)
+    verb("observe", "--sample", "a=500")
+    assert verb("watch", "--position", position, "--count", 1)[1]["changes"] == 1
+
+
+def test_a_position_is_of_one_fleet_of_one_system(registered, tmp_path):
+    position = tmp_path / "position.json"
+    verb("watch", "--position", position, "--idle", 0.1)
+    for other in (("--system", "prod"), ("--fleet", "other")):
+        result, _ = verb("watch", "--position", position, *other)
+        assert isinstance(result.exception, fs.errors.InputError)
+        assert "is a position in fleet 'default' of system 'default'" in str(result.exception)
+    noted = json.loads(position.read_text())
+    ahead = {key: (epoch, version + 1) for key, (epoch, version) in noted["versions"].items()}
+    position.write_text(json.dumps({**noted, "versions": ahead}))
+    assert isinstance(verb("watch", "--position", position, "--idle", 0.1)[0].exception, fs.errors.HistoryLost)
 
 
 def test_an_infinite_latency_can_be_told(registered, tmp_path):

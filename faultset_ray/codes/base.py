@@ -60,7 +60,7 @@ class Code(ABC):
         """Whether the data can be made of all shards but these."""
         gone = {check.shard_index(index, self.n) for index in check.several(lost)}
         try:
-            self.plan(sorted(index for index in gone if index < self.k), set(range(self.n)) - gone)
+            self.reads(sorted(index for index in gone if index < self.k), set(range(self.n)) - gone)
         except NotEnoughShards:
             return False
         return True
@@ -101,7 +101,7 @@ class Code(ABC):
 
     @abstractmethod
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:
-        """Choose the cheapest shards to read to make others; of a sparse code, shards near to the cheapest.
+        """Choose the cheapest shards to read to make others; of a code that is not MDS, shards near to the cheapest.
 
         Parameters
         ----------
@@ -119,7 +119,18 @@ class Code(ABC):
             If ``have`` doesn't determine ``lost``.
         InvalidShardIndex
             If an index is out of range, not an integer, or given twice.
+        InputError
+            If ``cost`` is no mapping of indices to numbers that a float can hold.
         """
+
+    def reads(
+        self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None
+    ) -> tuple[int, ...]:
+        """Return the ``reads`` of :meth:`plan` alone, without a matrix, which is large in a code of many shards.
+
+        Arguments and errors are those of :meth:`plan`.
+        """
+        return self.plan(lost, have, cost).reads
 
     @abstractmethod
     def reconstruct(self, rows: Rows, wanted: Iterable[int], out: Bytes | None = None, *, threads: int = 1) -> Bytes:
@@ -237,17 +248,27 @@ def by_cost(have: Iterable[int], cost: Mapping[int, float] | None) -> list[int]:
         return sorted(have)
     if not isinstance(cost, Mapping):
         raise InputError(f"cost is a {type(cost).__name__}; expected a mapping of index to number")
-    for index, price in cost.items():
+    for index, value in cost.items():
         check.integer("a key of cost", index)
-        if not _is_number(price):
-            raise InputError(f"cost of shard {index} is {price!r}; expected a number")
-    return sorted(have, key=lambda index: (cost.get(index, np.inf), index))
+        if not _is_number(value):
+            raise InputError(f"cost of shard {index} is {repr(value)[:100]}; expected a number that a float can hold")
+    return sorted(have, key=lambda index: (price(cost, index), index))
 
 
 def _is_number(value: object) -> bool:
-    return not isinstance(value, bool | np.bool_) and isinstance(value, Real) and not isnan(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return False
+    try:
+        return not isnan(value)
+    except OverflowError:
+        return False
+
+
+def price(cost: Mapping[int, float], index: int) -> float:
+    """Return what reading a shard costs; of one not named, infinity."""
+    return float(cost.get(index, np.inf))
 
 
 def total_cost(reads: Iterable[int], cost: Mapping[int, float] | None) -> float:
     """Return what reading these shards costs; 1 each where no cost is given."""
-    return float(sum(1.0 if cost is None else cost.get(index, np.inf) for index in reads))
+    return sum((1.0 if cost is None else price(cost, index) for index in reads), 0.0)

@@ -16,7 +16,7 @@ from faultset_ray.errors import NotEnoughShards
 from faultset_ray.kernels.gf_tables import Bytes
 
 from . import check
-from .base import Code, by_cost, total_cost
+from .base import Code, by_cost, price, total_cost
 from .checks import Checks, Program
 from .engine import xor_program
 from .plan import Plan, Rows
@@ -28,6 +28,11 @@ SHARDS_EACH_MAX: Final = 64
 DEGREE_MAX: Final = 10
 """The left degree that RFC 5170 can name."""
 _PROGRAMS_MAX = 16
+_DENSE_MAX = 1_024
+"""Symbols left by peeling beyond which a choice of shards is passed over, as not likely to suffice and slow to try."""
+_VERIFY_BYTES = 1 << 22
+"""What :meth:`Staircase.verify` recomputes at a time, and how many columns of it at the least."""
+_VERIFY_COLUMNS_MIN = 64
 
 
 class _ParkMiller:
@@ -79,6 +84,8 @@ class Staircase(Code):
         self._degree = degree
         self._seed = seed
         self._solve = lru_cache(_PROGRAMS_MAX)(self._solve_mask)
+        self._reads = lru_cache(_PROGRAMS_MAX)(self._find_reads)
+        self._agreement = lru_cache(_PROGRAMS_MAX)(self._agreement_mask)
 
     @cached_property
     def checks(self) -> Checks:
@@ -138,49 +145,64 @@ class Staircase(Code):
             raise check.not_enough(here, self.k, self.n, lost)
         return program.only(wanted)
 
+    def reads(  # noqa: D102
+        self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None
+    ) -> tuple[int, ...]:
+        wanted = check.shard_indices(lost, self.n)
+        cheapest = tuple(by_cost(check.shard_indices(have, self.n), cost))
+        priced = None if cost is None else tuple(price(cost, index) for index in cheapest)
+        return self._reads(wanted, cheapest, priced)
+
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:
-        """As every code's, but only near to the cheapest, which is hard to find for a sparse code.
+        """As every code's; its matrix is dense. Of large codes :meth:`reads` is by far the cheaper question."""
+        wanted = check.shard_indices(lost, self.n)
+        reads = self.reads(wanted, have, cost)
+        units = np.zeros((len(reads), -(-len(reads) // 8)), dtype=np.uint8)  # the identity, a bit a column
+        place = np.arange(len(reads))
+        units[place, place // 8] = 0x80 >> place % 8
+        columns = self.reconstruct(dict(zip(reads, units, strict=True)), wanted)
+        matrix = np.unpackbits(columns, axis=1, count=len(reads))
+        matrix.setflags(write=False)
+        return Plan(wanted, reads, matrix)
+
+    def _find_reads(
+        self, wanted: tuple[int, ...], cheapest: tuple[int, ...], priced: tuple[float, ...] | None
+    ) -> tuple[int, ...]:
+        """Choose what to read, of shards in the order of their prices.
 
         The best is taken of: one check, where one shard is lost; what the steps from all shards
-        read; the cheapest shards that suffice; the first by index that do.
+        read; the cheapest shards that suffice; the first by index that do. Each with the wanted ones first
+        that are there, since they are made of themselves, and without.
         """
-        wanted = check.shard_indices(lost, self.n)
-        present = check.shard_indices(have, self.n)
-        orders = [
-            sorted(some, key=lambda index: index not in wanted) for some in (by_cost(present, cost), sorted(present))
-        ]
-        choices = [
-            self._needed(wanted, orders[0]),
-            *(self._needed(wanted, self._shortest(wanted, some)) for some in orders),
-        ]
+        present, goal = set(cheapest), set(wanted)
+        orders = [cheapest, tuple(sorted(cheapest))]
+        if goal & present:
+            orders = [tuple(sorted(some, key=lambda index: index not in goal)) for some in orders] + orders
+        choices = [goal] if goal <= present else []
+        program = self._program(wanted, cheapest)
+        choices.append(present & goal.union(*(step.tolist() for step in program.sources)))
+        for order in dict.fromkeys(orders):
+            enough = self._shortest(wanted, order)
+            steps = self._program(wanted, enough).sources
+            choices.append(set(enough) & goal.union(*(step.tolist() for step in steps)))
         if len(wanted) == 1:
-            for row in self.checks.rows:
-                others = [index for index in row.tolist() if index != wanted[0]]
-                if len(others) < len(row) and set(others) <= set(present):
-                    choices.append(others)
-        reads = min(choices, key=lambda some: (total_cost(some, cost), len(some)))
-        unit = np.eye(len(reads), dtype=np.uint8)
-        matrix = self.reconstruct(dict(zip(reads, unit, strict=True)), wanted)
-        matrix.setflags(write=False)
-        return Plan(wanted, tuple(reads), matrix)
+            checks = (set(self.checks.rows[at].tolist()) for at in self.checks.of(wanted[0]))
+            choices += [some for row in checks if (some := row - goal) <= present]
+        cost = None if priced is None else dict(zip(cheapest, priced, strict=True))
+        best = min(choices, key=lambda some: (total_cost(some, cost), len(some)))
+        return tuple(index for index in cheapest if index in best)
 
-    def _needed(self, wanted: tuple[int, ...], present: list[int]) -> list[int]:
-        """Return which of ``present`` the steps to ``wanted`` read, in its order."""
-        program = self._program(wanted, present)
-        used = set(wanted).union(*(step.tolist() for step in program.sources))
-        return [index for index in present if index in used]
-
-    def _shortest(self, wanted: tuple[int, ...], order: list[int]) -> list[int]:
-        """Return the shortest beginning of ``order`` that suffices."""
-        low, high = 0, len(order)
+    def _shortest(self, wanted: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shortest beginning of ``order`` that is seen to suffice; all of it does."""
+        goal, low, high = list(wanted), 0, len(order)
         while low < high:
             middle = (low + high) // 2
-            try:
-                self._program(wanted, order[:middle])
-            except NotEnoughShards:
-                low = middle + 1
-            else:
+            known = np.zeros(self.n, dtype=np.bool_)
+            known[list(order[:middle])] = True
+            if self.checks.closure(known, _DENSE_MAX)[goal].all():
                 high = middle
+            else:
+                low = middle + 1
         return order[:high]
 
     def reconstruct(  # noqa: D102
@@ -211,15 +233,22 @@ class Staircase(Code):
 
     def verify(self, rows: Rows) -> bool:  # noqa: D102
         checked, length = check.shard_rows(rows, self.n)
-        whole = [row for row in self.checks.rows if all(int(index) in checked for index in row)]
-        if not whole:
-            raise check.not_enough(checked, self.n, self.n)
-        total = np.empty((1, length), dtype=np.uint8)
-        for row in whole:
-            xor_program(Program((self.n,), (row,)), {**checked, self.n: total[0]}, 1)
-            if total.any():
+        known = np.zeros(self.n, dtype=np.bool_)
+        known[list(checked)] = True
+        program, sums = self._agreement(known.tobytes())
+        if not sums:
+            raise NotEnoughShards(len(checked), len(checked) + 1, check.not_enough(checked, 0, self.n).missing)
+        columns = max(_VERIFY_COLUMNS_MIN, min(length, _VERIFY_BYTES // len(program.targets)))
+        for begin in range(0, length, columns):
+            part = {index: row[begin : begin + columns] for index, row in checked.items()}
+            totals = np.empty((len(sums), min(columns, length - begin)), dtype=np.uint8)
+            self._run(program, part, dict(zip(sums, totals, strict=True)), totals.shape[1], 1)
+            if totals.any():
                 return False
         return True
+
+    def _agreement_mask(self, present: bytes) -> tuple[Program, tuple[int, ...]]:
+        return self.checks.agreement(np.frombuffer(present, dtype=np.bool_))
 
 
 def _number(spec: Spec, key: str) -> int:

@@ -68,16 +68,19 @@ class LinearCode(Code):
     def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:  # noqa: D102
         wanted = check.shard_indices(lost, self.n)
         present = check.shard_indices(have, self.n)
-        orders = self._orders(wanted, by_cost(present, cost))
-        plans = [self._combine(wanted, tuple(order)) for order in orders]
+        orders = self._orders(wanted, by_cost(present, cost), cost)
+        plans = [self._combine(wanted, order) for order in dict.fromkeys(map(tuple, orders))]
         return min(plans, key=lambda plan: (total_cost(plan.reads, cost), len(plan.reads)))
 
-    def _orders(self, wanted: tuple[int, ...], present: list[int]) -> list[list[int]]:
+    def _orders(
+        self, wanted: tuple[int, ...], present: list[int], _cost: Mapping[int, float] | None
+    ) -> list[list[int]]:
         """Return orders in which to try shards, given them by cost; of dependent ones the first are read.
 
-        Wanted ones that are there first, since each is made from itself alone.
+        Wanted ones that are there first, since each is made from itself alone; and just by cost, since
+        the others may be cheaper all the same.
         """
-        return [sorted(present, key=lambda index: index not in wanted)]
+        return [sorted(present, key=lambda index: index not in wanted), present]
 
     def _solve(self, wanted: tuple[int, ...], order: tuple[int, ...]) -> Plan:
         basis, targets = self.generator[list(order)], self.generator[list(wanted)]

@@ -7,6 +7,7 @@ of shards: data, local parities by group, global parities. Groups are contiguous
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from faultset_ray.kernels.gf_tables import EXP, LOG, Bytes
 from faultset_ray.limits import CODE_SHARDS_MAX as N_MAX
 
+from .base import price, total_cost
 from .linear import LinearCode
 from .spec import Spec
 
@@ -46,17 +48,36 @@ class LocalReconstruction(LinearCode):
             )
         return cls(str(full), k, locals_, globals_)
 
-    def _orders(self, wanted: tuple[int, ...], present: list[int]) -> list[list[int]]:
-        """Besides the cheapest shards first: those first whose group misses just one of the wanted."""
-        (plain,) = super()._orders(wanted, present)
+    def _orders(self, wanted: tuple[int, ...], present: list[int], cost: Mapping[int, float] | None) -> list[list[int]]:
+        """Besides the cheapest shards first: those first whose group misses just one of the wanted.
+
+        Where the rest of its group is cheaper than a wanted one that is there, that one may count as missing too.
+        """
+        first, plain = super()._orders(wanted, present, cost)
+        near, dear = self._near(wanted, present), set[int]()
+        for group in self.groups:
+            here = [index for index in group if index in wanted and index in present]
+            worst = max(here, key=lambda index: (price(cost or {}, index), index), default=None)
+            if worst is not None and set(group) <= set(present):
+                others = [index for index in group if index not in wanted]
+                if total_cost(others, cost) < total_cost([worst], cost):
+                    dear.add(worst)
+        orders = [first, plain]
+        if near:
+            orders.append(sorted(first, key=lambda index: (index not in wanted, index not in near)))
+        if dear:
+            near = self._near(wanted, [index for index in present if index not in dear])
+            orders.append(sorted(first, key=lambda index: (index in dear, index not in wanted, index not in near)))
+        return orders
+
+    def _near(self, wanted: tuple[int, ...], present: list[int]) -> set[int]:
+        """Return the shards of all groups that miss just one, a wanted one."""
         near = set[int]()
         for group in self.groups:
             missing = set(group) - set(present)
             if len(missing) == 1 and missing <= set(wanted):
                 near.update(group)
-        if not near:
-            return [plain]
-        return [sorted(plain, key=lambda index: (index not in wanted, index not in near)), plain]
+        return near
 
 
 def _points(k: int, groups: list[range]) -> list[int]:

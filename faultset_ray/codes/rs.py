@@ -53,9 +53,9 @@ class ReedSolomon(LinearCode):
     def tolerance(self) -> int:  # noqa: D102 - the contract's
         return self.n - self.k if self._mds else super().tolerance
 
-    def _orders(self, wanted: tuple[int, ...], present: list[int]) -> list[list[int]]:
-        """Return the k cheapest: any k do."""
+    def _orders(self, wanted: tuple[int, ...], present: list[int], cost: Mapping[int, float] | None) -> list[list[int]]:
+        """Return the k cheapest: any k do; more only of those wanted."""
         if len(present) < self.k and not set(wanted) <= set(present):
             raise check.not_enough(present, self.k, self.n)
-        (order,) = super()._orders(wanted, present)
-        return [order[: self.k] if self._mds else order]
+        first, plain = super()._orders(wanted, present, cost)
+        return [first[: max(self.k, len(wanted))], plain[: self.k]] if self._mds else [first, plain]

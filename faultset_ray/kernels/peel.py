@@ -118,29 +118,35 @@ def _eliminate_numpy(matrix: Words, columns: int, pivots: Ints) -> int:
     return rank
 
 
-def eliminate_bits(matrix: npt.NDArray[np.bool_]) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def eliminate_bits(
+    matrix: npt.NDArray[np.bool_], *, combine: bool = True
+) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Bring a matrix over GF(2) to reduced row echelon form.
 
     Parameters
     ----------
     matrix : bool[rows, columns]
+    combine : bool
+        Whether ``combination`` is asked for; else it has no columns, and what it would cost is saved.
 
     Returns
     -------
     pivots : int64[rank]
         The pivot column of each of the first rank rows.
     reduced : bool[rank, columns]
-    combination : bool[rank, rows]
-        Which rows of ``matrix`` XOR to each row of ``reduced``.
+    combination : bool[rows, rows]
+        Which rows of ``matrix`` XOR to each row of ``reduced``; those after the first rank of them XOR to zero, and
+        so does no other combination that is not made of these.
     """
     rows, columns = matrix.shape
-    width = columns + rows
+    width = columns + (rows if combine else 0)
     bits = np.zeros((rows, -(-width // 64) * 64), dtype=np.uint8)
     bits[:, :columns] = matrix
-    bits[np.arange(rows), columns + np.arange(rows)] = 1
+    if combine:
+        bits[np.arange(rows), columns + np.arange(rows)] = 1
     words = np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view(np.uint64)
     pivots = np.empty(min(rows, columns), dtype=np.int64)
     run = _eliminate if HAVE_NUMBA else _eliminate_numpy
     rank = run(words, columns, pivots)
-    whole = np.unpackbits(words[:rank].view(np.uint8), axis=1, bitorder="little", count=width).astype(np.bool_)
-    return pivots[:rank], whole[:, :columns], whole[:, columns:]
+    whole = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little", count=width).astype(np.bool_)
+    return pivots[:rank], whole[:rank, :columns], whole[:, columns:]

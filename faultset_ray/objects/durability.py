@@ -53,7 +53,7 @@ class Rates:
 def reads(code: Code) -> float:
     """How many shards are read to repair one that was lost, on the average over all."""
     everyone = set(range(code.n))
-    return sum(len(code.plan([index], everyone - {index}).reads) for index in range(code.n)) / code.n
+    return sum(len(code.reads([index], everyone - {index})) for index in range(code.n)) / code.n
 
 
 def repair_hours(code: Code, rates: Rates) -> float:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.codes.plan import Plan, Rows
+from faultset_ray.codes.plan import Rows
 from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
 from faultset_ray.objects.store_values import Block
 from faultset_ray.shards.digest import verify_block
@@ -33,8 +33,10 @@ class Decoder(Protocol):
     k: int
     n: int
 
-    def plan(self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None) -> Plan:
-        """As :meth:`Code.plan <faultset_ray.codes.base.Code.plan>`."""
+    def reads(
+        self, lost: Iterable[int], have: Iterable[int], cost: Mapping[int, float] | None = None
+    ) -> tuple[int, ...]:
+        """As :meth:`Code.reads <faultset_ray.codes.base.Code.reads>`."""
 
     def reconstruct(self, rows: Rows, wanted: Iterable[int]) -> Bytes:
         """As :meth:`Code.reconstruct <faultset_ray.codes.base.Code.reconstruct>`."""
@@ -237,10 +239,10 @@ def _needed(
     if cost is not None:
         cost = {**cost, **dict.fromkeys(direct, 0.0)}  # they are read in any case
     try:
-        plan = code.plan([index for index in goal if index not in there], have, cost)
+        reads = code.reads([index for index in goal if index not in there], have, cost)
     except NotEnoughShards:
         return None
-    return direct.union(plan.reads)
+    return direct.union(reads)
 
 
 def accept(

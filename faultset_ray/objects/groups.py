@@ -178,11 +178,11 @@ class _NoCode:
         self.k = self.n = k
         self._error = error
 
-    def plan(self, *_: object) -> NoReturn:
+    def reads(self, *_: object) -> NoReturn:
         """See :class:`~faultset_ray.objects.gather.Decoder`."""
         raise self._error
 
-    reconstruct = plan
+    reconstruct = reads
 
 
 @lru_cache(64)

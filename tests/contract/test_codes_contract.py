@@ -199,6 +199,42 @@ def test_what_it_supports_beyond_that_is_right_and_the_rest_is_refused(code):
     assert np.array_equal(calls["reconstruct_batch"](), block[:, [0]])
 
 
+def parity_checks(code):
+    """Combinations of shards that are zero in every stripe, uint8[n-k, n]: all others come of them."""
+    if code.spec.startswith("ldpc"):
+        return np.array([[int(s in set(row.tolist())) for s in range(code.n)] for row in code.checks.rows], np.uint8)
+    return np.concatenate([code.generator[code.k :], np.eye(code.n - code.k, dtype=np.uint8)], axis=1)
+
+
+def test_verify_with_shards_missing_finds_the_one_that_the_others_determine(code):
+    """A shard is checked if, and only if, it is in a combination without the missing."""
+    from naive import codes as naive
+
+    shards, rng = coded(code, 5), np.random.default_rng(11)
+    checks, rank_of = parity_checks(code).tolist(), binary_rank if code.spec.startswith("ldpc") else naive.rank
+    sure = {"seen": 0, "unseen": 0, "refused": 0}
+    for _ in range(12 if code.n > 100 else 40):
+        lost = rng.permutation(code.n)[: int(rng.integers(0, code.n - code.k + 1))].tolist()
+        rows = {index: shards[index] for index in range(code.n) if index not in lost}
+        bad = int(rng.choice(list(rows)))
+        damaged = {**rows, bad: rows[bad] ^ np.uint8(1)}
+        rank, with_bad = (
+            rank_of([[row[index] for index in some] for row in checks]) if some else 0 for some in (lost, [*lost, bad])
+        )
+        if rank == len(checks):
+            sure["refused"] += 1
+            with pytest.raises(NotEnoughShards) as caught:
+                code.verify(rows)
+            assert (caught.value.have, set(caught.value.missing)) == (len(rows), set(lost))
+            assert caught.value.need == len(rows) + 1
+            continue
+        determined = with_bad > rank
+        sure["seen" if determined else "unseen"] += 1
+        assert code.verify(rows)
+        assert code.verify(damaged) is not determined, (lost, bad)
+    assert sure["seen"] >= 3
+
+
 def test_bad_input_is_a_typed_error(code):
     shards = coded(code, 8)
     rows = dict(enumerate(shards))

@@ -27,3 +27,20 @@ def decode(parity: list[list[int]], rows: dict[int, bytes]) -> list[bytes] | Non
         return None
     answer = gf.solve([matrix[i] for i in rows], [list(row) for row in rows.values()])
     return None if answer is None else [bytes(row) for row in answer]
+
+
+def rank(rows: list[list[int]]) -> int:
+    """Of a matrix over GF(2^8), one coefficient at a time."""
+    rows, found = [list(row) for row in rows], 0
+    for column in range(len(rows[0]) if rows else 0):
+        pivot = next((row for row in rows[found:] if row[column]), None)
+        if pivot is None:
+            continue
+        rows.remove(pivot)
+        rows.insert(found, pivot)
+        scale = gf.inv(pivot[column])
+        for row in rows[found + 1 :]:
+            factor = gf.mul(row[column], scale)
+            row[:] = [a ^ gf.mul(factor, b) for a, b in zip(row, pivot, strict=True)]
+        found += 1
+    return found

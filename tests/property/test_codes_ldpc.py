@@ -1,9 +1,11 @@
 """LDPC-Staircase: RFC 5170's matrix, and how many symbols above k it needs."""
 
+import random
+
 import numpy as np
 import pytest
 
-from faultset_ray import codes
+from faultset_ray import codes, pack_shards, unpack_shards
 from faultset_ray.codes.ldpc import _ParkMiller
 from faultset_ray.errors import InvalidCodeSpec
 
@@ -56,6 +58,41 @@ def test_one_loss_is_repaired_from_one_check():
     plan = CODE.plan([17], [index for index in range(1500) if index != 17])
     smallest = min(len(row) for row in CODE.checks.rows if 17 in row)
     assert len(plan.reads) == smallest - 1
+
+
+@pytest.mark.parametrize("stripes", [1, 5])
+def test_an_object_is_decoded_with_few_eliminations_and_no_dense_matrix(monkeypatch, stripes):
+    """As many for five stripes as for one: what to read goes by which shards there are, and that doesn't change."""
+    from faultset_ray.codes import checks
+
+    code = codes.get(f"ldpc:1000+500,seed={20 + stripes}")  # new, with nothing remembered
+    data = np.random.default_rng(3).bytes(4_096_000 * stripes)
+    shards = pack_shards(data, code, stripe_bytes=4_096_000)
+    random.Random(stripes).shuffle(shards)
+    sizes = []
+
+    def counted(matrix, **options):
+        sizes.append(matrix.shape)
+        return eliminate(matrix, **options)
+
+    eliminate = checks.eliminate_bits
+    monkeypatch.setattr(checks, "eliminate_bits", counted)
+    monkeypatch.setattr(type(code), "plan", lambda *_: pytest.fail("a plan has a dense matrix"))
+    assert unpack_shards(shards[400:]) == data
+    assert 1 <= len(sizes) <= 16, sizes
+
+
+def test_reads_are_those_of_the_plan_and_its_matrix_makes_the_lost():
+    data = np.random.default_rng(4).integers(0, 256, (1000, 3), dtype=np.uint8)
+    shards = np.concatenate([data, CODE.encode(data)])
+    have = np.random.default_rng(5).permutation(1500)[:1100].tolist()
+    lost = [index for index in range(1000) if index not in have]
+    cost = {index: float(index % 7) for index in have}
+    for prices in (None, cost):
+        plan = CODE.plan(lost, have, prices)
+        assert CODE.reads(lost, have, prices) == plan.reads
+        assert len(plan.reads) < 1060
+        assert np.array_equal(plan.fold({index: shards[index] for index in plan.reads}), shards[lost])
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,15 @@
 """Plans against every set of shards that could be read: none is cheaper."""
 
 import random
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 import pytest
-from naive import gf
+from naive.codes import rank
 
 from faultset_ray import codes
-from faultset_ray.errors import NotEnoughShards
-
-
-def rank(rows):
-    """Of a matrix over GF(2^8), one coefficient at a time."""
-    rows, found = [list(row) for row in rows], 0
-    for column in range(len(rows[0]) if rows else 0):
-        pivot = next((row for row in rows[found:] if row[column]), None)
-        if pivot is None:
-            continue
-        rows.remove(pivot)
-        rows.insert(found, pivot)
-        scale = gf.inv(pivot[column])
-        for row in rows[found + 1 :]:
-            factor = gf.mul(row[column], scale)
-            row[:] = [a ^ gf.mul(factor, b) for a, b in zip(row, pivot, strict=True)]
-        found += 1
-    return found
+from faultset_ray.errors import InputError, NotEnoughShards
 
 
 def determine(generator, some, lost):
@@ -40,6 +24,46 @@ def cheapest(generator, lost, have, cost):
         (sum(cost[index] for index in some), some) for size in range(len(have) + 1) for some in combinations(have, size)
     )
     return next((price for price, some in sets if determine(generator, some, lost)), None)
+
+
+MDS = ["rs:4+3", "rs:3+3,matrix=backblaze", "rs:2+2", "copy:3", "copy:5", "xor:5+1", "xor:1+1"]
+
+
+@pytest.mark.parametrize("spec", MDS)
+def test_no_set_of_shards_is_cheaper_though_lost_ones_can_be_read_too(spec):
+    """As where a shard that is there is wanted, but dear: others may be cheaper, together."""
+    code, chance = codes.get(spec), random.Random(spec)
+    generator = code.generator.tolist()
+    made_of_others = 0
+    for _ in range(60):
+        lost = chance.sample(range(code.n), chance.randint(1, min(3, code.n)))
+        have = chance.sample(range(code.n), chance.randint(max(1, code.k), code.n))
+        cost = {index: float(chance.choice((1, 1, 2, 5, 50, 1000))) for index in have}
+        plan = code.plan(lost, have, cost)
+        assert sum(cost[index] for index in plan.reads) == cheapest(generator, lost, have, cost), (lost, have, cost)
+        assert code.reads(lost, have, cost) == plan.reads
+        made_of_others += set(lost) <= set(have) and not set(lost) <= set(plan.reads)
+    assert made_of_others or code.k == code.n - code.k == 1
+
+
+@pytest.mark.parametrize("spec", ["lrc:4+2+2", "lrc:6+2+2", "rs:5+4,matrix=isal_vand", "ldpc:6+4,left_degree=3"])
+def test_a_dear_shard_is_not_read_where_its_others_suffice(spec):
+    """Of codes that are not MDS plans are near to the cheapest; nowhere by far."""
+    code, chance = codes.get(spec), random.Random(spec)
+    for _ in range(30):
+        lost = chance.sample(range(code.n), chance.randint(1, 2))
+        dear = chance.choice(lost)
+        cost = {index: 1000.0 if index == dear else float(chance.choice((1, 2, 5))) for index in range(code.n)}
+        plan = code.plan(lost, range(code.n), cost)
+        assert dear not in plan.reads, (lost, cost)
+        assert plan.wanted == tuple(lost)
+
+
+@pytest.mark.parametrize("cost", [10**400, -(10**400), Fraction(10**400)])
+def test_a_cost_that_no_float_holds_is_refused(cost):
+    for spec in ("rs:4+2", "copy:3", "lrc:4+2+2", "ldpc:6+4,left_degree=3"):
+        with pytest.raises(InputError, match="cost of shard 1 is"):
+            codes.get(spec).plan([0], range(1, codes.get(spec).n), {1: cost})
 
 
 @pytest.mark.parametrize("spec", ["rs:4+3", "rs:3+3,matrix=backblaze", "lrc:4+2+2", "lrc:2+2+2", "copy:5", "xor:5+1"])

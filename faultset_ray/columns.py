@@ -102,6 +102,15 @@ def identifiers(values: Any) -> Strings:
     return objects(listed)
 
 
+def check_text(ids: Strings) -> None:
+    """Raise at the first id that has no form in UTF-8: it has a lone surrogate."""
+    for index, node_id in enumerate(ids.tolist()):
+        try:
+            node_id.encode()
+        except UnicodeEncodeError:
+            raise InvalidNodeError(index, None, "id", node_id, "a text that UTF-8 has a form for") from None
+
+
 def objects(listed: Sequence[str] | NDArray[Any]) -> Strings:
     """Make an object array of the strings themselves."""
     if isinstance(listed, np.ndarray):

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from pathlib import Path
+from os import PathLike
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 from faultset_ray import columns
@@ -22,6 +22,7 @@ from faultset_ray.limits import (
     SKETCH_MS_MAX,
     SKETCH_MS_MIN,
 )
+from faultset_ray.plain import check_path, distinct, finite, infinite
 
 Statistic = Literal["last", "ewma", "peak", "p95"]
 Fallback = Literal["none", "neighbours", "parent", "nearest", "everywhere"]
@@ -186,15 +187,15 @@ class Policy:
     def from_json(cls, text: str, where: str = "policy") -> Self:
         """Read what :meth:`to_json` writes; a field that is left out has its default."""
         try:
-            given = json.loads(_text(text, where), object_pairs_hook=_distinct)
+            given = json.loads(_text(text, where), object_pairs_hook=distinct)
         except (ValueError, RecursionError) as error:
             raise _refused(error, where, "JSON") from None
         if not isinstance(given, dict):
             raise InputError(f"{where} is {type(given).__name__}; expected a JSON object of the policy's fields")
-        return cls.of({key: math.inf if value == "inf" else value for key, value in given.items()}, where)
+        return cls.of({key: infinite(value) for key, value in given.items()}, where)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read a ``.toml`` or ``.json`` file.
 
         Raises
@@ -204,9 +205,7 @@ class Policy:
         InputError
             If it has another suffix, is no text of that format, or no policy.
         """
-        if not isinstance(path, (str, Path)) or "\0" in str(path):
-            raise InputError(f"a policy is read from {shown(path)}; expected the path of a .toml or .json file")
-        path = Path(path)
+        path = check_path("a policy is read from", path, ".toml or .json")
         readers = {".toml": cls.from_toml, ".json": cls.from_json}
         if path.suffix not in readers:
             raise InputError(f"{path} has the suffix {path.suffix!r}; a policy is a .toml or .json file")
@@ -226,7 +225,7 @@ class Policy:
 
     def to_json(self) -> str:
         """All fields as one JSON object; an infinite threshold is the string ``"inf"``."""
-        return json.dumps({name: "inf" if value == math.inf else value for name, value in self._items()}, indent=2)
+        return json.dumps({name: finite(value) for name, value in self._items()}, indent=2)
 
     def _items(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
@@ -243,16 +242,6 @@ def _text(text: Any, where: str) -> str:
     if not isinstance(text, str):
         raise InputError(f"{where} is {shown(text)}; expected a str")
     return text.removeprefix("\ufeff")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which TOML, too, would let no key come twice."""
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"it has {shown(twice)} twice")
-    return given
 
 
 def _refused(error: Exception, where: str, language: str) -> InputError:

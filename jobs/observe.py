@@ -16,7 +16,7 @@ from faultset_ray.errors import UnknownNode
 from faultset_ray.limits import OBSERVE_SECONDS
 from faultset_ray.model import Fleet
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run, told_missing
+from jobs.output import Json, app, console, finish, run, told_missing, told_torn
 
 _FAILED = "fail"
 
@@ -43,7 +43,8 @@ def observe(
     """
     if (trace is None) == (sample is None):
         raise typer.BadParameter("give a trace, or samples with --sample", param_hint="TRACE")
-    ids, told = _recorded(trace) if trace is not None else _given(sample or [])
+    recorded = None if trace is None else Trace.read(trace)
+    ids, told = _given(sample or []) if recorded is None else _told(recorded)
     with attached(address, system) as driver:
         handles = _handles(driver.fleet(fleet), ids)
         with nullcontext() if record is None else driver.record(record, fleet=fleet):
@@ -53,7 +54,8 @@ def observe(
         console.print("none was: newer is known of these nodes")
     missing = told_missing(taken)
     result = {"fleet": fleet, "system": system, "observations": len(ids), "taken": int(taken)}
-    finish({**result, "missing_regions": missing})
+    torn = told_torn(() if recorded is None else recorded.torn)
+    finish({**result, "missing_regions": missing, "torn_lines": torn})
 
 
 def _handles(fleet: Fleet, ids: Sequence[str]) -> NDArray[np.uint32]:
@@ -65,8 +67,7 @@ def _handles(fleet: Fleet, ids: Sequence[str]) -> NDArray[np.uint32]:
     return np.fromiter(map(handle_of.__getitem__, ids), np.uint32, len(ids))
 
 
-def _recorded(path: Path) -> tuple[Sequence[str], dict[str, Any]]:
-    trace = Trace.read(path)
+def _told(trace: Trace) -> tuple[Sequence[str], dict[str, Any]]:
     return trace.ids[trace.nodes].tolist(), {"latency_ms": trace.latency_ms, "ok": trace.ok, "at_ms": trace.at_ms}
 
 

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Annotated, Any, BinaryIO, Final, NoReturn
@@ -95,6 +95,13 @@ def told_missing(told: Told) -> list[str]:
     if missing:
         console.print(f"{len(missing):,} regions did not answer in time: {listed(missing)}")
     return missing
+
+
+def told_torn(lines: Sequence[int]) -> list[int]:
+    """The lines of a trace that were passed over, for programs; people are told of them here."""
+    if lines:
+        console.print(f"passed over what was cut off, as where a recording was ended by force: line {listed(lines)}")
+    return list(lines)
 
 
 _finished = threading.Event()

@@ -11,7 +11,7 @@ import typer
 from faultset_ray.control.replay import compare, table
 from faultset_ray.control.trace import Trace
 from faultset_ray.policy import Policy
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, console, finish, run, told_torn
 
 
 def replay(
@@ -24,7 +24,8 @@ def replay(
     recorded = Trace.read(trace)
     reports = compare(recorded, {name: Policy.load(path) for name, path in policies.items()})
     console.print(table(reports), end="")
-    finish({"trace": str(trace), "policies": {name: asdict(report) for name, report in reports.items()}})
+    result = {"trace": str(trace), "policies": {name: asdict(report) for name, report in reports.items()}}
+    finish({**result, "torn_lines": told_torn(recorded.torn)})
 
 
 if __name__ == "__main__":

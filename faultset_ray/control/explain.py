@@ -11,6 +11,7 @@ from faultset_ray.control.evidence import evidence
 from faultset_ray.control.health import Health
 from faultset_ray.control.states import Blocked, Mark, Named, Rule, State
 from faultset_ray.kernels.judge import popcount
+from faultset_ray.plain import finite
 from faultset_ray.policy import Rules
 
 
@@ -58,8 +59,10 @@ class Verdict:
     """0 for a survivor of its own region; None for others, which an answer may yet name in panic (``tiers_of``)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, enumerations by their labels."""
-        return {name: value.label if isinstance(value, Named) else value for name, value in asdict(self).items()}
+        """Plain values for JSON, enumerations by their labels, infinity as ``"inf"``."""
+        return {
+            name: value.label if isinstance(value, Named) else finite(value) for name, value in asdict(self).items()
+        }
 
 
 def explain(health: Health, slot: int, rules: Rules, now_ms: int, node_id: str, region: str) -> Verdict:

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from contextlib import suppress
-from os import PathLike
+from os import SEEK_END, PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from faultset_ray import columns
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
+from faultset_ray.plain import check_path, finite
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,19 +27,25 @@ _LOG = logging.getLogger(__name__)
 class Recording:
     """A ``.jsonl`` trace that grows with each batch of observations; a context manager.
 
+    Where one before was cut off within a line, this one begins on the next; who reads passes over the torn one.
+
     It is made by ``driver.record``, and may be closed from any thread. Each batch is on its way to the disk
     when ``observe`` returns. A disk that fails ends the recording, not the observing: :meth:`close` then raises.
     """
 
     def __init__(self, path: str | PathLike[str], fleet: str) -> None:
-        if not isinstance(path, (str, PathLike)) or Path(path).suffix != ".jsonl" or "\0" in str(path):
+        self.path = check_path("a recording goes to", path, ".jsonl")
+        if self.path.suffix != ".jsonl":
             raise InputError(f"a recording goes to {shown(path)}; expected the path of a .jsonl file")
         self.fleet = columns.check_name("fleet", fleet)
         """Whose observations are written."""
-        self.path = Path(path)
         self.samples = 0
         """How many were written."""
+        torn = _ends_within_a_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
+        if torn:
+            _LOG.warning("%s ends within a line, which was cut off; the recording begins on a new one", self.path)
+            self._file.write("\n")
         self._lock = threading.Lock()
         self._error: OSError | None = None
 
@@ -98,6 +105,16 @@ class Recording:
         self.close()
 
 
+def _ends_within_a_line(path: Path) -> bool:
+    if not path.is_file():  # none yet, or nothing that could be read from its end
+        return False
+    with path.open("rb") as file:
+        if file.seek(0, SEEK_END) == 0:
+            return False
+        file.seek(-1, SEEK_END)
+        return file.read(1) != b"\n"
+
+
 def _line(node: str, region: str, latency_ms: float, ok: bool, at_ms: int) -> str:
-    known = None if math.isnan(latency_ms) else latency_ms
+    known = None if math.isnan(latency_ms) else finite(latency_ms)
     return json.dumps({"at_ms": at_ms, "node": node, "region": region, "latency_ms": known, "ok": ok}) + "\n"

@@ -28,6 +28,8 @@ from faultset_ray.limits import DECIDE_MS, RANGES_SPARED
 from faultset_ray.policy import Policy
 
 Flags = NDArray[np.bool_]
+_TICK_MS_MAX = 1 << 62
+"""As late as a sample may be."""
 
 
 def replay(trace: Trace, policy: Policy, *, tick_ms: int = DECIDE_MS) -> Report:
@@ -41,10 +43,14 @@ def replay(trace: Trace, policy: Policy, *, tick_ms: int = DECIDE_MS) -> Report:
     Raises
     ------
     InputError
-        If ``tick_ms`` is no integer of at least 1.
+        If ``tick_ms`` is no integer from 1 to 2^62, or what is given is no trace or no policy.
     """
-    if not columns.is_integer(tick_ms) or tick_ms < 1:
-        raise InputError(f"tick_ms is {shown(tick_ms)}; expected an integer of at least 1")
+    if not isinstance(trace, Trace):
+        raise InputError(f"what is to be replayed is {shown(trace)}; expected a Trace, as Trace.read and Trace.of make")
+    if not isinstance(policy, Policy):
+        raise InputError(f"it is to be replayed against {shown(policy)}; expected a Policy")
+    if not columns.is_integer(tick_ms) or not 1 <= tick_ms <= _TICK_MS_MAX:
+        raise InputError(f"tick_ms is {shown(tick_ms)}; expected an integer from 1 to {_TICK_MS_MAX}")
     run = Replay(policy, trace.cells)
     ticks = trace.at_ms // tick_ms
     edges = [*np.flatnonzero(np.diff(ticks, prepend=-1)).tolist(), len(ticks)]
@@ -56,7 +62,15 @@ def replay(trace: Trace, policy: Policy, *, tick_ms: int = DECIDE_MS) -> Report:
 
 
 def compare(trace: Trace, policies: Mapping[str, Policy], *, tick_ms: int = DECIDE_MS) -> dict[str, Report]:
-    """Run a trace against several policies, each by its name."""
+    """Run a trace against several policies, each by its name.
+
+    Raises
+    ------
+    InputError
+        As :func:`replay` does; or ``policies`` is no mapping.
+    """
+    if not isinstance(policies, Mapping):
+        raise InputError(f"policies are {shown(policies)}; expected a mapping of names to policies")
     return {name: replay(trace, policy, tick_ms=tick_ms) for name, policy in policies.items()}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,11 @@ from numpy.typing import NDArray
 from faultset_ray import columns
 from faultset_ray.control import trace_files
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import listed, shown
 from faultset_ray.geohash import cells_to_strings, strings_to_cells
+from faultset_ray.plain import check_path
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,8 @@ class Trace:
     """bool[m]: False for a failed sample."""
     bad: NDArray[np.bool_] | None = None
     """bool[m]: whether the node was truly bad then, if that is known."""
+    torn: tuple[int, ...] = ()
+    """Lines of the file that were passed over, since they were cut off: a recording was ended by force there."""
 
     @classmethod
     def of(
@@ -69,6 +76,7 @@ class Trace:
         InputError
             In its many forms, for values that can't be.
         """
+        columns.length("ids", ids)
         names = columns.identifiers(ids)
         if len(set(names.tolist())) < len(names):
             raise InputError(f"{len(names)} nodes of a trace have {len(set(names.tolist()))} distinct ids")
@@ -97,8 +105,10 @@ class Trace:
         )
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | PathLike[str]) -> Self:
         """Read a ``.npz``, ``.csv`` or ``.jsonl`` file.
+
+        A line of a ``.jsonl`` file that was cut off is passed over, is in ``torn``, and is logged.
 
         Raises
         ------
@@ -107,12 +117,16 @@ class Trace:
         InputError
             If it is no such trace; the line is named.
         """
-        path = Path(path)
+        path = check_path("a trace is read from", path, ".npz, .csv or .jsonl")
         readers = {".npz": trace_files.read_npz, ".csv": trace_files.read_csv, ".jsonl": trace_files.read_jsonl}
         if path.suffix not in readers:
             raise InputError(f"{path}: traces are read from {', '.join(readers)} files, told by the suffix")
         try:
-            return cls.of(**readers[path.suffix](path))
+            found = readers[path.suffix](path)
+            torn = found.pop("torn", ())
+            if torn:
+                _LOG.warning("%s: passed over what was cut off in line %s", path, listed(torn))
+            return replace(cls.of(**found), torn=torn)
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is not UTF-8: {error.reason}") from None
         except InputError as error:
@@ -120,13 +134,22 @@ class Trace:
                 raise
             raise InputError(f"{path}: {error}") from None
 
-    def write(self, path: str | Path) -> None:
-        """Write a ``.npz``, ``.csv`` or ``.jsonl`` file, overwriting one that is there."""
-        path = Path(path)
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write a ``.npz``, ``.csv`` or ``.jsonl`` file, overwriting one that is there.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written.
+        InputError
+            If it has another suffix, or is a ``.csv`` file, and an id has no form in UTF-8.
+        """
+        path = check_path("a trace is written to", path, ".npz, .csv or .jsonl")
         fields = ["at_ms", "node", "region", "latency_ms", "ok", *(["bad"] if self.bad is not None else [])]
         if path.suffix == ".npz":
             trace_files.write_npz(path, self._arrays())
         elif path.suffix == ".csv":
+            columns.check_text(self.ids)
             trace_files.write_csv(path, self.rows(), fields)
         elif path.suffix == ".jsonl":
             trace_files.write_jsonl(path, self.rows())
@@ -172,8 +195,15 @@ class Trace:
             yield row if bad is None else {**row, "bad": bad}
 
 
+def _array(name: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (ValueError, OverflowError):
+        raise InputError(f"{name} is {shown(values)}; expected values of one dimension") from None
+
+
 def _whole(name: str, values: Any, bound: int) -> NDArray[np.int64]:
-    column = np.asarray(values)
+    column = _array(name, values)
     if column.ndim != 1 or (column.size and column.dtype.kind not in "iu"):
         raise InputError(f"{name} is {column.dtype}{list(column.shape)}; expected integers of one dimension")
     out = np.flatnonzero((column < 0) | (column >= bound))
@@ -185,7 +215,7 @@ def _whole(name: str, values: Any, bound: int) -> NDArray[np.int64]:
 def _flags(name: str, values: Any) -> NDArray[np.bool_] | None:
     if values is None:
         return None
-    column = np.asarray(values)
+    column = _array(name, values)
     if column.ndim != 1 or (column.size and column.dtype != np.bool_):
         raise InputError(f"{name} is {column.dtype}{list(column.shape)}; expected booleans of one dimension")
     return column.astype(np.bool_)

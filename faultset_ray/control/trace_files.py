@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,19 @@ import numpy as np
 
 from faultset_ray import columns
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
+from faultset_ray.plain import distinct, finite, infinite
 
 NOWHERE = "s"
 """The region of nodes of which a trace does not say where they are: all are in this one."""
 _REQUIRED = ("at_ms", "node", "latency_ms")
 _OPTIONAL = ("ok", "bad", "region")
+_DIGITS_MAX = 19
+"""Of a time, so that no text of any length becomes a number."""
+_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+"""What of JSON is read whole or not at all; each begins with nothing."""
+_BEGUN_NUMBER = re.compile(r"\.|[eE][+-]?")
+"""What is left of a number that was cut off behind what might have been the whole of it."""
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -70,7 +80,8 @@ def _parsed(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name == "latency_ms":
             parsed[name] = _number(value, where) if value else None
         elif name == "at_ms":
-            parsed[name] = int(value) if value.isdecimal() else value
+            digits = value.isascii() and value.isdecimal() and len(value) <= _DIGITS_MAX
+            parsed[name] = int(value) if digits else value
         elif name in {"ok", "bad"}:
             parsed[name] = _FLAGS.get(value.lower(), value)
         else:
@@ -80,22 +91,57 @@ def _parsed(row: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _number(text: str, where: str) -> float:
     try:
-        return float(text)
+        if "_" not in text and text.isascii():  # Python reads more as numbers than other programs write
+            return float(text)
     except ValueError:
-        raise InputError(f"{where}: latency_ms is {text!r}; expected a number, or nothing") from None
+        pass
+    raise InputError(f"{where}: latency_ms is {shown(text)}; expected a number, or nothing")
 
 
 def read_jsonl(path: Path) -> dict[str, Any]:
-    """Read objects, one a line, into the arguments of :meth:`Trace.of`."""
-    rows = []
-    with path.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, 1):
-            if text.strip():
-                try:
-                    rows.append((line, json.loads(text)))
-                except (ValueError, RecursionError) as error:
-                    raise InputError(f"{path}, line {line}: {error}") from None
-    return _columns_of(path, rows)
+    """Read objects, one a line, into the arguments of :meth:`Trace.of`, and ``torn``: lines that were cut off."""
+    rows, torn = [], []
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, 1):
+            text = (raw.removeprefix(BOM_UTF8) if line == 1 else raw).strip()
+            if not text:
+                continue
+            try:
+                rows.append((line, json.loads(text.decode(), object_pairs_hook=distinct)))
+            except (ValueError, RecursionError) as error:
+                if not _cut_off(text):
+                    raise InputError(f"{path}, line {line}: {_why(error)}") from None
+                torn.append(line)
+    return {**_columns_of(path, rows), "torn": tuple(torn)}
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8: {error.reason}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _cut_off(line: bytes) -> bool:
+    """Whether a line that can't be read is the beginning of an object, and nothing else."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        if error.end != len(line):
+            return False
+        text = line[: error.start].decode()  # within a character
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :]
+        return text.startswith("{") and (
+            error.msg.startswith("Unterminated string")
+            or (error.msg.startswith("Invalid \\u") and '"' not in rest)
+            or _BEGUN_NUMBER.fullmatch(rest) is not None
+            or any(word.startswith(rest) for word in _WORDS)
+        )
+    except (ValueError, RecursionError):  # a number of too many digits, or what no recording has
+        return False
+    return False
 
 
 def _columns_of(path: Path, rows: list[tuple[int, Any]]) -> dict[str, Any]:
@@ -124,20 +170,21 @@ def _check_row(row: Any, where: str) -> None:
     if not isinstance(row, dict) or set(_REQUIRED) - row.keys() or row.keys() - {*_REQUIRED, *_OPTIONAL}:
         fields = sorted(row) if isinstance(row, dict) else row
         raise InputError(
-            f"{where}: expected the fields {', '.join(_REQUIRED)} (and {', '.join(_OPTIONAL)}), not {fields}"
+            f"{where}: expected the fields {', '.join(_REQUIRED)} (and {', '.join(_OPTIONAL)}), not {shown(fields)}"
         )
-    latency_ms = row["latency_ms"]
+    latency_ms = infinite(row["latency_ms"])
+    unknown = latency_ms is None or (isinstance(latency_ms, float) and math.isnan(latency_ms))
     sound = {
         "at_ms": columns.is_integer(row["at_ms"]) and 0 <= row["at_ms"] < 1 << 62,
         "node": isinstance(row["node"], str) and row["node"] != "",
-        "latency_ms": latency_ms is None or (columns.is_number(latency_ms) and not latency_ms < 0),
+        "latency_ms": unknown or columns.as_float(latency_ms) >= 0,
         "ok": isinstance(row.get("ok", True), bool),
         "bad": isinstance(row.get("bad", True), bool),
         "region": isinstance(row.get("region", NOWHERE), str),
     }
     for name, valid in sound.items():
         if not valid:
-            raise InputError(f"{where}: {name} is {row[name]!r}, which it can't be")
+            raise InputError(f"{where}: {name} is {shown(row[name])}, which it can't be")
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], names: list[str]) -> None:
@@ -152,6 +199,15 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], names: list[str]) -
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows, one a line."""
+    """Write rows, one a line; what UTF-8 has no form for is escaped, with all else of its line that is not ASCII."""
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(_line({name: finite(value) for name, value in row.items()}) for row in rows)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(row, allow_nan=False)
+    return text + "\n"

@@ -25,6 +25,7 @@ from faultset_ray.errors import CallTimeout, HistoryLost, InputError, PlaceUnrea
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
+from faultset_ray.plain import finite
 
 Versions = dict[int, tuple[int, int]]
 _DIGITS_MAX = 19
@@ -57,7 +58,7 @@ class Change:
     """Of the range: there it holds from this version on."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, enumerations by their labels."""
+        """Plain values for JSON, enumerations by their labels, infinity as ``"inf"``."""
         return _plain(self)
 
 
@@ -78,7 +79,7 @@ class RegionChange:
     """Of the range: there it holds from this version on."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, enumerations by their labels."""
+        """Plain values for JSON, enumerations by their labels, infinity as ``"inf"``."""
         return _plain(self)
 
 
@@ -318,7 +319,7 @@ def _changes(directory: Directory, range_id: int, events: Events) -> Iterator[Ch
 
 
 def _plain(change: Change | RegionChange) -> dict[str, Any]:
-    return {name: value.label if isinstance(value, Named) else value for name, value in asdict(change).items()}
+    return {name: value.label if isinstance(value, Named) else finite(value) for name, value in asdict(change).items()}
 
 
 def _known(value: float) -> float | None:

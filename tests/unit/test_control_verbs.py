@@ -1,5 +1,6 @@
 """What the control plane's verbs tell of a live fleet: watch, plan, why."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -50,6 +51,17 @@ def test_a_deadline_may_be_infinite(driver):
     driver.register(NODES)
     assert driver.survivors(deadline_s=math.inf).whole
     assert driver.why("a", deadline_s=1e300).survives
+
+
+def test_what_is_infinite_is_told_as_json_can_hold_it(driver):
+    driver.register(NODES, 3)
+    watch = driver.watch(driver.survivors().versions, idle_s=0.5)
+    observe(driver, a=math.inf)
+    for told in (driver.why("a").to_dict(), next(watch).to_dict()):
+        assert json.loads(json.dumps(told, allow_nan=False))["value"] == "inf"
+    driver.set_policy(fs.Policy(threshold_ms=math.inf))
+    assert driver.why("b").to_dict()["threshold"] == "inf"
+    assert driver.why("b").threshold == math.inf
 
 
 def test_a_change_tells_who_survives_by_mark_and_state(driver):

@@ -129,7 +129,14 @@ def test_observe_and_why(registered, tmp_path):
     assert "u09" not in verb("survivors")[1]["by_region"]
     trace = tmp_path / "trace.jsonl"
     trace.write_text(json.dumps({"at_ms": 1, "node": "a", "latency_ms": 1.0}) + "\n")
-    told = {"fleet": "default", "system": "default", "observations": 1, "taken": 0, "missing_regions": []}
+    told = {
+        "fleet": "default",
+        "system": "default",
+        "observations": 1,
+        "taken": 0,
+        "missing_regions": [],
+        "torn_lines": [],
+    }
     assert verb("observe", trace)[1] == told
 
 
@@ -189,6 +196,25 @@ def test_what_is_observed_is_recorded_for_a_replay(registered, tmp_path):
     told = verb("replay", trace, "--policy", policy)[1]["policies"]["p"]
     assert (told["nodes"], told["samples"]) == (2, 4)
     assert told["ejections"] >= 1, "of b; a is out too if the two moments are not decided about together"
+
+
+def test_a_line_that_was_cut_off_is_told(registered, tmp_path):
+    policy, trace = tmp_path / "p.toml", tmp_path / "seen.jsonl"
+    policy.write_text("threshold_ms = 100.0\n")
+    verb("observe", "--sample", "a=5", "--record", trace)
+    trace.write_bytes(trace.read_bytes()[:-9])
+    verb("observe", "--sample", "b=5", "--record", trace)
+    for arguments, counted in (
+        (("replay", trace, "--policy", policy), "policies"),
+        (("observe", trace), "observations"),
+    ):
+        told = verb(*arguments)[1]
+        assert told["torn_lines"] == [1]
+        assert told[counted] == 1 or told[counted]["p"]["samples"] == 1
+        shown = CliRunner().invoke(application, [str(each) for each in arguments]).stdout
+        assert "passed over what was cut off, as where a recording was ended by force: line 1" in shown
+    trace.write_text('{"at_ms": 1, "node": "a", "latency_ms": 1%s}\n' % ("0" * 400))
+    assert isinstance(verb("observe", trace)[0].exception, fs.errors.InputError)
 
 
 def test_watch_goes_on_where_it_stood(registered, tmp_path):

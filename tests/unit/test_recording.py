@@ -62,6 +62,24 @@ def test_a_disk_that_fails_ends_the_recording_and_not_the_observing(driver, tmp_
         driver.record(tmp_path / "none" / "x.jsonl")
 
 
+def test_one_that_was_cut_off_is_gone_on_with(driver, tmp_path, caplog):
+    """A process that is killed may leave part of a line; what it wrote before, and what comes after, is read."""
+    path, handles = tmp_path / "day.jsonl", driver.fleet().handles
+    with driver.record(path):
+        driver.observe(handles, [math.inf, 2.0])
+    whole = path.read_bytes()
+    with driver.record(path):
+        pass
+    assert path.read_bytes() == whole, "nothing is added to lines that are whole"
+    path.write_bytes(whole[:-20])
+    with driver.record(path), driver.record(path):
+        driver.observe(handles[:1], [3.0])
+    assert "ends within a line" in caplog.text
+    trace = Trace.read(path)
+    assert (trace.torn, trace.latency_ms.tolist()) == ((2,), [math.inf, 3.0, 3.0])
+    assert "Infinity" not in path.read_text()
+
+
 def test_it_ends_with_its_driver(tmp_path):
     with fs.connect(backend="local") as driver:
         recording = driver.record(tmp_path / "x.jsonl")

@@ -72,6 +72,21 @@ def test_nothing_recorded():
     assert (report.samples, report.ejections, report.out_s, report.peak_out) == (0, 0, 0.0, 0.0)
 
 
+def test_what_is_no_trace_or_policy_is_refused():
+    trace = Trace.of(["a"], [1], [0], [1.0])
+    for wrong in (
+        lambda: replay(trace, {}),
+        lambda: replay([1], Policy()),
+        lambda: compare(trace, [Policy()]),
+        lambda: compare(trace, {"a": None}),
+        lambda: replay(trace, Policy(), tick_ms=10**30),
+        lambda: replay(trace, Policy(), tick_ms=0),
+    ):
+        with pytest.raises(InputError, match="expected"):
+            wrong()
+    assert replay(trace, Policy(), tick_ms=1 << 62).samples == 1
+
+
 def test_the_table_shows_what_is_known():
     text = table(compare(one_node([99.0, 101.0] * 10), {"plain": Policy(), "steady": STEADY}))
     lines = text.splitlines()

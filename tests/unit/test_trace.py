@@ -1,6 +1,7 @@
 """Traces in columns and in files: what is written is read, what can't be is refused with its line."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -81,7 +82,19 @@ def test_a_minimal_csv(tmp_path):
         ("t.jsonl", '{"at_ms": 1, "node": "a", "latency_ms": 1}\n[1]\n', "line 2: expected the fields"),
         ("t.jsonl", '{"at_ms": true, "node": "a", "latency_ms": 1}\n', "line 1: at_ms is True"),
         ("t.jsonl", '{"at_ms": 1, "node": 3, "latency_ms": 1}\n', "line 1: node is 3"),
-        ("t.jsonl", '{"at_ms": 1, "node": "a", "latency_ms": 1}\n{\n', "line 2: "),
+        ("t.jsonl", '{"at_ms": 1, "node": "a", "latency_ms": 1}\n{]\n', "line 2: "),
+        ("t.csv", f"at_ms,node,latency_ms\n{'1' * 5000},a,5\n", "line 2: at_ms is '111"),
+        ("t.csv", "at_ms,node,latency_ms\n٣,a,5\n", "line 2: at_ms is '٣'"),
+        ("t.csv", "at_ms,node,latency_ms\n1,a,1_0\n", "line 2: latency_ms is '1_0'"),
+        ("t.csv", "at_ms,node,latency_ms\n1,a,٣\n", "line 2: latency_ms is '٣'"),
+        ("t.jsonl", f'{{"at_ms": 1, "node": "a", "latency_ms": 1{"0" * 400}}}\n', "line 1: latency_ms is 1000"),
+        ("t.jsonl", f'{{"at_ms": 1, "node": "a", "latency_ms": 1{"0" * 5000}}}\n', "line 1: Exceeds the limit"),
+        ("t.jsonl", f'{{"at_ms": 1{"0" * 400}, "node": "a", "latency_ms": 1}}\n', "line 1: at_ms is 1000"),
+        ("t.jsonl", '{"at_ms": 1, "node": "a", "latency_ms": "-inf"}\n', "line 1: latency_ms is '-inf'"),
+        ("t.jsonl", '{"at_ms": 1, "node": "a", "latency_ms": "1"}\n', "line 1: latency_ms is '1'"),
+        ("t.jsonl", '\n{"at_ms": 1, "node": "a", "latency_ms": 1, "at_ms": 5}\n', "line 2: it has 'at_ms' twice"),
+        ("t.jsonl", '\n{"at_ms": 1, "node"\n{}\n', "line 3: expected the fields"),
+        ("t.jsonl", "at_ms,node", "line 1: "),
         (
             "t.jsonl",
             '{"at_ms": 1, "node": "a", "latency_ms": 1, "bad": true}\n{"at_ms": 1, "node": "a", "latency_ms": 1}\n',
@@ -121,6 +134,67 @@ def test_an_npz_is_checked_like_arguments(tmp_path):
             Trace.read(path)
     with pytest.raises(InputError, match="told by the suffix"):
         Trace.of(["a"], [1], [0], [1.0]).write(tmp_path / "t.parquet")
+
+
+def test_what_is_not_utf8_is_refused_where_it_stands(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b'\n{"at_ms": 1, "node": "\xff", "latency_ms": 1}\n')
+    with pytest.raises(InputError, match="line 2: it is not UTF-8: invalid start byte"):
+        Trace.read(path)
+
+
+@pytest.mark.parametrize("text", ["a\0.csv", 5, None, b"a.csv"])
+def test_a_path_that_can_not_be_is_refused(text):
+    with pytest.raises(InputError, match=r"expected the path of a \.npz, \.csv or \.jsonl file"):
+        Trace.read(text)
+    with pytest.raises(InputError, match=r"expected the path of a \.npz, \.csv or \.jsonl file"):
+        Trace.of(["a"], [1], [0], [1.0]).write(text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"at_ms": [[1], [2, 3]]}, {"nodes": [[1], [2, 3]]}, {"bad": [[True], []]}, {"at_ms": [10**30]}, {"ids": 5}],
+)
+def test_arguments_that_can_not_be_are_refused(wrong):
+    with pytest.raises(InputError):
+        Trace.of(**{"ids": ["a"], "at_ms": [1], "nodes": [0], "latency_ms": [1.0], **wrong})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_infinite_latency_is_read_back(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    Trace.of(["a"], [1, 2, 3], [0, 0, 0], [math.inf, math.nan, 5.0]).write(path)
+    np.testing.assert_array_equal(Trace.read(path).latency_ms, [math.inf, math.nan, 5.0])
+    if suffix == ".jsonl":  # what any program reads: JSON has no Infinity
+        told = [json.loads(line, parse_constant=pytest.fail)["latency_ms"] for line in path.read_text().splitlines()]
+        assert told == ["inf", None, 5.0]
+        path.write_text('{"at_ms": 1, "node": "a", "latency_ms": Infinity}\n')
+        assert Trace.read(path).latency_ms.tolist() == [math.inf], "as versions before wrote it"
+
+
+def test_an_id_without_a_form_in_utf8_is_escaped_or_refused(tmp_path):
+    """A fleet may have such an id, so a trace of it may too."""
+    trace = Trace.of(["é\ud800"], [1], [0], [1.0])
+    for suffix in (".npz", ".jsonl"):
+        trace.write(tmp_path / f"t{suffix}")
+        assert Trace.read(tmp_path / f"t{suffix}").ids.tolist() == ["é\ud800"]
+    (tmp_path / "t.csv").write_text("kept")
+    with pytest.raises(InputError, match="UTF-8 has a form for"):
+        trace.write(tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "kept"
+
+
+def test_wherever_a_line_was_cut_off_the_others_are_read(tmp_path, caplog):
+    path = tmp_path / "t.jsonl"
+    trace = Trace.of(["nö\\de}", "\ud800"], [1, 2, 3], [0, 1, 0], [-0.0, math.nan, 1.5e-07], ok=[True, False, True])
+    trace.write(path)
+    first, *others = path.read_bytes().splitlines()
+    for line in (first, *others):
+        for end in range(1, len(line)):
+            path.write_bytes(b"\n".join([first, line[:end], *others]))
+            again = Trace.read(path)
+            assert (again.torn, rows(again)) == ((2,), rows(trace)), line[:end]
+    assert "passed over what was cut off in line 2" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

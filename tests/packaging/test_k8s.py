@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shlex
+import tomllib
 from functools import reduce
 from pathlib import Path
 
@@ -209,6 +210,13 @@ def test_versions_are_those_that_are_tested(spec):
     assert spec["rayVersion"] == pins["ray"]
     images = {container["image"] for template in pods(spec) for container in template["spec"]["containers"]}
     assert images == {f"FILL-IN/faultset-ray:{fs.__version__}"}
+
+
+def test_the_image_has_the_extras_that_a_node_may_need():
+    """Those that add no heavy library: what a driver brings along may open objects as files, or serve them."""
+    offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"faultset_ray-\*\.whl\)\[([\w,]+)\]", (ROOT / "Dockerfile").read_text())
+    assert set(installed.split(",")) == {"fsspec", "serve"} & offered.keys()
 
 
 def test_the_job_runs_in_that_cluster_and_its_verb_takes_the_options(cluster):

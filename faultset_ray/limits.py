@@ -153,6 +153,8 @@ FREEZE_WINDOW_SECONDS: Final = 300.0
 """Ranges that degraded within this time did so at once; an outage that lasts longer is believed."""
 FREEZE_SECONDS: Final = 30.0
 """How long ejections stay frozen after each census that finds most ranges degraded."""
+READY_SECONDS: Final = 2.0
+"""Default deadline of the question whether a system answers."""
 SURVIVORS_SECONDS: Final = 10.0
 """Default deadline of one survivors answer."""
 KNOWN_SECONDS: Final = 2.0

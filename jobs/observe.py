@@ -9,12 +9,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from faultset_ray.control.trace import Trace
-from faultset_ray.errors import UnknownNode
 from faultset_ray.limits import OBSERVE_SECONDS
-from faultset_ray.model import Fleet
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run, told_missing, told_torn
 
@@ -46,7 +43,7 @@ def observe(
     recorded = None if trace is None else Trace.read(trace)
     ids, told = _given(sample or []) if recorded is None else _told(recorded)
     with attached(address, system) as driver:
-        handles = _handles(driver.fleet(fleet), ids)
+        handles = driver.handles(ids, fleet=fleet, deadline_s=deadline)
         with nullcontext() if record is None else driver.record(record, fleet=fleet):
             taken = driver.observe(handles, fleet=fleet, deadline_s=deadline, **told)
     console.print(f"{taken:,} of {len(ids):,} observations taken")
@@ -56,15 +53,6 @@ def observe(
     result = {"fleet": fleet, "system": system, "observations": len(ids), "taken": int(taken)}
     torn = told_torn(() if recorded is None else recorded.torn)
     finish({**result, "missing_regions": missing, "torn_lines": torn})
-
-
-def _handles(fleet: Fleet, ids: Sequence[str]) -> NDArray[np.uint32]:
-    assert fleet.handles is not None
-    handle_of = dict(zip(fleet.ids.tolist(), fleet.handles.tolist(), strict=True))
-    unknown = [node_id for node_id in ids if node_id not in handle_of]
-    if unknown:
-        raise UnknownNode(unknown[0], fleet.name, len(unknown))
-    return np.fromiter(map(handle_of.__getitem__, ids), np.uint32, len(ids))
 
 
 def _told(trace: Trace) -> tuple[Sequence[str], dict[str, Any]]:

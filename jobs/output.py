@@ -7,7 +7,6 @@ Exit codes: 0 ok · 1 no survivors · 2 usage · 3 not recoverable · 4 damaged 
 from __future__ import annotations
 
 import json
-import math
 import sys
 import threading
 import traceback
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from faultset_ray.control.missing import Told
+from faultset_ray.driver.described import plain, told
 from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
 
@@ -89,9 +89,9 @@ def shown(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def told_missing(told: Told) -> list[str]:
+def told_missing(taken: Told) -> list[str]:
     """The regions that did not hear in time, for programs; people are told of them here."""
-    missing = told.missing_regions
+    missing = taken.missing_regions
     if missing:
         console.print(f"{len(missing):,} regions did not answer in time: {listed(missing)}")
     return missing
@@ -130,8 +130,7 @@ def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer
 
 def with_error(result: Mapping[str, Any], error: FaultsetError) -> dict[str, Any]:
     """A result with the error that ended it, as JSON can hold it."""
-    described = {**error.fields(), "code": error.code, "message": str(error)}
-    whole: dict[str, Any] = plain({**result, "error": described})
+    whole: dict[str, Any] = plain({**result, "error": told(error)})
     return whole
 
 
@@ -139,17 +138,6 @@ def _complain(code: str, message: str, result: Mapping[str, Any]) -> None:
     _errors.print(f"[bold red]error[/] [dim]{code}[/] ", end="")
     _errors.print(message, markup=False, soft_wrap=True)
     finish(result)
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: what is not finite, or not known to JSON, becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
 
 
 def app(job: Callable[..., None]) -> typer.Typer:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 
+from faultset_ray.driver.described import told_receipt
 from faultset_ray.driver.object_verbs import PUT_CODE
 from faultset_ray.driver.room import Durability
 from jobs.connecting import Address, Name, SystemName, attached
@@ -73,19 +74,7 @@ def put(
     )
     if receipt.durability == "none":
         console.print("  not durable: some stores have no directory of their own and end with their processes")
-    finish(
-        {
-            "system": system,
-            "name": name,
-            "generation": receipt.generation,
-            "size": receipt.size,
-            "code": receipt.spec,
-            "n_durable": receipt.n_durable,
-            "survivable": receipt.survivable,
-            "durability": receipt.durability,
-            "seconds": round(seconds, 3),
-        }
-    )
+    finish({"system": system, **told_receipt(receipt), "seconds": round(seconds, 3)})
 
 
 if __name__ == "__main__":

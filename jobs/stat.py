@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
+from faultset_ray.driver.described import told_stat
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, finish, run, shown
 
@@ -23,11 +22,7 @@ def stat(
         console.print(f"  shard {index}: {place} {path}", soft_wrap=True)
     for index, why in sorted(found.missing.items()):
         console.print(f"  shard {index} is missing: {why}", soft_wrap=True)
-    locations = {
-        index: {"store": store, "place": place, "path": path}
-        for index, (store, place, path) in sorted(found.locations.items())
-    }
-    finish({"system": system, **asdict(found), "locations": locations})
+    finish({"system": system, **told_stat(found)})
 
 
 if __name__ == "__main__":

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
-
 import typer
 from rich.table import Table
 
-from faultset_ray.driver.scrubbing import Cursor
+from faultset_ray.driver.described import told_status
 from faultset_ray.driver.upkeep import StoreStatus, SystemStatus
 from jobs.connecting import Address, SystemName, attached
 from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, Json, app, console, finish, run, shown
@@ -28,7 +24,7 @@ def status(
     with attached(address, system) as driver:
         found = driver.status()
     _show(found)
-    finish({"system": system, **_described(found)})
+    finish({"system": system, **told_status(found)})
     if code := exit_code(found):
         raise typer.Exit(code)
 
@@ -77,26 +73,6 @@ def _state(store: StoreStatus) -> str:
         return "retired"
     leaving = ", leaving" if store.leaving else ""
     return f"{'here' if store.here else f'away for {store.unseen_s:,.0f} s'}{leaving}"
-
-
-def _described(found: SystemStatus) -> Mapping[str, Any]:
-    return {
-        **asdict(found.tally),
-        "healthy": found.healthy,
-        "margins": found.margins,
-        "lost": found.lost,
-        "leaving": found.leaving,
-        "orphans": found.orphans,
-        "scrub": {"light": _pass(found.light), "deep": _pass(found.deep)},
-        "stores": [
-            {**asdict(store.row), "here": store.here, "unseen_s": store.unseen_s, "leaving": store.leaving}
-            for store in found.stores
-        ],
-    }
-
-
-def _pass(cursor: Cursor | None) -> Mapping[str, Any] | None:
-    return None if cursor is None else {"began_ms": cursor.began_ms, "done_ms": cursor.done_ms}
 
 
 if __name__ == "__main__":

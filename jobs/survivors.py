@@ -10,6 +10,7 @@ from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
+from faultset_ray.driver.described import told_survivors
 from faultset_ray.errors import RegionTimeout
 from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
@@ -43,38 +44,13 @@ def survivors(
         raise typer.BadParameter(f"{unknown[0]!r} is no region of fleet {fleet!r}", param_hint="--region")
     wanted = list(answer.by_region) if region is None else region
     _show(answer, wanted)
-    by_region = {name: answer.by_region[name].tolist() for name in wanted if name in answer.by_region}
-    short = answer.short
-    surviving, in_panic = _told_apart(answer, None if region is None else list(by_region))
-    result = {
-        "survivors": surviving,
-        "named_in_panic": in_panic,
-        "by_region": by_region,
-        "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in short},
-        "short": short,
-        "panic": answer.panic,
-        "missing_regions": answer.missing_age_ms,
-        "directory_age_ms": answer.directory_age_ms,
-        "clock_ahead_ms": answer.clock_ahead_ms,
-        "frozen_until_ms": answer.frozen_until_ms,
-        "at_ms": answer.at_ms,
-        "versions": answer.versions,
-    }
+    result = told_survivors(answer, region)
+    surviving = result["survivors"]
     if not surviving and answer.missing_regions:  # blind is not empty
         raise fail(RegionTimeout(answer.missing_regions, len(known), deadline), result)
     finish(result)
     if not surviving:
         raise typer.Exit(NO_SURVIVORS)
-
-
-def _told_apart(answer: Survivors, regions: list[str] | None) -> tuple[list[str], list[str]]:
-    """Who survives, and who is only named since a region is in panic: of all, or for some regions, each once."""
-    given = [(answer.ids, answer.tiers)]
-    if regions is not None:
-        given = [(answer.by_region[name], answer.tiers_of(name)) for name in regions]
-    surviving = dict.fromkeys(each for ids, tiers in given for each in ids[tiers != Tier.PANIC].tolist())
-    in_panic = dict.fromkeys(each for ids, tiers in given for each in ids[tiers == Tier.PANIC].tolist())
-    return list(surviving), list(in_panic)
 
 
 def _show(answer: Survivors, wanted: list[str]) -> None:

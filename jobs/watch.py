@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from faultset_ray.control.states import Mark
+from faultset_ray.driver.described import plain
 from faultset_ray.driver.watch import Change, RegionChange, Versions, check_since
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.limits import OBSERVE_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, plain, run
+from jobs.output import Json, app, console, finish, run
 
 
 def watch(

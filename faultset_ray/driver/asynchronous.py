@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.fleet_verbs import AsyncFleetVerbs
@@ -27,6 +28,7 @@ from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
 from faultset_ray.driver.upkeep import Upkeep
 from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
+from faultset_ray.limits import READY_SECONDS
 from faultset_ray.model import Fleet
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 
@@ -137,6 +139,16 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     async def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return await self._backend.places()
+
+    async def ready(self, deadline_s: float = READY_SECONDS) -> None:
+        """Find out whether the system answers, within some seconds.
+
+        Raises
+        ------
+        CoordinatorUnavailable
+            It does not. A coordinator that is gone is being started again when this raises.
+        """
+        await self._authority.ask_within(deadline_s, Coordinator.about)
 
     async def probe(
         self,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, Literal
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray.columns import check_name
 from faultset_ray.control.answer import Survivors
@@ -88,6 +89,21 @@ class AsyncFleetVerbs:
             All its nodes were removed.
         """
         return await self._fleets.fleet(name)
+
+    async def handles(
+        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = OBSERVE_SECONDS
+    ) -> NDArray[np.uint32]:
+        """The handles of nodes that are known by their ids: uint32[n], for :meth:`observe`.
+
+        Raises
+        ------
+        UnknownFleet
+        UnknownNode
+            The fleet has no node of one of the ids.
+        CoordinatorUnavailable
+            It did not answer in time, and this driver knows nothing of the fleet yet, or not of all the nodes.
+        """
+        return await self._fleets.handles(ids, fleet, deadline_s)
 
     async def remove(
         self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS

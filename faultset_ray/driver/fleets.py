@@ -34,6 +34,7 @@ from faultset_ray.driver.following import parted
 from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
+from faultset_ray.driver.naming import Named
 from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_times
 from faultset_ray.driver.planning import Plan
 from faultset_ray.errors import (
@@ -65,6 +66,7 @@ class Fleets:
         self._authority = keeper.authority
         self._regions_max = regions_max
         self._layouts = Layouts()
+        self._named = Named()
         self._ahead = False
         self._recordings: list[Recording] = []
 
@@ -159,6 +161,16 @@ class Fleets:
             raise EmptyNodesError
         nodes = Fleet.of_checked(known.ids[kept], known.lat[kept], known.lon[kept], known.latency_ms[kept], name=name)
         return nodes.with_handles(kept)
+
+    async def handles(self, ids: Any, fleet: str, deadline_s: float) -> NDArray[np.uint32]:
+        """See :meth:`AsyncDriver.handles <faultset_ray.driver.asynchronous.AsyncDriver.handles>`."""
+        wanted = check_ids(ids)
+        known = await self._keeper.known(fleet, check_deadline(deadline_s))
+        try:
+            return await self._backend.compute(self._named.handles, known.directory, wanted)
+        except UnknownNode:
+            directory = await self._keeper.directory(fleet, deadline_s)  # they may have come since
+            return await self._backend.compute(self._named.handles, directory, wanted)
 
     # -- Observations
 

@@ -145,15 +145,21 @@ class AsyncObjectVerbs:
         """
         return await self._objects.stat(name)
 
-    async def list(self, prefix: str = "", *, deleted: bool = False) -> Sequence[ObjectInfo]:
+    async def list(
+        self, prefix: str = "", *, deleted: bool = False, after: str = "", limit: int | None = None
+    ) -> Sequence[ObjectInfo]:
         """The objects whose names begin so, in the order of their names' UTF-8 bytes.
 
         Parameters
         ----------
         deleted : bool
             Those in place that :meth:`undelete` would bring back.
+        after : str
+            Only those behind this name: the last of a page, for the next one.
+        limit : int, optional
+            At most so many.
         """
-        return await self._objects.listed(prefix, deleted=deleted)
+        return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
 
     async def delete(
         self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS
@@ -243,9 +249,11 @@ class ObjectVerbs:
         """How an object is: size, generation, code, where its shards are, and what it bears now."""
         return self._loop.run(self._core.stat(name))
 
-    def list(self, prefix: str = "", *, deleted: bool = False) -> Sequence[ObjectInfo]:
-        """The objects whose names begin so, in order."""
-        return self._loop.run(self._core.list(prefix, deleted=deleted))
+    def list(
+        self, prefix: str = "", *, deleted: bool = False, after: str = "", limit: int | None = None
+    ) -> Sequence[ObjectInfo]:
+        """The objects whose names begin so, in order; at most ``limit`` behind the name ``after``."""
+        return self._loop.run(self._core.list(prefix, deleted=deleted, after=after, limit=limit))
 
     def delete(self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS) -> Deletion:
         """Delete an object; until its period of grace is over, :meth:`undelete` brings it back."""

@@ -288,17 +288,23 @@ class Objects:
             missing=missing,
         )
 
-    async def listed(self, prefix: str, *, deleted: bool) -> list[ObjectInfo]:
+    async def listed(
+        self, prefix: str, *, deleted: bool, after: str = "", limit: int | None = None
+    ) -> list[ObjectInfo]:
         """See :meth:`AsyncObjectVerbs.list <faultset_ray.driver.object_verbs.AsyncObjectVerbs.list>`."""
-        if not isinstance(prefix, str):
-            raise InputError(f"prefix is {prefix!r}; expected a text")
+        for what, text in (("prefix", prefix), ("after", after)):
+            if not isinstance(text, str):
+                raise InputError(f"{what} is {text!r}; expected a text")
+        most = as_int(limit)
+        if most is not None and (not is_int(most) or most < 1):
+            raise InputError(f"limit is {limit!r}; expected an integer of at least 1")
         await self._room.ready()
         found: list[ObjectInfo] = []
-        after = ""
         while True:
-            page = await self._authority.ask(Coordinator.list_objects, prefix, after, LIST_PAGE, deleted=deleted)
+            wanted = LIST_PAGE if most is None else min(LIST_PAGE, most - len(found))
+            page = await self._authority.ask(Coordinator.list_objects, prefix, after, wanted, deleted=deleted)
             found += map(ObjectInfo.of, page)
-            if len(page) < LIST_PAGE:
+            if len(page) < wanted or len(found) == most:
                 return found
             after = page[-1].record.name
 

@@ -8,7 +8,8 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray.backend.protocol import Backend, Place
 from faultset_ray.control.answer import Survivors
@@ -25,7 +26,7 @@ from faultset_ray.driver.systems import check_region_actors, keeps_state, open_b
 from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
 from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import BackendClosed
-from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
+from faultset_ray.limits import OBSERVE_SECONDS, READY_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 from faultset_ray.policy import Policy
@@ -132,6 +133,12 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         """The nodes of a fleet as they were registered, with their handles."""
         return self._loop.run(self._core.fleet(name))
 
+    def handles(
+        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = OBSERVE_SECONDS
+    ) -> NDArray[np.uint32]:
+        """The handles of nodes that are known by their ids: uint32[n]."""
+        return self._loop.run(self._core.handles(ids, fleet=fleet, deadline_s=deadline_s))
+
     def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Told:
         """Let go of nodes for good; how many."""
         return self._loop.run(self._core.remove(ids, fleet=fleet, deadline_s=deadline_s))
@@ -213,6 +220,10 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
     def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return self._loop.run(self._core.places())
+
+    def ready(self, deadline_s: float = READY_SECONDS) -> None:
+        """Find out whether the system answers, within some seconds."""
+        self._loop.run(self._core.ready(deadline_s))
 
     def probe(
         self,

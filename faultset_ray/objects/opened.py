@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
 from faultset_ray.errors import InputError
 from faultset_ray.limits import KIB, MIB
-from faultset_ray.objects.get import Reading
+from faultset_ray.objects.get import Bytes, Reading
 
 _AHEAD_BYTES: Final = 256 * KIB
 _AHEAD_BYTES_MAX: Final = 8 * MIB
@@ -46,6 +46,33 @@ class AsyncObjectFile:
     def generation(self) -> int:
         """Which write of the name this is."""
         return self._reading.record.generation
+
+    @property
+    def created_ms(self) -> int:
+        """When it was written, in ms since the epoch."""
+        return self._reading.record.created_ms
+
+    @property
+    def sha256(self) -> str:
+        """Of all its bytes, in hex."""
+        return self._reading.record.sha256.hex()
+
+    async def stream(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Bytes, None]:
+        """Bytes ``[start, stop)`` in pieces: uint8[n], in order, not to be changed; wherever one stands.
+
+        Of a whole object the last ones come only if all are right. Memory is bounded by some stripes.
+
+        Raises
+        ------
+        InputError
+            The object has no such bytes.
+        NotEnoughShards, DigestMismatch
+        """
+        self._check()
+        async for pieces in self._reading.stream(start, self.size if stop is None else stop):
+            for piece in pieces:
+                if piece.size:
+                    yield piece
 
     async def read(self, nbytes: int = -1) -> bytes:
         """The next bytes, all that are left by default; none at the end.

@@ -1,0 +1,78 @@
+"""The HTTP API over a driver in this process, served on loopback as any ASGI server would."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+
+from faultset_ray.backend.local import LocalBackend
+from faultset_ray.backend.protocol import Place
+from faultset_ray.driver.asynchronous import connect_async
+from faultset_ray.http.app import build
+from faultset_ray.http.config import HttpConfig
+from faultset_ray.http.tokens import add
+
+PLACES = [
+    Place("head"),
+    *(Place(f"p{index}", {"faultset.io/store": "true", "faultset.io/region": f"r{index % 4}"}) for index in range(8)),
+]
+NODES = {
+    "id": ["berlin", "potsdam", "paris"],
+    "lat": [52.52, 52.39, 48.86],
+    "lon": [13.40, 13.06, 2.35],
+    "latency_ms": [18.0, 140.0, 31.0],
+}
+
+
+def now_ms() -> int:
+    return int(1000 * time.time())
+
+
+class Served:
+    """A server on a thread of its own; a context manager. ``client`` asks it."""
+
+    def __init__(self, config=None, *, paced=True, clock=now_ms, wrap=lambda app: app, token=None, places=PLACES):
+        self.backend = LocalBackend(places)
+        self.driver = None
+        self.app = build(self._connecting, config or HttpConfig(), clock, paced=paced)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.server = uvicorn.Server(
+            uvicorn.Config(wrap(self.app), log_level="error", lifespan="on", timeout_graceful_shutdown=2)
+        )
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def _connecting(self):
+        async with await connect_async(backend=self.backend) as self.driver:
+            yield self.driver
+
+    def __enter__(self):
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.socket.close()
+        assert not self.thread.is_alive()
+
+
+def token_of(path, *scopes, number=1, expires_ms=None, note=""):
+    """A new token in a file, as its bearer sends it."""
+    return add(path, (f"{number:08x}", f"{number:043d}"), scopes, expires_ms, note)[1]

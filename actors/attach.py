@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": Fal
 _PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
-def attach(address: str | None = None) -> bool:
+def attach(address: str | None = None, runtime_env: Mapping[str, Any] | None = None) -> bool:
     """Connect this process to Ray; True when this call started a cluster of its own.
+
+    ``runtime_env`` is for all that this process starts there; it counts only where this call makes the connection.
 
     In order: a connection that exists already; ``address``; ``RAY_ADDRESS`` (which a submitted job
     has); else a new cluster on this machine.
@@ -44,12 +47,13 @@ def attach(address: str | None = None) -> bool:
             raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
         return False
     reread_environment()
+    options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
-        ray.init(address="local", include_dashboard=False, **_QUIET)
+        ray.init(address="local", include_dashboard=False, **options)
         return True
     probe(bootstrap)
     try:
-        ray.init(address=bootstrap, **_QUIET)
+        ray.init(address=bootstrap, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False

@@ -22,16 +22,21 @@ def shipped_with_job() -> bool:
     return _RUNTIME_RESOURCES in Path(faultset_ray.__file__).parts
 
 
+def modules() -> dict[str, Any]:
+    """The same as a job's runtime environment says it, before it is uploaded."""
+    packages = [str(Path(str(package.__file__)).parent) for package in (faultset_ray, actors)]
+    return {"py_modules": packages, "excludes": ["__pycache__"]}
+
+
 def runtime_env() -> dict[str, Any]:
     """A runtime environment that puts this very code before whatever the workers have installed.
 
     It is given to each actor and task, not to the job: that also works where the user had connected
     to Ray already. Uploads are keyed by content; the same code goes up once.
     """
-    packages = [str(Path(str(package.__file__)).parent) for package in (faultset_ray, actors)]
     with tempfile.TemporaryDirectory(prefix="faultset-ship-") as scratch:
         shipped = upload_py_modules_if_needed(
-            {"py_modules": packages, "excludes": ["__pycache__"]},
+            modules(),
             include_gitignore=True,
             scratch_dir=scratch,
             logger=_LOG,

@@ -26,9 +26,11 @@ from jobs.repair import repair
 from jobs.replay import replay
 from jobs.rm import rm
 from jobs.scrub import scrub
+from jobs.serve import serve
 from jobs.stat import stat
 from jobs.status import status
 from jobs.survivors import survivors
+from jobs.token import application as token
 from jobs.verify import verify
 from jobs.watch import watch
 from jobs.why import why
@@ -37,10 +39,12 @@ application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, 
 _VERBS = (
     *(failover, register, observe, survivors, why, plan, watch, mark, regions, replay),
     *(put, get, ls, stat, rm, status, scrub, repair, decommission, rebuild),
+    *(serve,),
     *(encode, decode, verify, drill),
 )
 for job in _VERBS:
     application.command()(job)
+application.add_typer(token, name="token")
 
 
 def _version(wanted: bool) -> None:

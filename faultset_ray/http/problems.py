@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from faultset_ray import errors
-from faultset_ray.driver.described import plain, told
+from faultset_ray.driver.described import plain
 from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
 
@@ -200,7 +200,7 @@ def answer_error(error: FaultsetError) -> Response:
     status = status_of(error)
     again = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, errors.WriteInProgress)
     headers = {"Retry-After": str(_RETRY_SECONDS)} if again else {}
-    return problem(status, error.code, str(error), told(error), headers)
+    return problem(status, error.code, str(error), error.fields(), headers)
 
 
 def answer_refused(error: Refused) -> Response:

@@ -145,6 +145,7 @@ class SurvivorsShape(BaseModel):
     """As ``faultset survivors --json``."""
 
     survivors: list[str]
+    named_in_panic: list[str]
     by_region: dict[str, list[str]]
     tiers: dict[str, list[int]]
     short: dict[str, tuple[int, int]]

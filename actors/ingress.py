@@ -1,0 +1,119 @@
+"""The HTTP API on Ray Serve: a deployment whose replicas hold a driver each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from actors import ship
+from actors.proxying import IMPORT_PATH, VARIABLE
+from faultset_ray.driver.asynchronous import AsyncDriver, connect_async
+from faultset_ray.errors import InputError
+from faultset_ray.http.app import build
+from faultset_ray.http.config import HttpConfig
+from faultset_ray.http.pacing import Inner
+
+NAME: Final = "faultset"
+_SPARE: Final = 64
+"""Requests that reach a replica beyond its own bound, so that it is it who says so."""
+_CPUS: Final = 0.1
+_HA_PROXY: Final = "RAY_SERVE_ENABLE_HA_PROXY"
+
+
+def application(
+    config: HttpConfig, system: str, *, create: bool = False, replicas: int = 1, state_dir: str | None = None
+) -> Application:
+    """The Serve application: the API of one system.
+
+    Parameters
+    ----------
+    config
+        The file of tokens is read on the machines of the replicas.
+    system
+        The system's name.
+    create
+        Make it if there is none; by default that is an error of the replica.
+    replicas
+        How many; each has the bounds of ``config`` to itself.
+    state_dir
+        As for :func:`~faultset_ray.driver.asynchronous.connect_async`.
+
+    Raises
+    ------
+    InputError
+        It would be reached from other machines without tokens.
+    """
+    if config.tokens is None and os.environ.get(_HA_PROXY) == "1":
+        raise InputError(f"{_HA_PROXY} makes Serve listen on all addresses, and there is no file of tokens")
+
+    def asgi() -> Any:
+        return Inner(_made(config, system, create=create, state_dir=state_dir))
+
+    deployment = serve.deployment(
+        serve.ingress(asgi)(_Ingress),
+        name=NAME,
+        num_replicas=replicas,
+        max_ongoing_requests=config.requests_max + config.watches_max + _SPARE,
+        max_queued_requests=_SPARE,
+        ray_actor_options={"num_cpus": _CPUS},
+    )
+    bound: Application = deployment.bind()
+    return bound
+
+
+class _Ingress:
+    """A replica."""
+
+
+def _made(config: HttpConfig, system: str, *, create: bool, state_dir: str | None) -> FastAPI:
+    @asynccontextmanager
+    async def connecting() -> AsyncGenerator[AsyncDriver, None]:
+        async with await connect_async(system=system, create=create, state_dir=state_dir) as driver:
+            yield driver
+
+    return build(connecting, config, _now_ms)
+
+
+def _now_ms() -> int:
+    return int(1000 * time.time())
+
+
+def run(app: Application, config: HttpConfig) -> DeploymentHandle[Any]:
+    """Start Serve where the settings say, unless it runs already, and bring the application up.
+
+    Raises
+    ------
+    InputError
+        Serve runs already, at another address.
+    """
+    serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+    options = serve.context._get_global_client().http_config  # noqa: SLF001 - no public way tells where it listens
+    if (options.host, options.port) != (config.host, config.port):
+        raise InputError(
+            f"Serve listens on {options.host}:{options.port} already, not on {config.host}:{config.port}: "
+            "name that address, or shut it down"
+        )
+    handle: DeploymentHandle[Any] = serve.run(app, name=NAME, route_prefix="/")
+    return handle
+
+
+def stop(*, whole: bool) -> None:
+    """Take the application down; with ``whole`` Serve too."""
+    if whole:
+        serve.shutdown()
+    else:
+        serve.delete(NAME)
+
+
+def job_environment() -> dict[str, Any]:
+    """The runtime environment of a job that starts Serve: its proxies need our code, and to be told of it."""
+    shared = {"env_vars": {VARIABLE: IMPORT_PATH}}
+    return shared if ship.shipped_with_job() else {**shared, **ship.modules()}

@@ -1,0 +1,107 @@
+"""The HTTP API on Ray Serve: the proxy in front, credit at both of its ends, a client that goes away, tokens."""
+
+import http.client
+import os
+import socket
+import time
+
+import httpx
+import pytest
+import ray
+from http_server import NODES, token_of
+
+from actors import ingress
+from actors.attach import attach
+from faultset_ray.driver.sync import connect
+from faultset_ray.http.config import HttpConfig
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+MIB = 1 << 20
+SYSTEM = "served"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serve")
+    tokens = folder / "tokens"
+    admin, weak = token_of(tokens, "admin", number=1), token_of(tokens, "read", number=2)
+    config = HttpConfig(port=free_port(), tokens=str(tokens))
+    started = attach("local", runtime_env=ingress.job_environment())
+    try:
+        ingress.run(ingress.application(config, SYSTEM, create=True, state_dir=str(folder / "state")), config)
+        with httpx.Client(base_url=f"http://127.0.0.1:{config.port}", timeout=60) as client:
+            client.headers["Authorization"] = f"Bearer {admin}"
+            yield client, weak, config.port, folder
+        ingress.stop(whole=started)
+    finally:
+        ray.shutdown()
+
+
+def test_health_and_refusals_come_through_the_proxy(served):
+    client, weak, _, _ = served
+    assert client.get("/v1/ready").status_code == 200
+    for headers, status in (({"Authorization": "Bearer x"}, 401), ({"Authorization": f"Bearer {weak}"}, 403)):
+        answer = client.put("/v1/objects/no", content=b"x", headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/v1/objects", headers={"Host": "evil.example"}).json()["code"] == "host_not_allowed"
+
+
+def test_both_planes(served):
+    client, _, _, folder = served
+    assert client.post("/v1/fleet", json={"nodes": NODES, "precision": 3}).json()["nodes"] == 3
+    client.post("/v1/fleet/observe", json={"ids": ["paris"], "latency_ms": [None]})
+    assert client.get("/v1/survivors").json()["survivors"] == ["berlin"]
+    put = client.put("/v1/objects/ledger/1", params={"code": "copy:2", "tolerate": 0}, content=b"shared")
+    assert put.status_code == 200, put.text
+    with connect(system=SYSTEM, create=False, state_dir=str(folder / "state")) as driver:
+        assert driver.get("ledger/1") == b"shared", "other drivers of the system see it"
+    with client.stream("GET", "/v1/watch") as answer:
+        assert next(answer.iter_lines()).startswith("id: ")
+
+
+def test_more_than_the_credit_in_both_directions(served):
+    """Larger than what is let through without the outer half in the proxy: so it is there, and works."""
+    client, _, _, _ = served
+    data = os.urandom(40 * MIB)
+    assert len(data) > HttpConfig().unpaced_bytes_max
+    put = client.put("/v1/objects/large", params={"tolerate": 0}, content=data)
+    assert put.status_code == 200, put.text
+    assert client.get("/v1/objects/large").content == data
+    part = client.get("/v1/objects/large", headers={"Range": "bytes=5000000-36999999"})
+    assert (part.status_code, part.content) == (206, data[5_000_000:37_000_000])
+
+
+def test_a_body_that_is_too_large_is_refused_at_once(served):
+    client, _, port, _ = served
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("PUT", "/v1/objects/huge")
+    connection.putheader("Authorization", client.headers["Authorization"])
+    connection.putheader("Content-Length", str(1 << 40))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(served):
+    client, _, port, _ = served
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("PUT", "/v1/objects/half?tolerate=0")
+    connection.putheader("Authorization", client.headers["Authorization"])
+    connection.putheader("Content-Length", str(30 * MIB))
+    connection.endheaders()
+    connection.send(bytes(20 * MIB))
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+    ends = time.monotonic() + 60
+    while True:
+        whole = client.put("/v1/objects/half?tolerate=0", content=b"other", headers={"If-None-Match": "*"})
+        if whole.status_code == 201:
+            break
+        assert time.monotonic() < ends, whole.text
+    assert client.get("/v1/objects/half").content == b"other"

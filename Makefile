@@ -24,7 +24,7 @@ LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host test-all lint \
-	bench bench-codes bench-history docs docs-plots wheel wheel-check image test-kuberay $(LONG)
+	bench bench-codes bench-history docs docs-config docs-plots wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -124,6 +124,9 @@ bench-history: $(STAMP)-bench $(STAMP)-plots ## add this machine's figures to th
 
 docs: setup ## check the documentation: links resolve, code blocks run
 	$(PYTEST) tests/docs
+
+docs-config: setup ## write the settings in docs/configuration.md anew, from the types
+	$(PY) -m faultset_ray.config.page docs/configuration.md
 
 $(STAMP)-plots: $(STAMP)
 	$(PY) -m pip install --quiet --constraint constraints.txt --group plots

@@ -13,6 +13,7 @@ import ray
 from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # compiled, without stubs
 
+from faultset_ray.config import Security
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 _LOG = logging.getLogger(__name__)
@@ -22,13 +23,18 @@ _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": Fal
 _PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
-def attach(address: str | None = None, runtime_env: Mapping[str, Any] | None = None) -> bool:
+def attach(
+    address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    *,
+    security: Security | None = None,
+) -> bool:
     """Connect this process to Ray; True when this call started a cluster of its own.
 
     ``runtime_env`` is for all that this process starts there; it counts only where this call makes the connection.
 
     In order: a connection that exists already; ``address``; ``RAY_ADDRESS`` (which a submitted job
-    has); else a new cluster on this machine.
+    has); else a new cluster on this machine. What ``security`` says becomes Ray's own variables in this process first.
 
     Raises
     ------
@@ -46,6 +52,8 @@ def attach(address: str | None = None, runtime_env: Mapping[str, Any] | None = N
         if address is not None and bootstrap != connected:
             raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
         return False
+    if security is not None:
+        os.environ.update(_variables(security))
     reread_environment()
     options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
@@ -57,6 +65,16 @@ def attach(address: str | None = None, runtime_env: Mapping[str, Any] | None = N
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False
+
+
+def _variables(security: Security) -> dict[str, str]:
+    """What Ray is to go by; a token's file counts only where no token itself is set."""
+    given = {
+        "RAY_AUTH_MODE": security.ray_auth_mode,
+        "RAY_AUTH_TOKEN_PATH": security.ray_token_path,
+        "RAY_AUTH_TOKEN": security.ray_token,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def reread_environment() -> None:

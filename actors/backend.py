@@ -26,6 +26,8 @@ from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import to_pack_onto
+from faultset_ray.config import Config
+from faultset_ray.config.process import variables
 from faultset_ray.errors import CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
 
@@ -93,16 +95,22 @@ class RayBackend(RayNet):
         Whether its servants outlive this driver (detached actors) or die with it.
     address
         As for :func:`actors.attach.attach`. Blocks while Ray connects.
+    config
+        What it says of processes is in the environment of every actor and task that this backend starts.
     """
 
-    def __init__(self, namespace: str, *, lasting: bool, address: str | None = None) -> None:
+    def __init__(
+        self, namespace: str, *, lasting: bool, address: str | None = None, config: Config | None = None
+    ) -> None:
         super().__init__(namespace, float(len(os.sched_getaffinity(0))))
         self._lasting = lasting
         self._connected = not ray.is_initialized()
         """Whether this backend connected the process, and so disconnects it."""
-        started = attach(address)
+        config = config or Config()
+        started = attach(address, security=config.security)
         same_code = started or ship.shipped_with_job()
-        self._runtime_env = None if same_code else ship.runtime_env()
+        environ = variables(config)
+        self._runtime_env = ({} if same_code else ship.runtime_env()) | ({"env_vars": environ} if environ else {})
         self._kept: dict[str, Any] = {}
         """A handle of each servant spawned here: Ray ends an actor that no handle refers to."""
         nodes = ray.nodes()
@@ -335,7 +343,7 @@ class RayBackend(RayNet):
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(at.place, soft=False)
         elif at.avoid:
             options["label_selector"] = _others(at.avoid)
-        if self._runtime_env is not None:
+        if self._runtime_env:
             options["runtime_env"] = self._runtime_env
         return options
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from faultset_ray.codes.arrays import decode_shards as decode_shards
     from faultset_ray.codes.arrays import encode_rs as encode_rs
     from faultset_ray.codes.arrays import encode_shards as encode_shards
+    from faultset_ray.config import Config as Config
     from faultset_ray.control.answer import Survivors as Survivors
     from faultset_ray.driver.asynchronous import AsyncDriver as AsyncDriver
     from faultset_ray.driver.asynchronous import connect_async as connect_async
@@ -48,6 +49,7 @@ _HOME = {
     "Node": "model",
     "Fleet": "model",
     "Survivors": "control.answer",
+    "Config": "config",
     "Policy": "policy",
     "ShardSet": "objects.shardset",
     "failover": "pipeline",

@@ -21,8 +21,8 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 
+from faultset_ray.config import Config
 from faultset_ray.driver.object_values import ObjectInfo, ObjectStat
-from faultset_ray.driver.object_verbs import PUT_CODE
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import ObjectNotFound, PreconditionFailed
 from faultset_ray.limits import MIB
@@ -46,6 +46,9 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     driver : Driver, optional
         One that is connected already. It is left open, and a copy of the file system in another process connects to
         the driver's system by name.
+    config : Config or str, optional
+        As for :func:`~faultset_ray.driver.sync.connect`; of a driver that is given, its own. A path is read here, and a
+        copy in another process goes by what was read.
 
     Raises
     ------
@@ -69,9 +72,10 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         self,
         system: str = "default",
         address: str | None = None,
-        code: str = PUT_CODE,
+        code: str | None = None,
         tolerate: int | None = None,
         driver: Driver | None = None,
+        config: Config | str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -79,6 +83,9 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         self._address = address
         self._code = code
         self._tolerate = tolerate
+        self._config = (
+            driver.config if driver is not None else Config.load(config) if isinstance(config, str) else config
+        )
         self._connected = driver
 
     @classmethod
@@ -91,7 +98,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return text.strip("/")
 
     def __reduce__(self) -> Any:
-        return _made, (self._system, self._address, self._code, self._tolerate)
+        return _made, (self._system, self._address, self._code, self._tolerate, self._config)
 
     @property
     def fsid(self) -> str:
@@ -102,7 +109,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     def driver(self) -> Driver:
         """The driver that is used; connected when it is first needed."""
         if self._connected is None:
-            self._connected = connect(self._address, system=self._system, create=False)
+            self._connected = connect(self._address, system=self._system, create=False, config=self._config)
         return self._connected
 
     # -- Looking
@@ -419,8 +426,10 @@ def _as_files(name: str) -> Iterator[None]:
         raise FileNotFoundError(name) from error
 
 
-def _made(system: str, address: str | None, code: str, tolerate: int | None) -> FaultsetFileSystem:
-    return FaultsetFileSystem(system, address, code, tolerate)
+def _made(
+    system: str, address: str | None, code: str | None, tolerate: int | None, config: Config | None
+) -> FaultsetFileSystem:
+    return FaultsetFileSystem(system, address, code, tolerate, config=config)
 
 
 def _directory(name: str) -> dict[str, Any]:

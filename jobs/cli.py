@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from faultset_ray._version import __version__
+from jobs import config
 from jobs.decode import decode
 from jobs.decommission import decommission
 from jobs.drill import drill
@@ -27,6 +29,7 @@ from jobs.replay import replay
 from jobs.rm import rm
 from jobs.scrub import scrub
 from jobs.serve import serve
+from jobs.settings import CONFIG_FILE, SETTING, session, settled
 from jobs.stat import stat
 from jobs.status import status
 from jobs.survivors import survivors
@@ -43,7 +46,8 @@ _VERBS = (
     *(encode, decode, verify, drill),
 )
 for job in _VERBS:
-    application.command()(job)
+    application.command()(settled(job))
+application.add_typer(config.application, name="config")
 application.add_typer(token, name="token")
 
 
@@ -55,11 +59,14 @@ def _version(wanted: bool) -> None:
 
 @application.callback()
 def faultset(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - takes effect where it is parsed
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    config_: Annotated[Path | None, CONFIG_FILE] = None,
+    set_: Annotated[list[str] | None, SETTING] = None,
 ) -> None:
     """Which nodes can be trusted, region by region, and no data lost when some are gone."""
+    session.before(config_, set_ or [])
 
 
 def main() -> None:

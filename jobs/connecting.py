@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.config.process import apply
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.driver.systems import open_backend, system_name
+from jobs.settings import from_config, session
 
 B = TypeVar("B", bound=Backend)
 
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster to use: HOST:PORT or 'auto'. RAY_ADDRESS, which a submitted job has, does too."),
+    typer.Option(
+        help="Ray cluster to use: HOST:PORT or 'auto'. By default cluster.address of the config, RAY_ADDRESS before it."
+    ),
 ]
 BackendName = Annotated[
     str,
     typer.Option(
         "--backend",
+        callback=from_config(lambda config: config.cluster.backend),
         help="'ray', 'local' (this process), or 'auto': Ray where a cluster is named, else this process.",
     ),
 ]
 
 SystemName = Annotated[
     str,
-    typer.Option("--system", envvar="FAULTSET_SYSTEM", help="Name of the system; `register` and `put` create it."),
+    typer.Option(
+        "--system",
+        callback=from_config(lambda config: config.cluster.system),
+        help="Name of the system, FAULTSET_SYSTEM before a config's; `register` and `put` create it.",
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="The object's name; any text of 1 to 1,024 bytes in UTF-8.")]
 Deadline = Annotated[
-    float, typer.Option("--deadline", help="Seconds; regions that have not answered by then are named.")
+    float | None,
+    typer.Option(
+        "--deadline",
+        help="Seconds; regions that have not answered by then are named. By default limits.survivors_s of the config; "
+        "of `observe`, limits.observe_s.",
+    ),
 ]
 FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
 
@@ -43,14 +57,22 @@ def attached(address: str | None, system: str, *, create: bool = False) -> Drive
 
     Only what makes nodes known or stores objects makes a system; to all else, one that there is not is an error.
     """
-    return connect(address or os.environ.get("RAY_ADDRESS") or "auto", system=system, create=create)
+    by = session.config
+    return connect(address or by.cluster.address or "auto", system=system, create=create, config=by)
 
 
-def chosen(backend: str, address: str | None) -> str:
-    """The name of the backend that a job's options mean."""
-    if backend == "auto":
-        return "ray" if address or os.environ.get("RAY_ADDRESS") else "local"
-    return backend
+def private(backend: str, address: str | None) -> Driver:
+    """A driver of a system that ends with this job."""
+    by = session.config
+    name, address = _chosen(backend, address)
+    return connect(address, backend=name, config=replace(by, cluster=replace(by.cluster, system=None)))
+
+
+def _chosen(backend: str, address: str | None) -> tuple[str, str | None]:
+    """The name of the backend that a job's options mean, and the cluster's address."""
+    there = session.config.cluster.address
+    name = backend if backend != "auto" else "ray" if address or there else "local"
+    return name, address if name == "local" else address or there
 
 
 @asynccontextmanager
@@ -64,4 +86,6 @@ async def closing(backend: B) -> AsyncIterator[B]:
 
 def private_backend(backend: str, address: str | None) -> Backend:
     """A backend that ends with this job."""
-    return open_backend(chosen(backend, address), system_name(None), address)
+    name, address = _chosen(backend, address)
+    apply(session.config)
+    return open_backend(name, system_name(None), address, session.config)

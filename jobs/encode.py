@@ -14,12 +14,19 @@ from faultset_ray.backend.protocol import Backend
 from faultset_ray.objects.files import EncodedFile, encode_file, encode_pipe
 from jobs.connecting import Address, BackendName, closing, private_backend
 from jobs.output import Json, app, console, finish, progress, run
+from jobs.settings import from_config
 
 
 def encode(
     file: Annotated[Path, typer.Argument(help="The file to encode; - for stdin.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the shard files; made if need be.")],
-    code: Annotated[str, typer.Option(help="The code, such as rs:10+4: 10 data shards and 4 of parity.")] = "rs:10+4",
+    code: Annotated[
+        str,
+        typer.Option(
+            help="The code, such as rs:10+4: 10 data shards and 4 of parity.",
+            callback=from_config(lambda config: config.codes.encode),
+        ),
+    ] = "rs:10+4",
     name: Annotated[str, typer.Option(help="What shard files of stdin are called.")] = "stdin",
     generation: Annotated[
         int, typer.Option(min=0, max=(1 << 64) - 1, help="A higher number than before tells older shards as stale.")

@@ -10,9 +10,8 @@ import typer
 from rich.table import Table
 
 from faultset_ray.control.answer import Survivors
-from faultset_ray.driver.sync import connect
 from faultset_ray.model import Fleet
-from jobs.connecting import Address, BackendName, chosen
+from jobs.connecting import Address, BackendName, private
 from jobs.output import NO_SURVIVORS, app, console, finish, run
 
 _ROWS_SHOWN = 20
@@ -35,7 +34,7 @@ def failover(
     """
     begun = time.perf_counter()
     fleet = Fleet.of(nodes_file, on_duplicate=duplicates(on_duplicate))
-    with connect(address, backend=chosen(backend, address)) as driver:
+    with private(backend, address) as driver:
         driver.register(fleet, precision)
         answer = driver.survivors(threshold_ms=threshold, partial=False)
         _show(fleet, answer)

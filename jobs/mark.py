@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run, told_missing
 
@@ -16,7 +15,7 @@ _MARKS: dict[str, Literal["drain", "pin"] | None] = {"drain": "drain", "pin": "p
 def mark(
     how: Annotated[str, typer.Argument(help="'drain': never a survivor; 'pin': always one; 'none': as measured.")],
     ids: Annotated[list[str], typer.Argument(help="Ids of nodes.")],
-    deadline: Deadline = SURVIVORS_SECONDS,
+    deadline: Deadline = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,

@@ -11,7 +11,6 @@ import numpy as np
 import typer
 
 from faultset_ray.control.trace import Trace
-from faultset_ray.limits import OBSERVE_SECONDS
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run, told_missing, told_torn
 
@@ -28,7 +27,7 @@ def observe(
     record: Annotated[
         Path | None, typer.Option(help="Also write them to the end of this .jsonl trace, for `replay`.")
     ] = None,
-    deadline: Deadline = OBSERVE_SECONDS,
+    deadline: Deadline = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,

@@ -23,6 +23,7 @@ from faultset_ray.control.missing import Told
 from faultset_ray.driver.described import plain, told
 from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
+from jobs.settings import session, settled
 
 OK: Final = 0
 NO_SURVIVORS: Final = 1
@@ -143,7 +144,7 @@ def _complain(code: str, message: str, result: Mapping[str, Any]) -> None:
 def app(job: Callable[..., None]) -> typer.Typer:
     """A command line of one job."""
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    single.command()(job)
+    single.command()(settled(job))
     return single
 
 
@@ -154,6 +155,7 @@ def run(application: typer.Typer) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding
     _finished.clear()
+    session.forget()
     stdout = sys.stdout
     try:
         application(standalone_mode=True)

@@ -14,7 +14,6 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.driver.planning import Served
 from faultset_ray.errors import RegionTimeout
-from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.policy import Policy
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, fail, finish, run
@@ -26,7 +25,7 @@ _REGIONS_SHOWN = 20
 def plan(
     policy: Annotated[Path, typer.Argument(help="The policy to try: a .toml or .json file.")],
     apply: Annotated[bool, typer.Option("--apply", help="Then make it the fleet's policy.")] = False,
-    deadline: Deadline = SURVIVORS_SECONDS,
+    deadline: Deadline = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -39,6 +38,7 @@ def plan(
     proposed = Policy.load(policy)
     with attached(address, system) as driver:
         found = driver.plan(proposed, fleet=fleet, deadline_s=deadline)
+        waited_s = driver.config.limits.survivors_s if deadline is None else deadline
         missing = found.live.missing_regions
         if apply and not missing:
             driver.set_policy(proposed, fleet=fleet, deadline_s=deadline)
@@ -65,7 +65,7 @@ def plan(
         "missing_regions": missing,
     }
     if apply and missing:
-        raise fail(RegionTimeout(missing, len(missing) + len(found.live.by_region), deadline), result)
+        raise fail(RegionTimeout(missing, len(missing) + len(found.live.by_region), waited_s), result)
     if missing:
         console.print(f"not asked were {len(missing):,} regions that did not answer: {', '.join(missing[:_IDS_SHOWN])}")
     finish(result)

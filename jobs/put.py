@@ -12,7 +12,6 @@ from typing import Annotated, Any, BinaryIO, cast
 import typer
 
 from faultset_ray.driver.described import told_receipt
-from faultset_ray.driver.object_verbs import PUT_CODE
 from faultset_ray.driver.room import Durability
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, console, finish, progress, run, shown
@@ -34,7 +33,12 @@ class _Counted:
 def put(
     name: Name,
     file: Annotated[Path, typer.Argument(help="The file to store; - for stdin.")],
-    code: Annotated[str, typer.Option(help="The code, such as rs:10+4: 10 data shards and 4 of parity.")] = PUT_CODE,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            help="The code, such as rs:10+4: 10 data shards and 4 of parity. By default codes.put of the config."
+        ),
+    ] = None,
     tolerate: Annotated[
         int | None, typer.Option(help="Losses of stores that it must bear; by default as many as the code does.")
     ] = None,

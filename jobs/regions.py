@@ -9,7 +9,6 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.errors import EmptyNodesError
 from faultset_ray.geohash import cells_to_strings, encode_many, group
-from faultset_ray.limits import SURVIVORS_SECONDS
 from faultset_ray.model import Fleet
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
@@ -18,7 +17,7 @@ _ROWS_SHOWN = 100
 
 
 def regions(
-    deadline: Deadline = SURVIVORS_SECONDS,
+    deadline: Deadline = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,

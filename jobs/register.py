@@ -25,7 +25,9 @@ def register(
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(help="Seconds; by default as long as region actors need, which may have to wait for places."),
+        typer.Option(
+            help="Seconds; by default limits.register_s of the config, else as long as region actors need for a place."
+        ),
     ] = None,
     fleet: FleetName = "default",
     system: SystemName = "default",

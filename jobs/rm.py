@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from faultset_ray.errors import FaultsetError
-from faultset_ray.limits import DELETE_GRACE_SECONDS
 from jobs.connecting import Address, SystemName, attached
 from jobs.output import Json, app, console, fail, finish, run, shown
 
@@ -15,7 +14,12 @@ from jobs.output import Json, app, console, fail, finish, run, shown
 def rm(
     names: Annotated[list[str], typer.Argument(help="Names of objects.")],
     undo: Annotated[bool, typer.Option("--undo", help="Bring them back.")] = False,
-    grace: Annotated[float, typer.Option(help="For so many seconds they can be brought back.")] = DELETE_GRACE_SECONDS,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            help="For so many seconds they can be brought back; by default stores.delete_grace_s of the config."
+        ),
+    ] = None,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed

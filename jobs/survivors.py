@@ -12,7 +12,6 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.driver.described import told_survivors
 from faultset_ray.errors import RegionTimeout
-from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import NO_SURVIVORS, Json, app, console, fail, finish, run
 
@@ -25,7 +24,7 @@ def survivors(
         float | None, typer.Option(help="Ask the plain rule at so many ms, in place of the fleet's policy.")
     ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this region (a geohash); may be repeated.")] = None,
-    deadline: Deadline = SURVIVORS_SECONDS,
+    deadline: Deadline = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,
@@ -39,6 +38,7 @@ def survivors(
     """
     with attached(address, system) as driver:
         answer = driver.survivors(threshold_ms=threshold, fleet=fleet, deadline_s=deadline)
+        waited_s = driver.config.limits.survivors_s if deadline is None else deadline
     known = {*answer.by_region, *answer.empty_regions, *answer.missing_regions}
     if region is not None and (unknown := [name for name in region if name not in known]):
         raise typer.BadParameter(f"{unknown[0]!r} is no region of fleet {fleet!r}", param_hint="--region")
@@ -47,7 +47,7 @@ def survivors(
     result = told_survivors(answer, region)
     surviving = result["survivors"]
     if not surviving and answer.missing_regions:  # blind is not empty
-        raise fail(RegionTimeout(answer.missing_regions, len(known), deadline), result)
+        raise fail(RegionTimeout(answer.missing_regions, len(known), waited_s), result)
     finish(result)
     if not surviving:
         raise typer.Exit(NO_SURVIVORS)

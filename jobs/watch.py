@@ -15,7 +15,6 @@ from faultset_ray.driver.described import plain
 from faultset_ray.driver.watch import Change, RegionChange, Versions, check_since
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
-from faultset_ray.limits import OBSERVE_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
 
@@ -28,9 +27,12 @@ def watch(
     count: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
     idle: Annotated[float | None, typer.Option(help="End when nothing has changed for so many seconds.")] = None,
     deadline: Annotated[
-        float,
-        typer.Option(help="Seconds to find out where to begin; of regions that are silent, behind what was saved."),
-    ] = OBSERVE_SECONDS,
+        float | None,
+        typer.Option(
+            help="Seconds to find out where to begin; of regions that are silent, behind what was saved. By default "
+            "limits.observe_s of the config."
+        ),
+    ] = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.states import Blocked
-from faultset_ray.limits import SURVIVORS_SECONDS
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, console, finish, run
 
@@ -18,8 +17,12 @@ from jobs.output import Json, app, console, finish, run
 def why(
     ids: Annotated[list[str], typer.Argument(help="Ids of nodes.")],
     deadline: Annotated[
-        float, typer.Option(help="Seconds for each node; if its region has not answered by then, the exit code is 5.")
-    ] = SURVIVORS_SECONDS,
+        float | None,
+        typer.Option(
+            help="Seconds for each node; if its region has not answered by then, the exit code is 5. By default "
+            "limits.survivors_s of the config."
+        ),
+    ] = None,
     fleet: FleetName = "default",
     system: SystemName = "default",
     address: Address = None,

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from faultset_ray.errors import InputError, NotEnoughShards, UnsupportedOperation
+from faultset_ray.errors.base import listed
 from faultset_ray.kernels.gf_tables import Bytes
 
 from . import check
@@ -41,6 +42,20 @@ class Code(ABC):
     """Shards that repair one loss among them without others; none in most codes. Groups don't overlap."""
     options: ClassVar[Mapping[str, str]] = {}
     """Options that a spec of this code may have, with their defaults."""
+
+    @classmethod
+    def configure(cls, options: Mapping[str, Any]) -> None:
+        """Take options that hold for every code of this class in this process, before the first one is made.
+
+        They are the table ``plugins.NAME`` of the config, where NAME is the entry point's. A code that has none takes
+        no options, and one that has them can't be given others once codes were made.
+
+        Raises
+        ------
+        InputError
+            There are no such options, or a value can't be used.
+        """
+        raise InputError(f"{cls.__module__}.{cls.__qualname__} takes no options; it was given {listed(options)}")
 
     @cached_property
     def tolerance(self) -> int:

@@ -32,6 +32,17 @@ def active() -> str:
     return "naive" if level is None else level.name
 
 
+def choose(name: str) -> None:
+    """Use an engine from now on, in this process; what was made for another one keeps it.
+
+    Raises
+    ------
+    InputError
+        If this machine has no such engine.
+    """
+    gf_levels.choose(name)
+
+
 class _Quick:
     """What plainly right arguments go straight to: a kernel, and the address of what it knows of its matrix."""
 

@@ -5,10 +5,16 @@ code's and whose object is a subclass of :class:`~faultset_ray.codes.base.Code`:
 
     [project.entry-points."faultset_ray.codes"]
     mirror = "my_package.mirror:Mirror"
+
+What it is to know beyond its spec are options, the table ``plugins.mirror`` of the config: its ``configure`` is given
+them once, before the first code of it is made in a process. A driver hands them to the processes that it starts in
+``FAULTSET_PLUGINS``, as JSON.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -18,7 +24,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
-from faultset_ray.errors import FaultsetError, InvalidCodeSpec
+from faultset_ray.errors import FaultsetError, InputError, InvalidCodeSpec
 from faultset_ray.limits import FORMAT_SHARDS_MAX
 
 from .base import Code
@@ -34,6 +40,10 @@ _BUILT_IN: Final = {
     "xor": "small:Xor",
 }
 _INSTANCES_MAX = 256
+_PLUGINS: Final = "FAULTSET_PLUGINS"
+
+_options: dict[str, Mapping[str, Any]] = {}
+"""What plug-ins were configured with; nothing, where they made codes without."""
 
 
 def get(spec: str | Code) -> Code:
@@ -79,6 +89,27 @@ def from_config(config: Mapping[str, Any]) -> Code:
     return get(str(Spec(name, tuple(shape), options)))
 
 
+def configure(name: str, options: Mapping[str, Any]) -> None:
+    """Hand options to the plug-in of an entry point, in this process. The same again do nothing.
+
+    Raises
+    ------
+    InvalidCodeSpec
+        There is no such plug-in, or it can't be loaded.
+    InputError
+        It takes no such options; or it was given others before.
+    """
+    if name in _options:
+        if dict(options) != _options[name]:
+            raise InputError(
+                f"plug-in {name!r} made codes in this process before, with other options or none: start another one"
+            )
+        return
+    if name not in _plugins():
+        raise InvalidCodeSpec(name, f"no plug-in; there are: {', '.join(sorted(_plugins())) or 'none'}")
+    _configured(name, _loaded(Spec(name, (), {}), _plugins()[name]), options)
+
+
 @lru_cache(_INSTANCES_MAX)
 def _cached(text: str) -> Code:
     spec = parse(text)
@@ -121,6 +152,36 @@ def _type(spec: Spec) -> type[Code]:
     point = _plugins().get(spec.name)
     if point is None:
         raise spec.fail(f"unknown code; there are: {', '.join(available())}")
+    found = _loaded(spec, point)
+    if spec.name not in _options:
+        given = _given_by_environment(spec)
+        if given is None:
+            _options[spec.name] = {}
+        else:
+            _configured(spec.name, found, given)
+    return found
+
+
+def _given_by_environment(spec: Spec) -> Mapping[str, Any] | None:
+    """The options that the driver which started this process has for a plug-in."""
+    try:
+        options = json.loads(os.environ.get(_PLUGINS) or "{}").get(spec.name)
+        return None if options is None else dict(options)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise spec.fail(f"{_PLUGINS} is no JSON object of objects: {error}") from None
+
+
+def _configured(name: str, kind: type[Code], options: Mapping[str, Any]) -> None:
+    try:
+        kind.configure(dict(options))
+    except FaultsetError:
+        raise
+    except Exception as error:
+        raise InputError(f"{_home(kind)}.configure raised {type(error).__name__}: {error}") from error
+    _options[name] = dict(options)
+
+
+def _loaded(spec: Spec, point: EntryPoint) -> type[Code]:
     try:
         found = point.load()
     except Exception as error:

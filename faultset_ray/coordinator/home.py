@@ -16,23 +16,23 @@ import os
 import stat
 from pathlib import Path
 
+from faultset_ray.config.process import at_place
 from faultset_ray.errors import StateFailure, StateInUse
 from faultset_ray.shards.disk import fsync_directory
 
-ENVIRONMENT = "FAULTSET_STATE_DIR"
 _DATABASE = "coordinator.db"
 
 
 def state_root(given: str | None) -> Path:
-    """Where systems keep their state at this place: as given, else ``FAULTSET_STATE_DIR``, else the user's own."""
-    named = given or os.environ.get(ENVIRONMENT)
+    """Where systems keep their state at this place: as given, else its ``cluster.state_dir``, else the user's own."""
+    named = given or at_place("cluster.state_dir")
     if named:
         return Path(os.path.realpath(named))
     of_user = os.environ.get("XDG_STATE_HOME")
     try:
         base = Path(of_user) if of_user else Path.home() / ".local" / "state"
     except RuntimeError as error:
-        raise StateFailure("~", "be found", f"{error}; set {ENVIRONMENT}") from error
+        raise StateFailure("~", "be found", f"{error}; set FAULTSET_STATE_DIR") from error
     return Path(os.path.realpath(base / "faultset-ray"))
 
 

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.config import Config
+from faultset_ray.control.prober import PLACES
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.caretaker import Caretaker
@@ -19,13 +21,14 @@ from faultset_ray.driver.keeper import Keeper
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.object_verbs import AsyncObjectVerbs
 from faultset_ray.driver.objects import Objects
-from faultset_ray.driver.places import Places
+from faultset_ray.driver.opening import Opening
+from faultset_ray.driver.places import POLICY, Places
 from faultset_ray.driver.prober import Pace, Probing, stop_probers
 from faultset_ray.driver.shard_verbs import AsyncShardVerbs
 from faultset_ray.driver.shards import Shards
 from faultset_ray.driver.steward import Steward
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.driver.systems import check_region_actors, is_private, keeps_state, open_backend, system_name
+from faultset_ray.driver.systems import is_private
 from faultset_ray.driver.upkeep import Upkeep
 from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
 from faultset_ray.limits import READY_SECONDS
@@ -37,10 +40,11 @@ async def connect_async(
     address: str | None = None,
     *,
     system: str | None = None,
-    backend: str | Backend = "ray",
+    backend: str | Backend | None = None,
     region_actors: int | None = None,
     state_dir: str | PathLike[str] | None = None,
     create: bool = True,
+    config: Config | str | PathLike[str] | None = None,
 ) -> AsyncDriver:
     """Connect to a cluster and to a system on it.
 
@@ -53,7 +57,7 @@ async def connect_async(
         The system's name: it is created if need be, and outlives this driver until :meth:`shutdown
         <AsyncDriver.shutdown>`. By default a private system, which ends with this driver, however it ends.
     backend
-        ``"ray"``; ``"local"`` for everything in this process; or a backend object.
+        ``"ray"``, the default; ``"local"`` for everything in this process; or a backend object.
     region_actors
         Into so many region actors a new fleet is cut, if it has as many regions; later they are merged and split by
         their load. By default one for each 150,000 nodes, at least 4 and at most twice the cluster's CPUs.
@@ -63,6 +67,10 @@ async def connect_async(
         node, else ``~/.local/state/faultset-ray``.
     create
         With False, a named system that there is not yet is an error.
+    config
+        A :class:`~faultset_ray.config.Config`, such as ``Config.load()`` makes; or the path of a TOML file, which is
+        loaded with the environment before it. It says what these arguments, and those of the driver's verbs, leave
+        open. By default nothing is read but the variables of Ray, and those that each machine has for itself.
 
     Raises
     ------
@@ -79,13 +87,9 @@ async def connect_async(
     InputError
         An argument is not valid.
     """
-    check_region_actors(region_actors)
-    name = system_name(system)
-    durable = keeps_state(backend, name, state_dir)
-    opened = await asyncio.to_thread(open_backend, backend, name, address)
-    made = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir, create=create)
-    driver = await made
-    attach_driver(name, driver.free)
+    opening = Opening.of(address, system, backend, region_actors, state_dir, config)
+    driver = await AsyncDriver.opened(opening, await asyncio.to_thread(opening.open), state_dir, create=create)
+    attach_driver(opening.system, driver.free)
     return driver
 
 
@@ -96,20 +100,30 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     """
 
     def __init__(
-        self, backend: Backend, system: str, region_actors: int | None, *, durable: bool, state_dir: str | None
+        self,
+        backend: Backend,
+        system: str,
+        region_actors: int | None,
+        *,
+        durable: bool,
+        state_dir: str | None,
+        config: Config,
     ) -> None:
         self.system = system
         """The name of the system."""
+        self.config = config
+        """What it goes by where its verbs' arguments leave something open."""
         self._backend = backend
         self._authority = Authority(backend, system, durable=durable, state_dir=state_dir)
         self._keeper = Keeper(backend, self._authority)
-        self._fleets = Fleets(backend, self._keeper, region_actors)
+        self._fleets = Fleets(backend, self._keeper, region_actors, config.policies)
         self._places = Places(backend, self.survivors, self._keeper.directory)
         self._stores = StoreDirectory(backend, system, self._places.survivors)
         self._shards = Shards(backend, system, self._places, self._stores)
         mover = Mover(backend, self._authority, self._stores, self._places)
-        self._upkeep = Upkeep(backend, self._authority, self._stores, mover)
-        self._steward = Steward(self._keeper, Caretaker(backend, self._authority, self._stores, mover))
+        health = config.health
+        self._upkeep = Upkeep(backend, self._authority, self._stores, mover, health.repair)
+        self._steward = Steward(self._keeper, Caretaker(backend, self._authority, self._stores, mover, health))
         self._objects = Objects(backend, system, self._authority, self._places, self._stores, self._steward.start)
         self._probings: list[Probing] = []
 
@@ -123,16 +137,32 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         durable: bool = False,
         state_dir: str | PathLike[str] | None = None,
         create: bool = True,
+        config: Config | None = None,
     ) -> Self:
         """Attach to the system's coordinator, or create it; the backend is closed if that fails."""
         directory = None if state_dir is None else os.fspath(state_dir)
-        driver = cls(backend, system, region_actors, durable=durable, state_dir=directory)
+        driver = cls(backend, system, region_actors, durable=durable, state_dir=directory, config=config or Config())
         try:
             await driver._authority.start(create=create or is_private(system))
         except BaseException:
             await backend.close()
             raise
         return driver
+
+    @classmethod
+    async def opened(
+        cls, opening: Opening, backend: Backend, state_dir: str | PathLike[str] | None, *, create: bool
+    ) -> Self:
+        """As :meth:`start`, of what ``connect`` was asked for."""
+        return await cls.start(
+            backend,
+            opening.system,
+            opening.region_actors,
+            durable=opening.durable,
+            state_dir=state_dir,
+            create=create,
+            config=opening.config,
+        )
 
     # -- System
 
@@ -153,29 +183,31 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     async def probe(
         self,
         *,
-        every_s: float = 0.2,
-        timeout_s: float = 1.0,
-        rate: float = 200.0,
-        concurrent: int = 16,
+        every_s: float | None = None,
+        timeout_s: float | None = None,
+        rate: float | None = None,
+        concurrent: int | None = None,
         labels: Mapping[str, str] | None = None,
         fleet: Fleet | None = None,
         targets: Mapping[str, str] | None = None,
     ) -> Probing:
         """Measure the places from now on, and feed what is found to the fleet ``"places"``.
 
-        Reads and writes of all drivers of the system then use the places that survive in it.
+        Reads and writes of all drivers of the system then use the places that survive in it. What is not given is as
+        ``health.probe`` of the config says.
 
         Parameters
         ----------
         every_s : float
-            The time between two pings of a place, ± 10 %. Four times as long between two surveys of a place,
-            in which it measures the round trips to others, and between two measurements of a target.
+            The time between two pings of a place, ± 10 %; 0.2 s by default. Four times as long between two surveys
+            of a place, in which it measures the round trips to others, and between two measurements of a target.
         timeout_s : float
-            What does not answer for so long is not reached.
+            What does not answer for so long is not reached; 1 s by default.
         rate : float
-            At most so many probes a second, of all kinds together; with more places they come more rarely.
+            At most so many probes a second, of all kinds together, 200 by default; with more places they come more
+            rarely.
         concurrent : int
-            At most so many targets are measured at once from one place.
+            At most so many targets are measured at once from one place; 16 by default.
         labels
             Only the places that carry them. By default all but those labelled ``faultset.io/elastic`` that hold
             no store: a prober is an actor, and like every actor it keeps an autoscaled node from leaving.
@@ -195,8 +227,18 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         ClusterError
             The places could not be registered.
         """
-        pace = Pace(every_s, timeout_s, rate, concurrent)
-        probing = Probing(self._backend, self, pace, labels, fleet, targets)
+        by = self.config.health.probe
+        pace = Pace(
+            by.every_s if every_s is None else every_s,
+            by.timeout_s if timeout_s is None else timeout_s,
+            by.rate if rate is None else rate,
+            by.concurrent if concurrent is None else concurrent,
+        )
+        if targets is None and fleet is None and by.targets:
+            fleet, targets = await self.fleet(by.fleet), by.targets
+        labels = by.labels or None if labels is None else labels
+        policy = self.config.policies.get(PLACES, POLICY)
+        probing = Probing(self._backend, self, pace, labels, fleet, targets, policy=policy)
         self._places.probed()
         self._probings.append(probing)
         return await probing.start()

@@ -7,13 +7,14 @@ from typing import Final, cast
 
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.config import Config
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 
 _RAY: Final = "actors.backend:RayBackend"
 
 
-def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str | None) -> Backend:
+def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str | None, config: Config) -> Backend:
     """Make the backend that ``connect`` was asked for; blocks while Ray connects.
 
     Parameters
@@ -26,6 +27,8 @@ def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str 
         Whether servants outlive the driver.
     address
         Of the Ray cluster.
+    config
+        What else it says of clusters, and of the processes that are started on them.
 
     Raises
     ------
@@ -40,11 +43,13 @@ def load(backend: str | Backend, namespace: str, *, lasting: bool, address: str 
         return backend
     if backend == "ray":
         module, name = _RAY.split(":")
-        return cast("Backend", getattr(import_module(module), name)(namespace, lasting=lasting, address=address))
+        return cast(
+            "Backend", getattr(import_module(module), name)(namespace, lasting=lasting, address=address, config=config)
+        )
     if backend == "local":
         if lasting:
             raise InputError('a named system outlives its drivers; backend="local" lives in this process')
         if address is not None:
             raise InputError(f'backend="local" has no address, and was given {address}')
-        return LocalBackend()
+        return LocalBackend(cpus=config.cluster.threads)
     raise InputError(f'backend is {shown(backend)}; expected "ray" or "local"')

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.config import Health
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
@@ -27,10 +28,6 @@ from faultset_ray.limits import (
     CARETAKER_SECONDS,
     LEASE_SECONDS,
     MOVE_SECONDS,
-    REPAIR_BYTES_PER_SECOND,
-    SCRUB_BYTES_PER_SECOND,
-    SCRUB_DEEP_SECONDS,
-    SCRUB_LIGHT_SECONDS,
     SCRUB_NOTED_SECONDS,
 )
 from faultset_ray.objects.bucket import Bucket
@@ -41,16 +38,19 @@ _LOG = logging.getLogger(__name__)
 class Caretaker:
     """Works as long as :meth:`tick` is called again and again, and stops by itself when it is not."""
 
-    def __init__(self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover) -> None:
+    def __init__(
+        self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover, health: Health
+    ) -> None:
         self._backend = backend
         self._authority = authority
         self._mover = mover
-        self._lookout = Lookout(backend, authority, stores)
+        self._health = health
+        self._lookout = Lookout(backend, authority, stores, health.repair)
         self._collector = Collector(backend, authority)
-        self._repairs = Repairs(backend, authority, mover)
+        self._repairs = Repairs(backend, authority, mover, health.repair.concurrent)
         self._returning = Returning(backend, authority)
         self._scrubber = Scrubber(backend, authority)
-        self._spreading = Spreading(backend, authority, mover)
+        self._spreading = Spreading(backend, authority, mover, health.repair.concurrent)
         self._inventory: Inventory | None = None
         self._ends_s = 0.0
         """When the lease is over, unless it is renewed: by the uptime, as clocks may jump."""
@@ -122,7 +122,7 @@ class Caretaker:
 
     async def _do_work(self) -> None:
         """What moves bytes: the objects least safe first, then balance."""
-        bucket = Bucket(self._backend, REPAIR_BYTES_PER_SECOND)
+        bucket = Bucket(self._backend, self._health.repair.bytes_per_s)
         inventory = self._look()
         needs = await self._repairs.needs(inventory, due=True)
         if needs.count:
@@ -135,10 +135,11 @@ class Caretaker:
 
     async def _do_scrub(self) -> None:
         """Look at what nobody reads: the next page of the pass that is due; repair does not wait for it."""
-        bucket = Bucket(self._backend, SCRUB_BYTES_PER_SECOND)
+        by = self._health.scrub
+        bucket = Bucket(self._backend, by.bytes_per_s)
         ends_s = self._backend.uptime_s() + SCRUB_NOTED_SECONDS
         now_ms = self._backend.now_ms()
-        for deep, every_s in ((False, SCRUB_LIGHT_SECONDS), (True, SCRUB_DEEP_SECONDS)):
+        for deep, every_s in ((False, by.light_every_s), (True, by.deep_every_s)):
             cursor = await self._scrubber.cursor(deep=deep)
             if cursor is None or cursor.done_ms is None or not 0 <= now_ms - cursor.began_ms < 1000 * every_s:
                 await self._scrubber.step(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray.columns import check_name
+from faultset_ray.config import Config
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
@@ -19,7 +20,6 @@ from faultset_ray.driver.keeper import Keeper
 from faultset_ray.driver.observations import check_deadline, check_seconds
 from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.watch import Watch, check_since
-from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.policy import Policy
 
@@ -27,8 +27,17 @@ from faultset_ray.policy import Policy
 class AsyncFleetVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that is the control plane."""
 
+    config: Config
     _fleets: Fleets
     _keeper: Keeper
+
+    def _soon(self, deadline_s: float | None) -> float:
+        """A deadline, or that of answers."""
+        return self.config.limits.survivors_s if deadline_s is None else deadline_s
+
+    def _at_once(self, deadline_s: float | None) -> float:
+        """A deadline, or that of observations."""
+        return self.config.limits.observe_s if deadline_s is None else deadline_s
 
     async def register(
         self,
@@ -55,10 +64,11 @@ class AsyncFleetVerbs:
         on_duplicate
             As for ``Fleet.of``.
         policy : Policy, optional
-            The fleet's policy from now on. By default it keeps the one it has, a new fleet gets ``Policy()``.
+            The fleet's policy from now on. By default that of its name in the config; without one it keeps the one it
+            has, and a new fleet gets ``Policy()``.
         deadline_s : float, optional
-            How long it may take. By default each call has 30 s, and a region actor that is new as long as places with
-            room for it need to come.
+            How long it may take; ``limits.register_s`` of the config by default. Without one each call has 30 s, and a
+            region actor that is new as long as places with room for it need to come.
 
         Returns
         -------
@@ -77,7 +87,8 @@ class AsyncFleetVerbs:
             The regions could not be brought up. The nodes are registered; the regions are restored when
             survivors are next asked for.
         """
-        return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy, deadline_s)
+        limit_s = self.config.limits.register_s if deadline_s is None else deadline_s
+        return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy, limit_s)
 
     async def fleet(self, name: str = "default") -> Fleet:
         """The nodes of a fleet as they were registered, with their handles.
@@ -91,7 +102,7 @@ class AsyncFleetVerbs:
         return await self._fleets.fleet(name)
 
     async def handles(
-        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = OBSERVE_SECONDS
+        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None
     ) -> NDArray[np.uint32]:
         """The handles of nodes that are known by their ids: uint32[n], for :meth:`observe`.
 
@@ -103,11 +114,9 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet, or not of all the nodes.
         """
-        return await self._fleets.handles(ids, fleet, deadline_s)
+        return await self._fleets.handles(ids, fleet, self._at_once(deadline_s))
 
-    async def remove(
-        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS
-    ) -> Told:
+    async def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None) -> Told:
         """Let go of nodes for good. One that is registered again is a new one, with a new handle.
 
         Parameters
@@ -127,7 +136,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be removed.
         """
-        return await self._fleets.remove(ids, fleet, deadline_s)
+        return await self._fleets.remove(ids, fleet, self._soon(deadline_s))
 
     async def mark(
         self,
@@ -135,7 +144,7 @@ class AsyncFleetVerbs:
         mark: Literal["drain", "pin"] | None,
         *,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
     ) -> Told:
         """Decide by hand about nodes, until they are marked otherwise or removed.
 
@@ -161,11 +170,9 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be marked.
         """
-        return await self._fleets.mark(ids, mark, fleet, deadline_s)
+        return await self._fleets.mark(ids, mark, fleet, self._soon(deadline_s))
 
-    async def set_policy(
-        self, policy: Policy, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS
-    ) -> None:
+    async def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float | None = None) -> None:
         """Decide by another policy from now on; see :meth:`plan` for what it will change.
 
         States are kept. Where it compares otherwise than the one before (statistic, threshold, recovery), each
@@ -177,7 +184,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The policy may be set.
         """
-        await self._fleets.set_policy(policy, fleet, deadline_s)
+        await self._fleets.set_policy(policy, fleet, self._soon(deadline_s))
 
     async def observe(
         self,
@@ -187,7 +194,7 @@ class AsyncFleetVerbs:
         ok: ArrayLike | None = None,
         at_ms: ArrayLike | None = None,
         fleet: str = "default",
-        deadline_s: float = OBSERVE_SECONDS,
+        deadline_s: float | None = None,
     ) -> Told:
         """Report what was measured. Lossy by contract: newer supersedes older, and nothing is retried.
 
@@ -215,7 +222,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet.
         """
-        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet, deadline_s)
+        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet, self._at_once(deadline_s))
 
     def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
         """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on.
@@ -242,7 +249,7 @@ class AsyncFleetVerbs:
         *,
         threshold_ms: float | None = None,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
         partial: bool = True,
     ) -> Survivors:
         """Ask every region at once who survives.
@@ -274,9 +281,9 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and no region did, or this driver knows nothing of the fleet yet.
         """
-        return await self._fleets.survivors(threshold_ms, fleet, deadline_s, partial=partial)
+        return await self._fleets.survivors(threshold_ms, fleet, self._soon(deadline_s), partial=partial)
 
-    async def why(self, node_id: str, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Verdict:
+    async def why(self, node_id: str, *, fleet: str = "default", deadline_s: float | None = None) -> Verdict:
         """Explain one node: its state, the rule behind it, and what holds it there.
 
         Raises
@@ -285,14 +292,14 @@ class AsyncFleetVerbs:
         RegionTimeout
             Its region did not answer.
         """
-        return await self._fleets.why(node_id, fleet, deadline_s)
+        return await self._fleets.why(node_id, fleet, self._soon(deadline_s))
 
     async def plan(
         self,
         policy: Policy,
         *,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
         partial: bool = True,
     ) -> Plan:
         """Find out what another policy would change; nothing is changed.
@@ -303,7 +310,7 @@ class AsyncFleetVerbs:
             The answer as it is and as it would be, and every node that would change. Regions that did not
             answer are named in both answers.
         """
-        return await self._fleets.plan(policy, fleet, deadline_s, partial=partial)
+        return await self._fleets.plan(policy, fleet, self._soon(deadline_s), partial=partial)
 
     def watch(
         self,
@@ -311,7 +318,7 @@ class AsyncFleetVerbs:
         *,
         fleet: str = "default",
         idle_s: float | None = None,
-        deadline_s: float = OBSERVE_SECONDS,
+        deadline_s: float | None = None,
     ) -> Watch:
         """Follow the changes of a fleet: who, from what state, to what, and why.
 
@@ -342,4 +349,10 @@ class AsyncFleetVerbs:
             From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
         """
         idle = check_seconds("idle_s", idle_s)
-        return Watch(self._keeper, check_name("fleet", fleet), check_since(since), idle, check_deadline(deadline_s))
+        return Watch(
+            self._keeper,
+            check_name("fleet", fleet),
+            check_since(since),
+            idle,
+            check_deadline(self._at_once(deadline_s)),
+        )

@@ -60,11 +60,15 @@ _MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
 class Fleets:
     """The fleets of one system, as one driver sees them."""
 
-    def __init__(self, backend: Backend, keeper: Keeper, regions_max: int | None) -> None:
+    def __init__(
+        self, backend: Backend, keeper: Keeper, regions_max: int | None, policies: Mapping[str, Policy]
+    ) -> None:
         self._backend = backend
         self._keeper = keeper
         self._authority = keeper.authority
         self._regions_max = regions_max
+        self._policies = policies
+        """What fleets of these names are registered with."""
         self._layouts = Layouts()
         self._named = Named()
         self._ahead = False
@@ -96,7 +100,7 @@ class Fleets:
             precision,
             await self._ranges_max(given),
             self._backend.now_ms(),
-            policy,
+            self._policies.get(given.name) if policy is None else policy,
             self._request(),
             self._keeper.name,
         )

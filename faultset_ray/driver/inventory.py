@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.config import Repair
 from faultset_ray.coordinator.objects import StoreRow
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.stores import StoreDirectory, ref_of
 from faultset_ray.errors import BackendClosed, ClusterError
-from faultset_ray.limits import REPAIR_AFTER_SECONDS, REPAIR_SOON_SECONDS, STORE_INFO_SECONDS
+from faultset_ray.limits import STORE_INFO_SECONDS
 from faultset_ray.objects.entry import RetiredStores
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.sites import Site
@@ -59,6 +60,8 @@ class Lookout:
     backend: Backend
     authority: Authority
     stores: StoreDirectory
+    patience: Repair
+    """When stores are away, and when they are given up."""
     retired: RetiredStores = field(default_factory=RetiredStores)
     """The stores that were let go of."""
     _missed_s: dict[str, float] = field(default_factory=dict)
@@ -76,9 +79,9 @@ class Lookout:
         now_s = self.backend.uptime_s()
         self._missed_s = {uuid: self._missed_s.get(uuid, now_s) for uuid in missing}
         missed_s = {uuid: now_s - since_s for uuid, since_s in self._missed_s.items()}
-        away = {uuid for uuid in missing if missed_s[uuid] >= REPAIR_SOON_SECONDS}
+        away = {uuid for uuid in missing if missed_s[uuid] >= self.patience.soon_s}
         unseen_s = {uuid: max(missed_s[uuid], counted[uuid].unseen_s) for uuid in away}
-        gone = {uuid for uuid in away if unseen_s[uuid] >= REPAIR_AFTER_SECONDS}
+        gone = {uuid for uuid in away if unseen_s[uuid] >= self.patience.after_s}
         leaving = {
             uuid
             for uuid, row in counted.items()

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
+from faultset_ray.config import Config
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.objects import Objects
 from faultset_ray.driver.room import Durability
-from faultset_ray.limits import DELETE_GRACE_SECONDS
 from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
-
-PUT_CODE: Final = "rs:4+2"
-"""What :meth:`AsyncObjectVerbs.put` codes with by default: six stores, any two of which may be lost, for half as many
-bytes more."""
 
 
 class AsyncObjectVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that keeps objects by name."""
 
+    config: Config
     _objects: Objects
 
     async def put(
@@ -28,7 +25,7 @@ class AsyncObjectVerbs:
         name: str,
         data: Any,
         *,
-        code: str = PUT_CODE,
+        code: str | None = None,
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
@@ -49,19 +46,23 @@ class AsyncObjectVerbs:
             Bytes, an array, the path of a file (str or PathLike); a Ray ``ObjectRef`` of one of these; something with
             ``read`` or ``readinto``, which may be a coroutine function; or an iterable of bytes, asynchronous or not.
             What is read is never rewound, and of large data no more than some stripes are in memory.
-        code : str
-            Such as ``"rs:10+4"``.
+        code : str, optional
+            Such as ``"rs:10+4"``. ``codes.put`` of the config by default, which is ``rs:4+2``: six stores, any two of
+            which may be lost, for half as many bytes more.
         tolerate : int, optional
-            How many losses of stores, whichever they are, it is to bear; by default as many as the code does.
+            How many losses of stores, whichever they are, it is to bear; by default as many as the code does. With the
+            config's code, ``codes.tolerate`` of the config.
         if_absent : bool
             Only if there is no object of that name.
         if_generation : int, optional
             Only in place of this generation.
         durability : str, optional
-            ``"fsync"``: only on stores whose shards outlive their machines' power. ``"none"``: on any. By default every
-            shard is as durable as its store, with a warning where that is ``"none"``; the receipt tells.
+            ``"fsync"``: only on stores whose shards outlive their machines' power. ``"none"``: on any. By default
+            ``stores.durability`` of the config; without that every shard is as durable as its store, with a warning
+            where that is ``"none"``; the receipt tells.
         stripe_bytes : int, optional
-            Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
+            Data bytes of one task, at most 64 MiB. By default ``codes.stripe_bytes`` of the config; without that 16
+            MiB, or what fills 32 MiB of shards.
 
         Returns
         -------
@@ -82,15 +83,18 @@ class AsyncObjectVerbs:
         CoordinatorUnavailable
         InvalidObjectName, InvalidCodeSpec, InputError, LimitExceeded
         """
+        codes, stores = self.config.codes, self.config.stores
+        if code is None:
+            code, tolerate = codes.put, codes.tolerate if tolerate is None else tolerate
         return await self._objects.put(
             name,
             data,
             code,
             tolerate,
-            stripe_bytes,
+            codes.stripe_bytes if stripe_bytes is None else stripe_bytes,
             if_absent=if_absent,
             if_generation=if_generation,
-            durability=durability,
+            durability=stores.durability if durability is None else durability,
         )
 
     async def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
@@ -161,9 +165,7 @@ class AsyncObjectVerbs:
         """
         return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
 
-    async def delete(
-        self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS
-    ) -> Deletion:
+    async def delete(self, name: str, *, if_generation: int | None = None, grace_s: float | None = None) -> Deletion:
         """Delete an object: it is out of sight at once, and gone for good when the period of grace is over.
 
         Parameters
@@ -171,7 +173,7 @@ class AsyncObjectVerbs:
         if_generation : int, optional
             Only if it is of this generation.
         grace_s : float
-            For how long :meth:`undelete` can bring it back.
+            For how long :meth:`undelete` can bring it back; ``stores.delete_grace_s`` of the config by default, a day.
 
         Raises
         ------
@@ -180,7 +182,8 @@ class AsyncObjectVerbs:
             Too few stores confirmed. It may be deleted all the same, in some minutes.
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._objects.delete(name, if_generation, grace_s)
+        seconds = self.config.stores.delete_grace_s if grace_s is None else grace_s
+        return await self._objects.delete(name, if_generation, seconds)
 
     async def undelete(self, name: str) -> Receipt:
         """Bring a deleted object back, as a new generation.
@@ -207,7 +210,7 @@ class ObjectVerbs:
         name: str,
         data: Any,
         *,
-        code: str = PUT_CODE,
+        code: str | None = None,
         tolerate: int | None = None,
         if_absent: bool = False,
         if_generation: int | None = None,
@@ -255,7 +258,7 @@ class ObjectVerbs:
         """The objects whose names begin so, in order; at most ``limit`` behind the name ``after``."""
         return self._loop.run(self._core.list(prefix, deleted=deleted, after=after, limit=limit))
 
-    def delete(self, name: str, *, if_generation: int | None = None, grace_s: float = DELETE_GRACE_SECONDS) -> Deletion:
+    def delete(self, name: str, *, if_generation: int | None = None, grace_s: float | None = None) -> Deletion:
         """Delete an object; until its period of grace is over, :meth:`undelete` brings it back."""
         return self._loop.run(self._core.delete(name, if_generation=if_generation, grace_s=grace_s))
 

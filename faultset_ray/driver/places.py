@@ -55,8 +55,10 @@ class Verbs(Protocol):
 class Feed:
     """Keeps the fleet of places as it is found to be."""
 
-    def __init__(self, verbs: Verbs) -> None:
+    def __init__(self, verbs: Verbs, policy: Policy = POLICY) -> None:
         self._verbs = verbs
+        self._policy = policy
+        """Of the fleet, should it be new."""
         self._handles: dict[str, int] = {}
         """Of the places that this driver registered."""
         self._draining: set[str] = set()
@@ -104,7 +106,7 @@ class Feed:
     async def _register(self, found: Sequence[tuple[Place, Finding]]) -> None:
         nodes = [node_of(place, finding.latency_ms) for place, finding in found]
         registered = await self._verbs.register(
-            nodes, PLACES_PRECISION, fleet=PLACES, policy=POLICY if await self._is_new() else None
+            nodes, PLACES_PRECISION, fleet=PLACES, policy=self._policy if await self._is_new() else None
         )
         assert registered.handles is not None
         self._handles.update(zip(registered.ids, registered.handles.tolist(), strict=True))

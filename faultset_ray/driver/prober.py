@@ -27,12 +27,13 @@ from faultset_ray.control.prober import (
     stretched,
     survey_by_calls,
 )
-from faultset_ray.driver.places import Feed, Verbs
+from faultset_ray.driver.places import POLICY, Feed, Verbs
 from faultset_ray.driver.targets import Targets, check_texts
 from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, FaultsetError, InputError, PlaceUnreachable
 from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 from faultset_ray.objects.bucket import Bucket
+from faultset_ray.policy import Policy
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROUNDS = 4
@@ -114,10 +115,11 @@ class Probing:
         fleet: Fleet | None = None,
         targets: Mapping[str, str] | None = None,
         role: type[Prober] = Prober,
+        policy: Policy = POLICY,
     ) -> None:
         self._backend = backend
         self._verbs = verbs
-        self._feed = Feed(verbs)
+        self._feed = Feed(verbs, policy)
         self._pace = pace
         self._labels = None if labels is None else check_texts("labels", labels)
         self._role = role

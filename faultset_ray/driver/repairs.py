@@ -19,7 +19,6 @@ from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEn
 from faultset_ray.limits import (
     REPAIR_AGAIN_SECONDS,
     REPAIR_AGAIN_SECONDS_MAX,
-    REPAIR_CONCURRENT,
     REPAIR_QUEUE_MAX,
     UPKEEP_PAGE,
 )
@@ -64,8 +63,10 @@ class Repaired:
 class Repairs:
     """Finds what objects need, and does it."""
 
-    def __init__(self, backend: Backend, authority: Authority, mover: Mover) -> None:
+    def __init__(self, backend: Backend, authority: Authority, mover: Mover, concurrent: int) -> None:
         self._backend = backend
+        self._concurrent = concurrent
+        """Objects that are mended at once."""
         self._authority = authority
         self._mover = mover
         self._again: dict[bytes, tuple[float, float]] = {}
@@ -161,7 +162,7 @@ class Repairs:
                 await self._one(need, inventory, bucket, done, at_once=at_once)
                 told(done)
 
-        await asyncio.gather(*(worker() for _ in range(REPAIR_CONCURRENT)))
+        await asyncio.gather(*(worker() for _ in range(self._concurrent)))
         if done.shards and inventory.rows.keys() - inventory.here.keys():
             await spread_anew(self._authority)
         return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faultset_ray.config import Config
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.shards import Shards, bind
 from faultset_ray.driver.stores import StoreDirectory
@@ -14,18 +15,19 @@ from faultset_ray.objects.store_values import StoreInfo
 class AsyncShardVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that encodes and decodes."""
 
+    config: Config
     _shards: Shards
     _stores: StoreDirectory
 
-    async def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int | None = None) -> ShardSet:
+    async def encode(self, data: Data, code: str | None = None, *, stripe_bytes: int | None = None) -> ShardSet:
         """Encode an object over the cluster; the shards lie on distinct places, where there are as many.
 
         Parameters
         ----------
         data
             Bytes, an array, or the path of a file (str or PathLike).
-        code : str
-            Such as ``"rs:10+4"``.
+        code : str, optional
+            Such as ``"rs:4+2"``; ``codes.encode`` of the config by default, which is ``rs:10+4``.
         stripe_bytes : int, optional
             Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
 
@@ -42,7 +44,9 @@ class AsyncShardVerbs:
         StoresLost
             Stores failed under every attempt; nothing is left behind.
         """
-        shards = await self._shards.encode(data, code, stripe_bytes)
+        by = self.config.codes
+        stripe_bytes = by.stripe_bytes if stripe_bytes is None else stripe_bytes
+        shards = await self._shards.encode(data, by.encode if code is None else code, stripe_bytes)
         return bind(shards, self._shards.free)
 
     async def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
@@ -79,7 +83,7 @@ class ShardVerbs:
     _core: AsyncShardVerbs
     _loop: Loop
 
-    def encode(self, data: Data, code: str = "rs:10+4", *, stripe_bytes: int | None = None) -> ShardSet:
+    def encode(self, data: Data, code: str | None = None, *, stripe_bytes: int | None = None) -> ShardSet:
         """Encode an object over the cluster."""
         return bind(self._loop.run(self._core.encode(data, code, stripe_bytes=stripe_bytes)), self.free)
 

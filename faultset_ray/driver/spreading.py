@@ -19,7 +19,7 @@ from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.moving import Mover
 from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.kernels.rendezvous import key_of
-from faultset_ray.limits import REPAIR_CONCURRENT, SPREAD_AFTER_SECONDS, UPKEEP_PAGE
+from faultset_ray.limits import SPREAD_AFTER_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.rebalance import Held, rebalance
@@ -65,8 +65,10 @@ async def spread_anew(authority: Authority) -> None:
 class Spreading:
     """Looks whether other stores take part than when objects were last spread, and spreads them if so."""
 
-    def __init__(self, backend: Backend, authority: Authority, mover: Mover) -> None:
+    def __init__(self, backend: Backend, authority: Authority, mover: Mover, concurrent: int) -> None:
         self._backend = backend
+        self._concurrent = concurrent
+        """Objects that are moved at once."""
         self._authority = authority
         self._mover = mover
         self._members: bytes = b""
@@ -152,5 +154,5 @@ class Spreading:
                 except FaultsetError as error:
                     _LOG.info("write %s stays where it is: %s", write_id.hex(), error)
 
-        await asyncio.gather(*(worker() for _ in range(REPAIR_CONCURRENT)))
+        await asyncio.gather(*(worker() for _ in range(self._concurrent)))
         return moved

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.config import Config
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
@@ -19,14 +20,14 @@ from faultset_ray.control.recording import Recording
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_verbs import ObjectVerbs
+from faultset_ray.driver.opening import Opening
 from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.prober import SyncProbing
 from faultset_ray.driver.shard_verbs import ShardVerbs
-from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
 from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
 from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import BackendClosed
-from faultset_ray.limits import OBSERVE_SECONDS, READY_SECONDS, SURVIVORS_SECONDS
+from faultset_ray.limits import READY_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 from faultset_ray.policy import Policy
@@ -38,10 +39,11 @@ def connect(
     address: str | None = None,
     *,
     system: str | None = None,
-    backend: str | Backend = "ray",
+    backend: str | Backend | None = None,
     region_actors: int | None = None,
     state_dir: str | PathLike[str] | None = None,
     create: bool = True,
+    config: Config | str | PathLike[str] | None = None,
 ) -> Driver:
     """Connect to a cluster and to a system on it.
 
@@ -53,18 +55,15 @@ def connect(
     ...     driver.survivors(threshold_ms=100.0).ids.tolist()
     ['a']
     """
-    check_region_actors(region_actors)
-    name = system_name(system)
-    durable = keeps_state(backend, name, state_dir)
-    opened = open_backend(backend, name, address)
+    opening = Opening.of(address, system, backend, region_actors, state_dir, config)
+    opened = opening.open()
     loop = Loop()
     try:
-        core = AsyncDriver.start(opened, name, region_actors, durable=durable, state_dir=state_dir, create=create)
-        driver = Driver(loop.run(core), loop)
+        driver = Driver(loop.run(AsyncDriver.opened(opening, opened, state_dir, create=create)), loop)
     except BaseException:
         loop.close()
         raise
-    attach_driver(name, driver.free)
+    attach_driver(opening.system, driver.free)
     return driver
 
 
@@ -112,6 +111,11 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         """The name of the system."""
         return self._core.system
 
+    @property
+    def config(self) -> Config:
+        """What it goes by where its verbs' arguments leave something open."""
+        return self._core.config
+
     def register(
         self,
         nodes: Any,
@@ -134,12 +138,12 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         return self._loop.run(self._core.fleet(name))
 
     def handles(
-        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = OBSERVE_SECONDS
+        self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None
     ) -> NDArray[np.uint32]:
         """The handles of nodes that are known by their ids: uint32[n]."""
         return self._loop.run(self._core.handles(ids, fleet=fleet, deadline_s=deadline_s))
 
-    def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Told:
+    def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None) -> Told:
         """Let go of nodes for good; how many."""
         return self._loop.run(self._core.remove(ids, fleet=fleet, deadline_s=deadline_s))
 
@@ -149,12 +153,12 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         mark: Literal["drain", "pin"] | None,
         *,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
     ) -> Told:
         """Decide by hand about nodes: "drain" for never a survivor, "pin" for always, None for neither; how many."""
         return self._loop.run(self._core.mark(ids, mark, fleet=fleet, deadline_s=deadline_s))
 
-    def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> None:
+    def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float | None = None) -> None:
         """Decide by another policy from now on."""
         self._loop.run(self._core.set_policy(policy, fleet=fleet, deadline_s=deadline_s))
 
@@ -166,7 +170,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         ok: ArrayLike | None = None,
         at_ms: ArrayLike | None = None,
         fleet: str = "default",
-        deadline_s: float = OBSERVE_SECONDS,
+        deadline_s: float | None = None,
     ) -> Told:
         """Report what was measured; how many observations were taken."""
         return self._loop.run(
@@ -182,7 +186,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         *,
         threshold_ms: float | None = None,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
         partial: bool = True,
     ) -> Survivors:
         """Ask every region at once who survives."""
@@ -190,7 +194,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
             self._core.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s, partial=partial)
         )
 
-    def why(self, node_id: str, *, fleet: str = "default", deadline_s: float = SURVIVORS_SECONDS) -> Verdict:
+    def why(self, node_id: str, *, fleet: str = "default", deadline_s: float | None = None) -> Verdict:
         """Explain one node: its state, the rule behind it, and what holds it there."""
         return self._loop.run(self._core.why(node_id, fleet=fleet, deadline_s=deadline_s))
 
@@ -199,7 +203,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         policy: Policy,
         *,
         fleet: str = "default",
-        deadline_s: float = SURVIVORS_SECONDS,
+        deadline_s: float | None = None,
         partial: bool = True,
     ) -> Plan:
         """Find out what another policy would change; nothing is changed."""
@@ -211,7 +215,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
         *,
         fleet: str = "default",
         idle_s: float | None = None,
-        deadline_s: float = OBSERVE_SECONDS,
+        deadline_s: float | None = None,
     ) -> SyncWatch:
         """Follow the changes of a fleet: an iterator that waits for the next one."""
         watch = self._core.watch(since, fleet=fleet, idle_s=idle_s, deadline_s=deadline_s)
@@ -228,10 +232,10 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
     def probe(
         self,
         *,
-        every_s: float = 0.2,
-        timeout_s: float = 1.0,
-        rate: float = 200.0,
-        concurrent: int = 16,
+        every_s: float | None = None,
+        timeout_s: float | None = None,
+        rate: float | None = None,
+        concurrent: int | None = None,
         labels: Mapping[str, str] | None = None,
         fleet: Fleet | None = None,
         targets: Mapping[str, str] | None = None,

@@ -8,6 +8,7 @@ from os import PathLike
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.columns import is_int
+from faultset_ray.config import Config
 from faultset_ray.driver.backends import load
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
@@ -62,9 +63,9 @@ def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[s
     return backend == "ray" or state_dir is not None
 
 
-def open_backend(backend: str | Backend, system: str, address: str | None) -> Backend:
+def open_backend(backend: str | Backend, system: str, address: str | None, config: Config | None = None) -> Backend:
     """Make the backend of a system; blocks while Ray connects."""
     lasting = not is_private(system)
     if address is not None and not isinstance(address, str):
         raise InputError(f'address is {shown(address)}; expected HOST:PORT or "auto"')
-    return load(backend, _NAMESPACE + system, lasting=lasting, address=address)
+    return load(backend, _NAMESPACE + system, lasting=lasting, address=address, config=config or Config())

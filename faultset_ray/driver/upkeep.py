@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from faultset_ray.backend.protocol import Backend
+from faultset_ray.config import Repair
 from faultset_ray.coordinator.objects import Rebuilt, StoreRow, Tally
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -63,14 +64,16 @@ class SystemStatus:
 class Upkeep:
     """Verbs of one driver; they work whether or not this driver is the steward."""
 
-    def __init__(self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover) -> None:
+    def __init__(
+        self, backend: Backend, authority: Authority, stores: StoreDirectory, mover: Mover, repair: Repair
+    ) -> None:
         self._backend = backend
         self._authority = authority
         self._stores = stores
         stores.bars = self._bars
-        self._lookout = Lookout(backend, authority, stores)
+        self._lookout = Lookout(backend, authority, stores, repair)
         self._collector = Collector(backend, authority)
-        self._repairs = Repairs(backend, authority, mover)
+        self._repairs = Repairs(backend, authority, mover, repair.concurrent)
         self._emptying = Emptying(backend, authority, self._lookout, self._repairs, self._collector)
         self._scrubber = Scrubber(backend, authority)
 

@@ -11,6 +11,7 @@
     │   ├── InvalidGeohashError
     │   ├── InvalidPolicy
     │   ├── UnknownPolicyField
+    │   ├── InvalidConfig
     │   ├── InvalidCodeSpec
     │   ├── LimitExceeded
     │   ├── InvalidObjectName
@@ -99,6 +100,7 @@ from faultset_ray.errors.inputs import (
     EmptyNodesError,
     InputError,
     InvalidCodeSpec,
+    InvalidConfig,
     InvalidGeohashError,
     InvalidNodeError,
     InvalidPolicy,
@@ -145,6 +147,7 @@ __all__ = [
     "IncompleteShard",
     "InputError",
     "InvalidCodeSpec",
+    "InvalidConfig",
     "InvalidGeohashError",
     "InvalidNodeError",
     "InvalidObjectName",

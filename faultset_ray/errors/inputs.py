@@ -162,6 +162,26 @@ class UnknownPolicyField(InputError):
         return f"{self.where} has no field {shown(self.field)}; did you mean {self.nearest!r}? ({there_are})"
 
 
+class InvalidConfig(InputError):
+    """Raised when a setting has a value that it can't have, or there is no such setting, or a file has none."""
+
+    code = "invalid_config"
+
+    def __init__(self, where: str, key: str, reason: str, nearest: str = "") -> None:
+        super().__init__(where, key, reason, nearest)
+        self.where = where
+        """A file, with the line where it is known; a variable; a flag. Empty for an argument of a constructor."""
+        self.key = key
+        """The setting, as in ``codes.put``. Empty where a file as a whole can't be used."""
+        self.reason = reason
+        self.nearest = nearest
+        """Of an unknown setting: the one that was probably meant."""
+
+    def __str__(self) -> str:
+        meant = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{self.where or 'config'}: {' '.join(filter(None, (self.key, self.reason)))}{meant}"
+
+
 class InvalidCodeSpec(InputError):
     """Raised when a code's specification (``rs:10+4``) can't be understood or built."""
 

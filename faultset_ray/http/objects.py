@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 
 from faultset_ray.driver.described import told_receipt
 from faultset_ray.driver.object_values import Deletion, ObjectInfo
-from faultset_ray.driver.object_verbs import PUT_CODE
 from faultset_ray.driver.room import Durability
 from faultset_ray.errors import ObjectNotFound, PreconditionFailed
 from faultset_ray.http.asking import BODY, Driver, problems
@@ -77,7 +76,7 @@ async def put_object(
     request: Request,
     response: Response,
     driver: Driver,
-    code: Annotated[str, Query(description="Such as rs:10+4.")] = PUT_CODE,
+    code: Annotated[str | None, Query(description="Such as rs:10+4; what the server is set to by default.")] = None,
     tolerate: Annotated[int | None, Query(ge=0, description="Losses of stores that it must bear.")] = None,
     durability: Annotated[
         Durability | None, Query(description="fsync: only on stores that outlive their processes.")

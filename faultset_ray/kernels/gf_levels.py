@@ -123,5 +123,22 @@ def level(name: str) -> Level | None:
 
 @cache
 def chosen() -> Level | None:
-    """Return the level in use: ``FAULTSET_ENGINE``, else the fastest; None is ``naive``."""
-    return level(os.environ.get("FAULTSET_ENGINE") or available()[0])
+    """Return the level in use: by :func:`choose`, else ``FAULTSET_ENGINE``, else the fastest; None is ``naive``."""
+    return level(_wanted or os.environ.get("FAULTSET_ENGINE") or available()[0])
+
+
+_wanted = ""
+
+
+def choose(name: str) -> None:
+    """Use a level from now on; what was made for another one keeps it. All give the same bytes.
+
+    Raises
+    ------
+    InputError
+        As :func:`level`; nothing is changed.
+    """
+    global _wanted  # noqa: PLW0603 - one level a process, as with the variable
+    level(name)
+    _wanted = name
+    chosen.cache_clear()

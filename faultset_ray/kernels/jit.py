@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _numba_wanted() -> bool:
-    return os.environ.get("FAULTSET_DISABLE_NUMBA", "") in ("", "0")
+    return os.environ.get("FAULTSET_DISABLE_NUMBA", "").strip().lower() in ("", "0", "false", "no", "off")
 
 
 HAVE_NUMBA: bool = False

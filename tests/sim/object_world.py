@@ -19,6 +19,7 @@ from stores import crash
 
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend
+from faultset_ray.config import Config
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.stores import ref_of, servant_of
@@ -71,16 +72,20 @@ class Client(SimBackend):
 class World:
     """One simulation; made by :func:`world`."""
 
-    def __init__(self, sim: SimBackend, root: Path) -> None:
+    def __init__(self, sim: SimBackend, root: Path, config: Config | None = None) -> None:
         self.sim = sim
         self.root = root
+        self.config = config
+        """Of every driver."""
         self.payloads: dict[str, bytes] = {}
         """What was acknowledged, by name."""
 
     async def start(self) -> AsyncDriver:
         """A driver of the system; the first one makes it."""
         self.client = Client(self.sim)
-        self.driver = await AsyncDriver.start(self.client, SYSTEM, durable=True, state_dir=self.root / "state")
+        self.driver = await AsyncDriver.start(
+            self.client, SYSTEM, durable=True, state_dir=self.root / "state", config=self.config
+        )
         self.driver._steward.start()
         return self.driver
 
@@ -188,7 +193,7 @@ class World:
 
 
 @contextmanager
-def world(count, *, seed, regions=None, faults=None):
+def world(count, *, seed, regions=None, faults=None, config=None):
     """A simulation with stores on a directory in memory."""
     fast = "/dev/shm" if Path("/dev/shm").is_dir() else None
     root = Path(tempfile.mkdtemp(prefix="faultset-sim-", dir=fast))
@@ -198,7 +203,7 @@ def world(count, *, seed, regions=None, faults=None):
     stores = mock.patch.dict(os.environ, {"FAULTSET_STORE_DIR": str(root / "stores")})
     with stores, mock.patch.object(os, "statvfs", return_value=disk):
         try:
-            yield World(sim, root)
+            yield World(sim, root, config)
         finally:
             for hosted in sim._world.hosted.values():
                 hosted.servant.close()

@@ -9,8 +9,9 @@ from unittest import mock
 import pytest
 from sim.object_world import World, simulate
 
+from faultset_ray.config import Health, Repair
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.driver import caretaker, emptying
+from faultset_ray.driver import emptying
 from faultset_ray.errors import InputError, NotEnoughPlaces, NotEnoughShards, StoreNotEmptied
 
 
@@ -109,7 +110,8 @@ def test_what_is_not_done_in_time_is_given_up_and_the_store_takes_part_as_before
     async def scenario(run):
         place = await with_objects(run, 12)
         seen = []
-        slow = mock.patch.object(caretaker, "REPAIR_BYTES_PER_SECOND", 100.0)  # it empties the store too
+        itself = run.driver._steward._caretaker  # it empties the store too
+        slow = mock.patch.object(itself, "_health", Health(repair=Repair(bytes_per_s=100)))
         with slow, pytest.raises(StoreNotEmptied, match=r"2 s have passed") as caught:
             await run.driver.decommission(
                 place, bytes_per_s=1_000, timeout_s=2, progress=lambda done, all_of_it: seen.append((done, all_of_it))

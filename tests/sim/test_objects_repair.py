@@ -10,7 +10,7 @@ import pytest
 from damaging import flip
 from sim.object_world import SYSTEM, Client, simulate
 
-from faultset_ray.driver import caretaker
+from faultset_ray.config import Config, Health, Scrub
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import BackendClosed, NotEnoughShards, StoreFailure
 from faultset_ray.failpoints import arm
@@ -239,10 +239,7 @@ def test_a_deep_scrub_holds_no_repair_up_and_is_carried_on_by_the_shard():
             checked.append((store.uuid, *key_size_bucket[:2]))
             return await check_shard(net, store, *key_size_bucket)
 
-        with (
-            mock.patch.object(caretaker, "SCRUB_BYTES_PER_SECOND", 1000.0),
-            mock.patch("faultset_ray.driver.scrubbing.check_shard", check),
-        ):
+        with mock.patch("faultset_ray.driver.scrubbing.check_shard", check):
             await run.settle(lambda: _more_than(checked, 2))
             run.kill_driver()
             await run.start()
@@ -257,7 +254,7 @@ def test_a_deep_scrub_holds_no_repair_up_and_is_carried_on_by_the_shard():
             assert await run.settle(mended) < REPAIR_AFTER_SECONDS + 60
         assert len(set(checked)) >= len(checked) - 1, "but for the shard that was being read when the driver ended"
 
-    simulate(9, scenario)
+    simulate(9, scenario, config=Config(health=Health(scrub=Scrub(bytes_per_s=1000))))
 
 
 async def _more_than(items, count):

@@ -10,9 +10,9 @@ import pytest
 from sim.object_world import simulate
 
 from faultset_ray.backend.protocol import Addr
+from faultset_ray.config import Config, Health, Repair
 from faultset_ray.coordinator.objects import Intent, ShardMove
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.driver import caretaker
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.stores import ref_of
 from faultset_ray.errors import (
@@ -42,6 +42,32 @@ def moves_watched(order):
     return mock.patch.object(Mover, "move", watched)
 
 
+ONE_BY_ONE = Config(health=Health(repair=Repair(concurrent=1)))
+
+
+def test_patience_is_as_the_config_says():
+    """A store is away, and given up, so long after it fell silent: at once an object of no margin, later the other."""
+
+    async def scenario(run):
+        await run.put("safe", run.sim.token(1000), "rs:4+2")
+        await run.put("bare", run.sim.token(1000), "rs:5+1")
+        both = set(await run.layout("safe")) & set(await run.layout("bare"))
+        lost = min(both)
+        run.kill(lost)
+
+        async def mended(name):
+            return lost not in await run.layout(name)
+
+        first = await run.settle(lambda: mended("bare"))
+        assert not await mended("safe")
+        return first, first + await run.settle(lambda: mended("safe"))
+
+    patience = Repair(soon_s=100, after_s=2000)
+    soon, later = simulate(7, scenario, config=Config(health=Health(repair=patience)))
+    assert 100 <= soon < 130
+    assert 2000 <= later < 2030
+
+
 def test_the_least_safe_are_mended_first_and_of_those_the_oldest():
     order = []
 
@@ -51,10 +77,10 @@ def test_the_least_safe_are_mended_first_and_of_those_the_oldest():
             await run.sim.sleep(1)
         first = set(await run.layout("wide")) & set(await run.layout("old")) & set(await run.layout("young"))
         run.kill(min(first))
-        with moves_watched(order), mock.patch("faultset_ray.driver.repairs.REPAIR_CONCURRENT", 1):
+        with moves_watched(order):
             await run.settle(run.quiet)
 
-    simulate(7, scenario)
+    simulate(7, scenario, config=ONE_BY_ONE)
     assert order == ["old", "young", "wide"]
 
 
@@ -69,11 +95,10 @@ def test_repair_keeps_to_its_rate():
         shards = sum(layout.count(lost) for layout in layouts)
         assert shards > 3
         run.kill(lost)
-        with mock.patch.object(caretaker, "REPAIR_BYTES_PER_SECOND", 10_000.0):
-            took = await run.settle(run.quiet)
+        took = await run.settle(run.quiet)
         return took - REPAIR_AFTER_SECONDS, shards * 5 * 100_000 / 10_000
 
-    took, least = simulate(7, scenario)
+    took, least = simulate(7, scenario, config=Config(health=Health(repair=Repair(bytes_per_s=10_000))))
     assert 0.8 * least < took < 1.5 * least + 60
 
 
@@ -84,11 +109,11 @@ def test_the_riskiest_leave_first_when_a_place_is_preempted():
         for name, code in (("wide", "rs:3+3"), ("narrow", "rs:5+1"), ("middle", "rs:4+2")):
             await run.put(name, run.sim.token(1000), code)
         [place, *_] = sorted(set.intersection(*[set(await run.layout(name)) for name in run.payloads]))
-        with moves_watched(order), mock.patch("faultset_ray.driver.repairs.REPAIR_CONCURRENT", 1):
+        with moves_watched(order):
             run.drain(place)
             await run.settle(run.quiet)
 
-    simulate(7, scenario)
+    simulate(7, scenario, config=ONE_BY_ONE)
     assert order == ["narrow", "middle", "wide"]
 
 

@@ -39,7 +39,7 @@ def driver(monkeypatch):
     with fs.connect(backend="local") as driver:
         asked = []
 
-        def connect(address, *, system, create):
+        def connect(address, *, system, create, config):
             asked.append((address, system, create))
             return Lent(driver)
 

@@ -47,7 +47,7 @@ class System:
         for _, place, _ in list(self.driver.stat(name).locations.values())[:count]:
             self.backend.kill(place)
 
-    def connect(self, address, *, system, create):
+    def connect(self, address, *, system, create, config):
         self.made.append(create)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from error_samples import sample
 
 from faultset_ray import codes, errors
 from faultset_ray.backend.protocol import Net, Servant
+from faultset_ray.codes import engine
 from faultset_ray.limits import MIB
 from faultset_ray.objects.pool import threads_of
 from faultset_ray.objects.stripes import encode_rows
@@ -18,6 +20,12 @@ from faultset_ray.shards.format import Header
 class Raising(Servant):
     def fail(self, name: str) -> None:
         raise sample(getattr(errors, name))
+
+
+async def engine_and_variables(_: Net) -> tuple[str, dict[str, str]]:
+    """What codes run on in a task's process, and what that was told by its environment."""
+    told = {name: value for name, value in os.environ.items() if name in {"FAULTSET_ENGINE", "FAULTSET_PLUGINS"}}
+    return engine.active(), told
 
 
 def cpu_ticks() -> dict[str, int]:

@@ -14,6 +14,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # compiled, without stubs
 
 from faultset_ray.config import Security
+from faultset_ray.config.loading import CONFIG
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 _LOG = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def attach(
     reread_environment()
     options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
+        name_file_for_workers()
         ray.init(address="local", include_dashboard=False, **options)
         return True
     probe(bootstrap)
@@ -65,6 +67,12 @@ def attach(
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False
+
+
+def name_file_for_workers() -> None:
+    """Have ``FAULTSET_CONFIG`` name the same file in processes with other working directories, which inherit it."""
+    if os.environ.get(CONFIG):
+        os.environ[CONFIG] = str(Path(os.environ[CONFIG]).absolute())
 
 
 def _variables(security: Security) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any, Self
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.attach import reread_environment
+from actors.attach import name_file_for_workers, reread_environment
 from faultset_ray.errors import ClusterUnreachable
 from faultset_ray.limits import MIB
 
@@ -180,6 +180,7 @@ class LocalCluster:
         (self._temp_dir / "ray").mkdir()
         os.environ["RAY_TMPDIR"] = str(self._temp_dir)
         os.environ["FAULTSET_STATE_DIR"] = str(self._temp_dir / "state")  # named systems end with the cluster
+        name_file_for_workers()
         os.environ.pop("RAY_AUTH_TOKEN", None)
         os.environ.pop("RAY_ADDRESS", None)
         if store_dir is None:

@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.config.process import apply
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.driver.systems import open_backend, system_name
 from jobs.settings import from_config, session
@@ -87,5 +86,4 @@ async def closing(backend: B) -> AsyncIterator[B]:
 def private_backend(backend: str, address: str | None) -> Backend:
     """A backend that ends with this job."""
     name, address = _chosen(backend, address)
-    apply(session.config)
     return open_backend(name, system_name(None), address, session.config)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TextIO, get_type_hints
 import typer
 
 from faultset_ray.config import Config
+from faultset_ray.config.process import apply
 
 _PACKAGES: Final = ("faultset_ray", "actors", "jobs")
 _TEXT: Final = "%(levelname)s %(name)s: %(message)s"
@@ -91,7 +92,7 @@ SETTING: Final = _option(*_SET)
 
 
 def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., None]:
-    """A job that takes ``--config`` and ``--set`` as well, and logs as its config says.
+    """A job that takes ``--config`` and ``--set`` as well; it logs, and codes, as its config says.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., 
             given.pop(name)
         if checked:
             log_to_stderr(session.config.log.level, session.config.log.format)
+            apply(session.config)
         job(**given)
 
     own = {

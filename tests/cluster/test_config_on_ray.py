@@ -23,7 +23,8 @@ def store_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("places")
     (root / "place.toml").write_text(f'[stores]\ndir = "{root}/stores"\n[codes]\nengine = "portable"\n')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAULTSET_CONFIG", str(root / "place.toml"))
+        patch.chdir(root)
+        patch.setenv("FAULTSET_CONFIG", "place.toml")
         yield None
 
 

@@ -329,9 +329,10 @@ def test_a_byte_order_mark_is_none_of_the_text(tmp_path):
 
 
 CONNECTIONS = [
-    ("backend", {}, [None, 3, b"ray", "spark", True, [], {}, ODD, UNPRINTABLE, LOOP]),
+    ("backend", {}, [3, b"ray", "spark", True, [], {}, ODD, UNPRINTABLE, LOOP]),
     ("system", {}, [3, b"x", "", "a/b", "x" * 65, True, [], {}, ODD, UNPRINTABLE, LOOP]),
     ("region_actors", {}, [*NO_NUMBER, 0, 1.5, math.inf]),
+    ("config", {}, [3, b"x", "", "\0", "nowhere.toml", ".", True, [], {}, ODD, UNPRINTABLE, LOOP]),
     ("state_dir", {"system": "x"}, [3, b"x", True, [], {}, ODD, UNPRINTABLE, LOOP, "\0"]),
     ("address", {}, [3, b"x", True, [], {}, ODD, UNPRINTABLE, LOOP, "host:1"]),
 ]

@@ -87,6 +87,7 @@ def test_a_module_takes_them_too(run):
         (["--config", "bad.toml", "encode", "data", "-o", "d"], "bad.toml, line 2: codes.putt is no setting"),
         (["--config", "bad.toml", "config", "show"], "did you mean codes.put?"),
         (["ls", "--set", "cluster.system=a/b"], "cluster.system is 'a/b'"),
+        (["verify", "d", "--set", 'plugins={"nobody": {}}'], "plugins.nobody code 'nobody': no plug-in"),
     ],
 )
 def test_what_can_not_be_used_is_refused_before_anything_is_done(run, arguments, why):

@@ -107,11 +107,11 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         *,
         durable: bool,
         state_dir: str | None,
-        config: Config,
+        config: Config | None = None,
     ) -> None:
         self.system = system
         """The name of the system."""
-        self.config = config
+        config = self.config = config or Config()
         """What it goes by where its verbs' arguments leave something open."""
         self._backend = backend
         self._authority = Authority(backend, system, durable=durable, state_dir=state_dir)
@@ -141,7 +141,7 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     ) -> Self:
         """Attach to the system's coordinator, or create it; the backend is closed if that fails."""
         directory = None if state_dir is None else os.fspath(state_dir)
-        driver = cls(backend, system, region_actors, durable=durable, state_dir=directory, config=config or Config())
+        driver = cls(backend, system, region_actors, durable=durable, state_dir=directory, config=config)
         try:
             await driver._authority.start(create=create or is_private(system))
         except BaseException:

@@ -30,6 +30,7 @@ STATUSES: Final[Mapping[type[FaultsetError], int]] = {
     errors.InvalidNodeError: 422,
     errors.DuplicateIdError: 422,
     errors.InvalidGeohashError: 422,
+    errors.InvalidConfig: 503,
     errors.InvalidPolicy: 422,
     errors.UnknownPolicyField: 422,
     errors.InvalidCodeSpec: 422,

@@ -6,15 +6,17 @@
 * Who was registered, removed or marked, and was told so, stays so. An answer names every node that it should, or
   its region among the missing.
 * No ejection breaks a region's cap.
-* By state, an answer has those who survive in each range that is as it answered, says which regions are short, and names
-  all of a region in panic.
+* By state, an answer has those who survive in each range that is as it answered, and all who are pinned; it says which
+  regions are short, lends each what the ladder by brute force lends, and names all of a region in panic.
+* A servant that was cut off and comes back under its old epoch obeys no newer one, nobody who knows the newer one obeys
+  it, and what it has is not saved.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from unittest import mock
 
 import numpy as np
@@ -24,26 +26,30 @@ from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.control import region as region_module
 from faultset_ray.control.decisions import decide
+from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.driver.keeper import address
+from faultset_ray.driver.keeper import REGION_PREFIX, address, orders
 from faultset_ray.driver.moves import move_ranges
 from faultset_ray.driver.watch import RegionChange
-from faultset_ray.errors import ClusterError, InputError
+from faultset_ray.errors import ClusterError, InputError, StaleEpoch
 from faultset_ray.geohash import cells_to_strings, encode
 from faultset_ray.policy import Policy
 
 HAPPENING = ("told", "observed", "whole", "partial", "moved", "crashed", "returned", "short", "enough", "in panic")
+HAPPENING += ("pinned", "lent", "nothing to lend", "refused", "not saved")
 """What must happen over many seeds."""
 
 PRECISION = 2
-STEPS = 30
+STEPS = 36
 PLACES = [Place(f"p{index}") for index in range(5)]
 POLICIES = [
     Policy(threshold_ms=100.0, samples=(2, 3, 2), hold_s=(1.0, 4.0), eject_max=0.5, survivors_min=2),
     Policy(threshold_ms=100.0, samples=(1, 1, 1), eject_max=0.34, ttl_s=20.0),
     Policy(threshold_ms=100.0, samples=(1, 2, 1), survivors_min=2, fallback="neighbours", panic="all", freeze_at=0.6),
+    Policy(threshold_ms=100.0, survivors_min=3, fallback="none", panic="all"),
+    Policy(threshold_ms=100.0, survivors_min=4, fallback="everywhere"),
     Policy(),
 ]
 
@@ -78,6 +84,7 @@ class Drill:
         """Registered and so acknowledged."""
         self.handles: dict[str, int] = {}
         self.drained: set[str] = set()
+        self.pinned: set[str] = set()
         self.unsure: set[str] = set()
         """Touched by a change that was not acknowledged."""
         self.versions: dict[int, tuple[int, int]] = {}
@@ -139,14 +146,16 @@ class Drill:
             del self.nodes[node_id]
             self.handles.pop(node_id, None)
             self.drained.discard(node_id)
+            self.pinned.discard(node_id)
 
     async def mark(self, driver):
         chosen = self.pick(self.nodes.keys() - self.unsure, 3)
-        mark = [None, "drain"][int(self.dice.integers(2))]
+        mark = [None, "drain", "pin"][int(self.dice.integers(3))]
         self.unsure |= set(chosen)
         await driver.mark(chosen, mark)
         self.unsure -= set(chosen)
-        self.drained = self.drained | set(chosen) if mark else self.drained - set(chosen)
+        self.drained = self.drained | set(chosen) if mark == "drain" else self.drained - set(chosen)
+        self.pinned = self.pinned | set(chosen) if mark == "pin" else self.pinned - set(chosen)
 
     async def observe(self, driver):
         chosen = [node_id for node_id in self.pick(self.handles, 40) if node_id not in self.unsure]
@@ -171,8 +180,13 @@ class Drill:
 
     async def ask_by_state(self, driver):
         answer = await driver.survivors(deadline_s=2.0)
-        assert not set(answer.ids.tolist()) & (self.drained - self.unsure)
+        missing, found = set(answer.missing_regions), set(answer.ids.tolist())
+        assert not found & (self.drained - self.unsure)
+        pinned = {each for each in self.pinned - self.unsure if encode(*self.nodes[each], PRECISION) not in missing}
+        assert found >= pinned, "who is pinned survives"
+        self.counted["pinned"] += len(pinned)
         self.check_versions(answer)
+        self.check_loans(answer)
         for range_id, (epoch, version) in answer.versions.items():
             hosted = self.sim._world.hosted.get(address("default", RangeInfo(range_id, 0, epoch, 0)).name)
             if hosted is not None and hosted.servant._version == version:  # it is as it answered
@@ -200,10 +214,27 @@ class Drill:
                 assert named == set(ids[inside & able].tolist()), "in panic all are named"
             else:
                 assert named == own
-            if short and not borrowed:
-                assert answer.policy.panic == "none" or region in answer.panic or count == int((inside & able).sum())
+            if short and not borrowed and answer.policy.panic == "all":
+                assert (region in answer.panic) == (count < min(need, int((inside & able).sum())))
+                self.counted["nothing to lend"] += region in answer.panic
             self.counted["short" if short else "enough"] += 1
             self.counted["in panic"] += region in answer.panic
+
+    def check_loans(self, answer):
+        """Short regions, and missing ones, are given what the ladder by brute force gives them, and no others are."""
+        need, fallback = answer.policy.survivors_min, answer.policy.fallback
+        given = {
+            region: list(zip(answer.by_region[region].tolist(), answer.tiers_of(region).tolist(), strict=True))
+            for region in answer.by_region
+        }
+        silent = answer.missing_regions if need else []
+        own = {region: [] for region in (*answer.empty_regions, *silent, *answer.short)}
+        own |= {region: [each for each, tier in named if tier == 0] for region, named in given.items()}
+        for region in own:
+            lent = [(each, tier) for each, tier in given.get(region, []) if 0 < tier < ladder.PANIC]
+            borrows = region in answer.short or region in silent
+            assert lent == (ladder.borrow(region, own, need, fallback) if borrows else []), "not what the ladder lends"
+            self.counted["lent"] += len(lent)
 
     def check_versions(self, answer):
         for range_id, version in answer.versions.items():
@@ -239,15 +270,51 @@ class Drill:
         hosted = {name: each for name, each in self.sim._world.hosted.items() if each.place == place}
         self.sim.kill(place)
         self.counted["crashed"] += 1
-        self.returning.append((place, hosted if self.dice.random() < 0.5 else {}))
+        self.returning.append((place, hosted if self.dice.random() < 0.7 else {}))
 
-    async def revive(self, _driver):
+    async def revive(self, driver):
         if self.returning:
             place, hosted = self.returning.pop(0)
             self.sim.revive(place)
             for name, each in hosted.items():
                 self.sim._world.hosted.setdefault(name, each)
             self.counted["returned"] += len(hosted)
+            for name in sorted(hosted):
+                if name.startswith(REGION_PREFIX):
+                    await self.haunt(driver, *map(int, name.split("/")[-2:]))
+
+    async def haunt(self, driver, range_id, epoch):
+        """One that was cut off goes on as it did, as far as it knows; whoever knows its successor does not listen."""
+        directory = await driver._keeper.directory("default")
+        info = directory.find(range_id)
+        if info is None or info.epoch <= epoch:
+            return  # nobody has taken its place yet, or its range is no more
+        own, told = RangeInfo(range_id, info.lower, epoch, info.roster), orders(directory)
+        ghost, successor, call = address("default", own), address("default", info), driver._keeper.backend.call
+        handles = np.flatnonzero(np.isin(directory.fleet.ids, list(self.nodes))).astype(np.uint32)
+        n, now_ms = len(handles), self.sim.now_ms()
+        samples = handles, np.full(n, 500.0), np.ones(n, bool), np.full(n, now_ms)
+        for servant, another in ((ghost, info.epoch), (successor, epoch)):
+            for verb, arguments in (
+                (Region.survivors, (told, self.sim.now_ms(), None)),
+                (Region.observe, (told, self.sim.now_ms(), *samples)),
+                (Region.checkpoint, (self.sim.now_ms(), True)),
+            ):
+                try:
+                    await call(servant, verb, another, *arguments)
+                except StaleEpoch:
+                    self.counted["refused"] += 1
+                else:
+                    raise AssertionError(f"{servant.name} obeyed a caller of epoch {another}")
+        with suppress(StaleEpoch):  # it is sealed, since it was in a move
+            await call(ghost, Region.observe, epoch, told, self.sim.now_ms(), *samples)
+        await call(ghost, Region.survivors, epoch, told, self.sim.now_ms(), None)
+        try:
+            saved = await driver._keeper.save("default", own, whole=True)
+        except StaleEpoch:
+            self.counted["not saved"] += 1
+        else:
+            assert not saved, "what a servant of an epoch that is over has seen was saved"
 
     async def weather(self, _driver):
         drop, slow = float(self.dice.choice([0.0, 0.0, 0.02, 0.1])), float(self.dice.choice([2.0, 50.0, 800.0]))
@@ -286,6 +353,8 @@ class Drill:
         )
         self.told_by[change.handle] = change.range
         assert late or change.before == state, f"the node was told to be {state.label}: {change}"
+        well = change.mark != Mark.DRAIN and change.after in {State.HEALTHY, State.SUSPECT}
+        assert change.survives == (change.after != State.REMOVED and (well or change.mark == Mark.PIN)), change
         self.states[change.handle] = change.after
 
     def tell_region(self, change):
@@ -318,7 +387,8 @@ class Drill:
         watching = asyncio.ensure_future(self.follow(drivers[1], beginning))
         actions = [
             *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather, self.relocate],
-            *[self.crash, self.revive, self.wait, self.wait, self.ask, self.ask, self.ask_by_state],
+            *[self.mark, self.set_policy, self.crash, self.crash, self.revive, self.revive, self.wait, self.wait],
+            *[self.ask, self.ask, *[self.ask_by_state] * 3],
             *[self.observe] * 6,
         ]
         for _ in range(STEPS):
@@ -337,7 +407,8 @@ class Drill:
         """All is well again: the system finds its way back by itself, and what was told is what is."""
         self.sim.set_faults(SimFaults())
         while self.returning:
-            await self.revive(None)
+            with suppress(ClusterError):
+                await self.revive(drivers[0])
         for _ in range(60):
             await self.sim.sleep(5.0)
             answer = await drivers[0].survivors(deadline_s=5.0)

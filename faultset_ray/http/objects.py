@@ -148,7 +148,10 @@ async def get_object(
 @router.head(
     _PATH,
     response_class=Response,
-    responses={304: {"description": "It is one of those in If-None-Match."}, 400: {}, 404: {}, 412: {}},
+    responses={
+        304: {"description": "It is one of those in If-None-Match."},
+        **{status: {"description": told["description"]} for status, told in problems(404, 412).items()},
+    },
     openapi_extra={"parameters": [_NAME]},
 )
 async def head_object(

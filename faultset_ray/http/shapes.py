@@ -14,10 +14,13 @@ Milliseconds = Annotated[float | None, Field(description="null: no answer, or ne
 FleetName = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 Precision = Annotated[int, Field(ge=1, le=GEOHASH_PRECISION_MAX, description="Of the geohash of a region.")]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, description="ms; at most so much survives.")]
-Deadline = Annotated[float, Field(gt=0, le=SURVIVORS_SECONDS * 6, allow_inf_nan=False, description="Seconds.")]
+Deadline = Annotated[float, Field(ge=0.1, le=SURVIVORS_SECONDS * 6, allow_inf_nan=False, description="Seconds.")]
 Duplicates = Annotated[
     Literal["keep", "min"] | None, Field(description="Of nodes with one id the first, or the one of lowest latency.")
 ]
+
+
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
 class _Strict(BaseModel):
@@ -58,14 +61,14 @@ class NodeColumns(_Strict):
     latency_ms: list[float | None]
 
 
-Nodes = list[NodeRow] | NodeColumns
+Nodes = Annotated[list[NodeRow], Field(min_length=1)] | NodeColumns
 
 
 class FailoverAsked(_Strict):
     """One list of nodes, and what their latencies are compared with."""
 
-    ids: list[str]
-    latencies: list[float | None]
+    ids: Annotated[list[str], Field(min_length=1)]
+    latencies: Annotated[list[float | None], Field(min_length=1)]
     threshold: Threshold
 
 
@@ -148,14 +151,14 @@ class SurvivorsShape(BaseModel):
     named_in_panic: list[str]
     by_region: dict[str, list[str]]
     tiers: dict[str, list[int]]
-    short: dict[str, tuple[int, int]]
+    short: dict[str, Pair]
     panic: dict[str, str]
     missing_regions: dict[str, int | None]
     directory_age_ms: int
     clock_ahead_ms: int
     frozen_until_ms: int | None
     at_ms: int
-    versions: dict[str, tuple[int, int]]
+    versions: dict[str, Pair]
 
 
 class VerdictShape(BaseModel):

@@ -71,8 +71,9 @@ def test_a_policy_comes_with_the_fleet(client):
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
-        ("/v1/failover", {"ids": [], "latencies": [], "threshold": 1}, 422, "empty_nodes"),
-        ("/v1/failover", {"ids": ["a"], "latencies": [], "threshold": 1}, 422, "length_mismatch"),
+        ("/v1/failover", {"ids": [], "latencies": [], "threshold": 1}, 422, "invalid_request"),
+        ("/v1/failover", {"ids": ["a"], "latencies": [1, 2], "threshold": 1}, 422, "length_mismatch"),
+        ("/v1/fleet", {"nodes": {name: [] for name in NODES}}, 422, "empty_nodes"),
         ("/v1/failover", {"ids": ["a"], "latencies": [1], "threshold": -1}, 422, "invalid_request"),
         ("/v1/failover", {"ids": ["a"], "latencies": [-1], "threshold": 1}, 422, "invalid_node"),
         ("/v1/failover", {"ids": [5], "latencies": [1], "threshold": 1}, 422, "invalid_request"),

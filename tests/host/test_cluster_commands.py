@@ -1,4 +1,5 @@
-"""The commands of ``cluster.yaml``, run as Ray's launcher would, on a head and a store that share no host.
+"""The commands of ``cluster.yaml`` and ``deploy/clusters/local.yaml``, run as Ray's launcher would, on a head and a store
+that share no host.
 
 The two hosts are network namespaces joined by a virtual cable. Only what needs a machine of one's own is left
 out: the autoscaler's bootstrap file, ``ray stop``, and the raised limit of open files.
@@ -52,7 +53,7 @@ def without_cloud(commands: list[str]) -> str:
     text = "\n".join(command for command in commands if not command.endswith("ray stop"))
     for needless in ("ulimit -n 65536;", "--autoscaling-config=~/ray_bootstrap_config.yaml"):
         text = text.replace(needless, "")
-    return text
+    return text.replace("/etc/faultset/", "$HOME/")
 
 
 @pytest.fixture
@@ -66,26 +67,40 @@ def home(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def prepared():
+def prepared(name):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    config = prepare_config(yaml.safe_load((ROOT / name).read_text()))
     validate_config(config)
     return config
 
 
-def test_head_and_store_come_up_as_described(home, prepared):
-    kind = prepared["available_node_types"]["store-a"]
-    setup = list(dict.fromkeys(prepared["head_setup_commands"] + prepared["worker_setup_commands"]))
-    launcher_sets = {"RAY_OVERRIDE_LABELS": kind["labels"], "RAY_OVERRIDE_RESOURCES": kind["resources"]}
-    exports = "\n".join(f"export {name}={shlex.quote(json.dumps(value))}" for name, value in launcher_sets.items())
+def on_aws(config, home):
+    """What the launcher tells a node of its type, and the labels and CPUs that come of it."""
+    kind = config["available_node_types"]["store-a"]
+    told = {"RAY_OVERRIDE_LABELS": kind["labels"], "RAY_OVERRIDE_RESOURCES": kind["resources"]}
+    return {name: json.dumps(value) for name, value in told.items()}, kind["labels"], kind["resources"]["CPU"]
+
+
+def on_own_hosts(config, home):
+    """There a host tells itself where it stands."""
+    labels = {"faultset.io/store": "true", "faultset.io/region": "rack-1", "faultset.io/cell": "u0yjj"}
+    (home / "labels.yaml").write_text(yaml.safe_dump(labels))
+    return {}, labels, os.cpu_count()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cluster.yaml", on_aws), ("deploy/clusters/local.yaml", on_own_hosts)])
+def test_head_and_store_come_up_as_described(home, name, kind):
+    config = prepared(name)
+    told, labels, cpus = kind(config, home)
+    setup = list(dict.fromkeys(config["head_setup_commands"] + config["worker_setup_commands"]))
+    exports = "\n".join(f"export {variable}={shlex.quote(value)}" for variable, value in told.items())
     (home / "probe.py").write_text(PROBE)
     (home / "store.sh").write_text(
         f"set -euo pipefail\n{HOST}\nexport RAY_HEAD_IP={HEAD_IP}\n{exports}\n"
         "touch ~/store-is-there; until ip link show cable1 >/dev/null 2>&1; do sleep 0.1; done\n"
         f"{plug_in('cable1', STORE_IP)}\n"
-        f"{without_cloud(prepared['worker_start_ray_commands'])}\nsleep infinity\n"
+        f"{without_cloud(config['worker_start_ray_commands'])}\nsleep infinity\n"
     )
     (home / "head.sh").write_text(
         f"set -euo pipefail\n{HOST}\n"
@@ -93,7 +108,7 @@ def test_head_and_store_come_up_as_described(home, prepared):
         "until test -e ~/store-is-there; do sleep 0.1; done\n"
         "ip link add cable0 type veth peer name cable1; ip link set cable1 netns $store\n"
         f"{plug_in('cable0', HEAD_IP)}\n"
-        f"{without_cloud(prepared['head_start_ray_commands'])}\n"
+        f"{without_cloud(config['head_start_ray_commands'])}\n"
         f"cd / && RAY_HEAD_IP={HEAD_IP} ~/.faultset/bin/python ~/probe.py > ~/found.json\n"
     )
     environment = {**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -119,8 +134,8 @@ def test_head_and_store_come_up_as_described(home, prepared):
     store_labels, store_cpus = found["nodes"][STORE_IP]
     assert head_cpus == 0
     assert "faultset.io/store" not in head_labels
-    assert store_cpus == kind["resources"]["CPU"]
-    assert kind["labels"].items() <= store_labels.items()
+    assert store_cpus == cpus
+    assert labels.items() <= store_labels.items()
     _, module, store_dir = found["look"]
     assert Path(module).is_relative_to(home / ".faultset"), "the installed project, not this checkout"
     assert Path(store_dir) == home / "faultset-store"

@@ -111,7 +111,8 @@ def test_head_and_store_come_up_as_described(home, name, kind):
         f"{without_cloud(config['head_start_ray_commands'])}\n"
         f"cd / && RAY_HEAD_IP={HEAD_IP} ~/.faultset/bin/python ~/probe.py > ~/found.json\n"
     )
-    environment = {**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     for command in setup:
         shell(["bash", "-c", command], environment)
     shell(

@@ -1,7 +1,6 @@
 """``deploy/k8s``: what Kubernetes, KubeRay and Ray's autoscaler take, and what the architecture needs."""
 
 import copy
-import importlib.util
 import json
 import re
 import shlex
@@ -51,7 +50,7 @@ def environ(template):
 
 def claims(template):
     volumes = template["spec"].get("volumes", [])
-    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes]
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def test_each_store_and_the_head_have_a_volume_of_their_own(spec, stores):
     assert len(set(used)) == len(used) == 1 + len(stores)
     for template in pods(spec):
         (container,) = template["spec"]["containers"]
-        kept = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
+        kept = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
         named = environ(template)
         places = {"FAULTSET_STORE_DIR", "FAULTSET_STATE_DIR", "RAY_gcs_storage_path"} & named.keys()
         assert {named[place] for place in places} == kept
@@ -179,9 +178,8 @@ def test_ray_knows_the_settings_by_these_names(spec):
     import ray
 
     server = (Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server").read_bytes()
-    settings = {
-        name.removeprefix("RAY_") for template in pods(spec) for name in environ(template) if name.startswith("RAY_")
-    }
+    named = {name for template in pods(spec) for name in environ(template) if re.match("RAY_[a-z]", name)}
+    settings = {name.removeprefix("RAY_") for name in named}
     assert len(settings) == 7
     assert {name for name in settings if name.encode() + b"\0" not in server} == set()
 
@@ -237,14 +235,44 @@ def test_the_service_has_the_same_cluster(spec):
     assert service["spec"]["upgradeStrategy"] == {"type": "None"}, "a second cluster would want the same volumes"
 
 
-def test_the_service_serves_the_application_of_the_project():
+@pytest.fixture
+def served():
+    from ray.serve.schema import ServeDeploySchema
+
     (service,) = of_kind("RayService")
-    (application,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
-    assert application["name"] == "faultset"
-    module, _, name = application["import_path"].partition(":")
-    assert (module, name) == ("jobs.serve", "app")
-    if importlib.util.find_spec(module) is not None:
-        assert hasattr(importlib.import_module(module), name)
+    given = yaml.safe_load(service["spec"]["serveConfigV2"])
+    (application,) = ServeDeploySchema.model_validate(given).applications  # as Ray Serve reads it
+    return application
+
+
+def test_the_service_serves_the_application_of_the_project(served):
+    from ray.serve import Application
+
+    from jobs import serve
+
+    assert served.import_path == "jobs.serve:app"
+    assert served.route_prefix == "/"
+    made = serve.app(served.args)  # refuses what it does not know, and to be there without tokens
+    assert isinstance(made, Application)
+    (changed,) = served.deployments
+    assert changed.name == made._bound_deployment.name
+    assert changed.ray_actor_options.num_cpus == made._bound_deployment.ray_actor_options["num_cpus"]
+    assert changed.ray_actor_options.label_selector == {STORE: "true"}
+
+
+def test_its_tokens_and_its_pace_are_where_it_may_run(served, spec):
+    from actors.proxying import IMPORT_PATH, VARIABLE
+
+    directory, _, _ = served.args["tokens"].rpartition("/")
+    for template in pods(spec):
+        assert environ(template)[VARIABLE] == IMPORT_PATH
+    for group in spec["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["mountPath"] == directory]
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+        assert mount["readOnly"] is True
+        assert volume["secret"]["optional"] is True, "the cluster comes up without the HTTP API too"
+        assert oct(volume["secret"]["defaultMode"]) == "0o440", "tokens that others may write are refused"
 
 
 def test_every_file_is_applied_by_a_command_that_is_shown():

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from ray.serve.handle import DeploymentHandle
 
 from actors import ship
 from actors.proxying import IMPORT_PATH, VARIABLE
+from faultset_ray.config import Config
 from faultset_ray.driver.asynchronous import AsyncDriver, connect_async
 from faultset_ray.errors import InputError
 from faultset_ray.http.app import build
@@ -29,7 +31,13 @@ _HA_PROXY: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 
 
 def application(
-    config: HttpConfig, system: str, *, create: bool = False, replicas: int = 1, state_dir: str | None = None
+    config: HttpConfig,
+    system: str,
+    *,
+    create: bool = False,
+    replicas: int = 1,
+    state_dir: str | None = None,
+    settings: Config | None = None,
 ) -> Application:
     """The Serve application: the API of one system.
 
@@ -45,6 +53,8 @@ def application(
         How many; each has the bounds of ``config`` to itself.
     state_dir
         As for :func:`~faultset_ray.driver.asynchronous.connect_async`.
+    settings
+        What the replicas' drivers go by; but the cluster is the one that they run on.
 
     Raises
     ------
@@ -54,8 +64,10 @@ def application(
     if config.tokens is None and os.environ.get(_HA_PROXY) == "1":
         raise InputError(f"{_HA_PROXY} makes Serve listen on all addresses, and there is no file of tokens")
 
+    here = settings and replace(settings, cluster=replace(settings.cluster, address=None, backend="ray"))
+
     def asgi() -> Any:
-        return Inner(_made(config, system, create=create, state_dir=state_dir))
+        return Inner(_made(config, system, create=create, state_dir=state_dir, settings=here))
 
     deployment = serve.deployment(
         serve.ingress(asgi)(_Ingress),
@@ -73,10 +85,10 @@ class _Ingress:
     """A replica."""
 
 
-def _made(config: HttpConfig, system: str, *, create: bool, state_dir: str | None) -> FastAPI:
+def _made(config: HttpConfig, system: str, *, create: bool, state_dir: str | None, settings: Config | None) -> FastAPI:
     @asynccontextmanager
     async def connecting() -> AsyncGenerator[AsyncDriver, None]:
-        async with await connect_async(system=system, create=create, state_dir=state_dir) as driver:
+        async with await connect_async(system=system, create=create, state_dir=state_dir, config=settings) as driver:
             yield driver
 
     return build(connecting, config, _now_ms)

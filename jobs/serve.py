@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from dataclasses import fields
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faultset_ray.config import Config
 from faultset_ray.errors import InputError
 from faultset_ray.http.config import LOOPBACK, HttpConfig
 from jobs.connecting import Address, SystemName
 from jobs.output import Json, console, finish, run
 from jobs.output import app as single
+from jobs.settings import session
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -46,11 +47,12 @@ def serve(
     from actors.attach import attach
 
     ingress = _ingress()
-    started = attach(address, runtime_env=ingress.job_environment())
+    by = session.config
+    started = attach(address or by.cluster.address, runtime_env=ingress.job_environment(), security=by.security)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ingress.run(ingress.application(config, system, create=True, replicas=replicas), config)
+    ingress.run(ingress.application(config, system, create=True, replicas=replicas, settings=by), config)
     try:
         console.print(f"http://{host}:{port}/v1/openapi.json answers for system {system}; Ctrl-C ends it")
         ended.wait()
@@ -69,6 +71,9 @@ def app(args: dict[str, Any]) -> Application:
         :class:`~faultset_ray.http.config.HttpConfig` but ``host`` and ``port``, which are Serve's here. It is taken to
         be reached from other machines, so ``tokens`` must be there.
 
+    What they leave open, and all else, is as the configuration of the process that builds it says: its environment, and
+    the file that ``FAULTSET_CONFIG`` names in it.
+
     Raises
     ------
     InputError
@@ -82,8 +87,9 @@ def app(args: dict[str, Any]) -> Application:
         key: tuple(value) if isinstance(value, list) else value for key, value in args.items() if key in known
     }
     config = HttpConfig(host="0.0.0.0", **settings)  # noqa: S104 - where Serve listens is not known here
-    options = {"system": os.environ.get("FAULTSET_SYSTEM", "default"), **{k: args[k] for k in _OURS if k in args}}
-    made: Application = _ingress().application(config, **options)
+    by = Config.load()
+    options = {"system": by.cluster.system or "default", **{k: args[k] for k in _OURS if k in args}}
+    made: Application = _ingress().application(config, settings=by, **options)
     return made
 
 

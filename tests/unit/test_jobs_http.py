@@ -3,6 +3,7 @@
 import json
 import stat
 import time
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -68,6 +69,22 @@ def test_a_secret_on_a_command_line_is_not_taken(faultset, tmp_path):
 def test_serve_refuses_other_machines_without_tokens(faultset):
     with pytest.raises(InputError, match="tokens"):
         faultset("serve", "--host", "0.0.0.0")
+
+
+def test_the_application_goes_by_the_config_of_who_builds_it(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text('[codes]\nput = "copy:2"\n[cluster]\nsystem = "file"\naddress = "h:1"\n')
+    monkeypatch.setenv("FAULTSET_CONFIG", str(tmp_path / "own.toml"))
+    monkeypatch.delenv("FAULTSET_SYSTEM", raising=False)
+    host = SimpleNamespace(application=lambda *given, **options: made.append((*given[1:], options)))
+    monkeypatch.setattr(jobs.serve, "_ingress", lambda: host)
+    jobs.serve.app({"tokens": str(tmp_path / "t")})
+    monkeypatch.setenv("FAULTSET_SYSTEM", "variable")
+    jobs.serve.app({"tokens": str(tmp_path / "t")})
+    jobs.serve.app({"tokens": str(tmp_path / "t"), "system": "argument"})
+    assert [options["system"] for (options,) in made] == ["file", "variable", "argument"]
+    assert {options["settings"].codes.put for (options,) in made} == {"copy:2"}
 
 
 def test_the_application_for_serves_own_configuration(tmp_path):

@@ -103,7 +103,7 @@ class RayBackend(RayNet):
         self, namespace: str, *, lasting: bool, address: str | None = None, config: Config | None = None
     ) -> None:
         super().__init__(namespace, float(len(os.sched_getaffinity(0))))
-        self._lasting = lasting
+        self.lasting = lasting
         self._connected = not ray.is_initialized()
         """Whether this backend connected the process, and so disconnects it."""
         config = config or Config()
@@ -263,7 +263,7 @@ class RayBackend(RayNet):
         """End what would not outlive this driver; leave Ray if this backend joined it."""
         if self._closed.is_set():
             return
-        if not self._lasting:
+        if not self.lasting:
             await asyncio.gather(*(self.stop(Addr(name)) for name in list(self._kept)), return_exceptions=True)
         self._closed.set()
         self._kept.clear()
@@ -279,7 +279,7 @@ class RayBackend(RayNet):
             "max_concurrency": role.concurrency,
             "max_restarts": 0,  # a restarted constructor would have lost its state without saying so
         }
-        if self._lasting:
+        if self.lasting:
             options["lifetime"] = "detached"
         with ray_faults(name):
             try:

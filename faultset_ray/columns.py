@@ -153,6 +153,13 @@ def check_name(what: str, name: Any) -> str:
     raise InputError(f"{what} is {shown(name)}; expected a name of 1 to {NAME_CHARACTERS_MAX} characters")
 
 
+def check_flag(what: str, value: Any) -> bool:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{what} is {shown(value)}; expected True or False")
+    return value
+
+
 def check_lengths(**columns: Any) -> None:
     """Raise unless all columns are of one length."""
     lengths = {name: length(name, column) for name, column in columns.items()}

@@ -49,6 +49,8 @@ class LocalBackend(RealWorld, OneMemory):
         Threads for CPU-bound work; the processors this process may use by default.
     """
 
+    lasting = False
+
     def __init__(self, places: Sequence[Place] | None = None, *, cpus: int | None = None) -> None:
         self.cpus: float = cpus or len(os.sched_getaffinity(0))
         self._deadline = CALL_SECONDS

@@ -196,6 +196,8 @@ class Backend(Net, Protocol):
 
     home: str
     """The place that lasts as long as the backend does, for what must not be lost (on Ray: the head node)."""
+    lasting: bool
+    """Whether servants outlive the process that spawned them (on Ray: detached actors)."""
 
     async def places(self) -> Sequence[Place]:
         """The living places, in a stable order."""

@@ -111,6 +111,8 @@ class _World:
 class SimBackend(OneMemory):
     """A :class:`~faultset_ray.backend.protocol.Backend` under a virtual clock; see the module's text."""
 
+    lasting = False
+
     def __init__(self, places: Sequence[Place], *, seed: int, faults: SimFaults | None = None) -> None:
         self.cpus: float = 1.0
         self._world = _World(places, seed, faults or SimFaults())

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from faultset_ray.errors import InvalidCodeSpec
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import SPEC_BYTES_MAX
 
 _SHAPE = r"[1-9][0-9]{0,5}|0"
@@ -58,7 +59,7 @@ def parse(text: str) -> Spec:
         If the text is not of the form, repeats an option, or is longer than 63 bytes.
     """
     if not isinstance(text, str):
-        raise InvalidCodeSpec(repr(text), f"a specification is a str, not {type(text).__name__}; {_HELP}")
+        raise InvalidCodeSpec(shown(text), f"a specification is a str, not {type(text).__name__}; {_HELP}")
     if len(text) > SPEC_BYTES_MAX:
         raise InvalidCodeSpec(text[:SPEC_BYTES_MAX] + "…", f"{len(text)} characters; the limit is {SPEC_BYTES_MAX}")
     form = _FORM.fullmatch(text)

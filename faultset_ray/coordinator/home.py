@@ -36,6 +36,11 @@ def state_root(given: str | None) -> Path:
     return Path(os.path.realpath(base / "faultset-ray"))
 
 
+def is_state_named(given: object) -> bool:
+    """Whether a caller or this process's environment says where state is kept."""
+    return given is not None or bool(os.environ.get(ENVIRONMENT))
+
+
 def systems_at(root: Path) -> list[str]:
     """The names of the systems that keep their state under a root, in order."""
     return sorted(path.parent.name for path in root.glob(f"*/{_DATABASE}"))

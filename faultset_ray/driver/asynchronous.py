@@ -63,8 +63,9 @@ async def connect_async(
         their load. By default one for each 150,000 nodes, at least 4 and at most twice the cluster's CPUs.
     state_dir
         Of a named system: the directory, on the head node, under which its coordinator keeps what was
-        registered, in a directory of the system's name. By default ``FAULTSET_STATE_DIR`` of the head
-        node, else ``~/.local/state/faultset-ray``.
+        registered and which objects there are, in a directory of the system's name. By default
+        ``FAULTSET_STATE_DIR`` of the head node, else ``~/.local/state/faultset-ray``. With a backend object that
+        lives in this process, nothing is kept unless one of the first two says where.
     create
         With False, a named system that there is not yet is an error.
     config

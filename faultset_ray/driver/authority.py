@@ -57,6 +57,11 @@ class Authority:
         """The system's name."""
         return self._system
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what the coordinator knows is on a disk."""
+        return self._durable
+
     async def start(self, *, create: bool = True) -> About:
         """Find the system's coordinator, or create it where the backend lasts longest.
 

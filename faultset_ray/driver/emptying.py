@@ -19,6 +19,7 @@ from faultset_ray.driver.observations import check_deadline
 from faultset_ray.driver.repairs import Repaired, Repairs
 from faultset_ray.driver.stores import ref_of, store_addr
 from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, StoreInUse, StoreNotEmptied
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import DECOMMISSION_PAUSE_SECONDS, SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.needs import Need, mending, need_of
@@ -82,9 +83,9 @@ class Emptying:
         """  # noqa: D205 - one sentence
         seconds = inf if timeout_s is None else check_deadline(timeout_s, "timeout_s")
         inventory = await self._lookout.look()
-        uuids = sorted(uuid for uuid, row in inventory.rows.items() if which in {uuid, row.place})
+        uuids = sorted(uuid for uuid, row in inventory.rows.items() if which in (uuid, row.place))
         if not uuids:
-            raise InputError(f"there is no store, and no place with a store, called {which!r}")
+            raise InputError(f"there is no store, and no place with a store, called {shown(which)}")
         if force and (answers := [uuid for uuid in uuids if uuid in inventory.here]):
             raise InputError(f"store {answers[0]} answers; force is for stores that are gone for good")
         states = {uuid: inventory.rows[uuid].state for uuid in uuids}

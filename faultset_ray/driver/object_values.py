@@ -27,6 +27,8 @@ class Receipt:
     """How many stores may be lost, whichever they are, without losing the object: no fewer than promised."""
     durability: str
     """``"fsync"``: every shard outlives its machine's power. ``"none"``: some are gone with their processes."""
+    catalog: Literal["fsync", "memory"] = "fsync"
+    """``"memory"``: the catalog ends with its process, and is then to be rebuilt from what the stores hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from faultset_ray import codes
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.columns import as_int, is_int
+from faultset_ray.columns import as_int, check_flag, is_int
 from faultset_ray.coordinator.objects import Commit, Damage, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -25,6 +25,7 @@ from faultset_ray.driver.room import Durability, Room, Wish
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.writes import Writes
 from faultset_ray.errors import ClusterError, CoordinatorUnavailable, InputError, NotEnoughShards, ObjectNotFound
+from faultset_ray.errors.base import shown
 from faultset_ray.failpoints import reach
 from faultset_ray.limits import (
     AWAY_SECONDS,
@@ -86,6 +87,8 @@ class Objects:
         """When it was reported, by the uptime."""
         self._own: dict[str, int] = {}
         """The last generation of each name that this driver wrote: the stores have not forgotten it."""
+        self._warned: set[str] = set()
+        """What was warned of, once for all."""
         self._away_until_s = -inf
         """Until when, by the uptime, the coordinator is not asked, since it did not answer."""
 
@@ -115,8 +118,8 @@ class Objects:
         promised = found.tolerance if tolerate is None else as_int(tolerate)
         if_generation, stripe_bytes = as_int(if_generation), as_int(stripe_bytes)
         _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
-        if durability not in {None, "fsync", "none"}:
-            raise InputError(f"durability is {durability!r}; expected 'fsync', 'none' or None")
+        if durability is not None and not (isinstance(durability, str) and durability in {"fsync", "none"}):
+            raise InputError(f"durability is {shown(durability)}; expected 'fsync', 'none' or None")
         with Intake(self._backend, await self._backend.fetch(data)) as intake:
             size, first = intake.size, None
             layout = layout_for(size, found.k, found.n, stripe_bytes)
@@ -133,14 +136,14 @@ class Objects:
             else:
                 receipt = await put.large(intake, size, first)
         self._wrote(name, receipt.generation)
-        return receipt
+        return self._acknowledged(receipt)
 
     async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
         if_generation = as_int(if_generation)
         _check(0, 0, if_absent=False, if_generation=if_generation)
         if isinstance(grace_s, bool) or not isinstance(grace_s, (int, float)) or not 0 <= grace_s < 1e10:
-            raise InputError(f"grace_s is {grace_s!r}; expected seconds, 0 or more")
+            raise InputError(f"grace_s is {shown(grace_s)}; expected seconds, 0 or more")
         self._in_use()
         entry = await self._catalogued(name)
         before, write_id = entry.record, self._backend.token(16)
@@ -193,7 +196,31 @@ class Objects:
         reach("undelete.committed")
         held = {index: store for index, store in enumerate(layout) if store}
         bears = survivable(codes.get(record.spec), held)
-        return Receipt(name, record.generation, record.size, record.spec, len(held), bears, record.durability)
+        receipt = Receipt(name, record.generation, record.size, record.spec, len(held), bears, record.durability)
+        return self._acknowledged(receipt)
+
+    def _acknowledged(self, receipt: Receipt) -> Receipt:
+        """A receipt that also says what the catalog is on; that no store may be lost is not left to the receipt."""
+        if not receipt.survivable:
+            self._warn(
+                f"{receipt.name!r}, stored as {receipt.spec}, may be lost with any one store: for more, name a code "
+                "and with tolerate= how many losses it is to bear",
+                receipt.spec,
+            )
+        if self._authority.lasts:
+            return receipt
+        if receipt.durability == "fsync":
+            self._warn(
+                f"the catalog of {self._system!r} is in memory: its objects outlive this process on their stores "
+                "alone, and rebuild() finds them there; name a state_dir, or FAULTSET_STATE_DIR",
+                "catalog",
+            )
+        return replace(receipt, catalog="memory")
+
+    def _warn(self, text: str, what: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            _LOG.warning("%s", text)
 
     def _wrote(self, name: str, generation: int) -> None:
         """Remember what was acknowledged, of the names that were written last."""
@@ -293,11 +320,14 @@ class Objects:
     ) -> list[ObjectInfo]:
         """See :meth:`AsyncObjectVerbs.list <faultset_ray.driver.object_verbs.AsyncObjectVerbs.list>`."""
         for what, text in (("prefix", prefix), ("after", after)):
-            if not isinstance(text, str):
-                raise InputError(f"{what} is {text!r}; expected a text")
+            try:
+                str.encode(text)
+            except (TypeError, UnicodeEncodeError):
+                raise InputError(f"{what} is {shown(text)}; expected a text that can be written in UTF-8") from None
+        check_flag("deleted", deleted)
         most = as_int(limit)
         if most is not None and (not is_int(most) or most < 1):
-            raise InputError(f"limit is {limit!r}; expected an integer of at least 1")
+            raise InputError(f"limit is {shown(limit)}; expected an integer of at least 1")
         await self._room.ready()
         found: list[ObjectInfo] = []
         while True:
@@ -411,11 +441,10 @@ def _told(future: asyncio.Future[None]) -> None:
 def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> None:
     """Refuse what can't be asked for."""
     if not is_int(tolerate) or not 0 <= tolerate <= most:
-        raise InputError(f"tolerate is {tolerate!r}; expected 0 to {most}, which the code bears")
-    if not isinstance(if_absent, bool):
-        raise InputError(f"if_absent is {if_absent!r}; expected True or False")
+        raise InputError(f"tolerate is {shown(tolerate)}; expected 0 to {most}, which the code bears")
+    check_flag("if_absent", if_absent)
     if if_generation is not None and not is_int(if_generation):
-        raise InputError(f"if_generation is {if_generation!r}; expected a generation")
+        raise InputError(f"if_generation is {shown(if_generation)}; expected a generation")
     if if_absent and if_generation is not None:
         raise InputError("if_absent and if_generation exclude each other")
 
@@ -424,5 +453,5 @@ def _span(span: Any) -> tuple[int, int] | None:
     if span is None:
         return None
     if not isinstance(span, tuple) or len(span) != 2 or any(not is_int(as_int(at)) for at in span):
-        raise InputError(f"range is {span!r}; expected (start, stop) in bytes")
+        raise InputError(f"range is {shown(span)}; expected (start, stop) in bytes")
     return as_int(span[0]), as_int(span[1])

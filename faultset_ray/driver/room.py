@@ -232,6 +232,12 @@ class Room:
                     told, need, f"so many stores are to remember first that writes tolerate {tolerate}"
                 )
             await self._authority.ask(Coordinator.tolerate, tolerate, remembered=True)
+            _LOG.warning(
+                "the first object of this system that is to tolerate the loss of %d stores: from now on, while the "
+                "coordinator is away, no object is read with more than %d stores silent",
+                tolerate,
+                tolerate,
+            )
         self._least = tolerate
 
     def _is_fleeting(self, uuid: str) -> bool:

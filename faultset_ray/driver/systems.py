@@ -9,6 +9,7 @@ from os import PathLike
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.columns import is_int
 from faultset_ray.config import Config
+from faultset_ray.coordinator.home import is_state_named
 from faultset_ray.driver.backends import load
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
@@ -49,6 +50,9 @@ def check_region_actors(number: int | None) -> None:
 def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[str] | None) -> bool:
     """Whether a system's coordinator keeps its state in a directory.
 
+    A named one does where its backend outlasts this process. In this process, it does where a directory is named:
+    else whoever tries something out would leave files in the user's own directory.
+
     Raises
     ------
     InputError
@@ -60,7 +64,8 @@ def keeps_state(backend: str | Backend, system: str, state_dir: str | PathLike[s
         if state_dir is not None:
             raise InputError(f"state_dir is {shown(state_dir)}; a private system dies with its driver: name a system")
         return False
-    return backend == "ray" or state_dir is not None
+    lasting = backend == "ray" or getattr(backend, "lasting", False)  # what is no backend is refused when it is opened
+    return lasting or is_state_named(state_dir)
 
 
 def open_backend(backend: str | Backend, system: str, address: str | None, config: Config | None = None) -> Backend:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.config import Repair
+from faultset_ray.columns import check_flag
 from faultset_ray.coordinator.objects import Rebuilt, StoreRow, Tally
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -106,8 +107,11 @@ class Upkeep:
 
     async def scrub(self, *, deep: bool, drop_orphans: bool, bytes_per_s: float | None = None) -> Scrubbed:
         """Look at every shard there should be and every one there is."""
+        check_flag("deep", deep)
+        check_flag("drop_orphans", drop_orphans)
+        bucket = self._bucket(bytes_per_s)
         inventory = await self._lookout.look()
-        found = await self._scrubber.whole(inventory, self._bucket(bytes_per_s), deep=deep)
+        found = await self._scrubber.whole(inventory, bucket, deep=deep)
         if drop_orphans:
             await self._scrubber.drop(inventory, found)
         return found
@@ -122,6 +126,7 @@ class Upkeep:
         force: bool = False,
     ) -> Decommissioned:
         """Empty the stores of a place, or one store, and let them go."""
+        check_flag("force", force)
         told = progress or (lambda _done, _all: None)
         return await self._emptying.empty(which, self._bucket(bytes_per_s), timeout_s, told, force=force)
 

@@ -208,7 +208,8 @@ class LimitExceeded(InputError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.what} is {self.value:,}; the limit is {self.limit:,}"
+        value = f"{self.value:,}" if self.value < 1 << 100 else shown(self.value)
+        return f"{self.what} is {value}; the limit is {self.limit:,}"
 
 
 class UnknownFleet(InputError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faultset_ray.backend.protocol import Net
 from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 
 
 class Bucket:
@@ -22,7 +23,7 @@ class Bucket:
 
     def __init__(self, net: Net, bytes_per_s: float, burst_bytes: float | None = None) -> None:
         if isinstance(bytes_per_s, bool) or not isinstance(bytes_per_s, (int, float)) or not bytes_per_s > 0:
-            raise InputError(f"bytes_per_s is {bytes_per_s!r}; expected a positive number")
+            raise InputError(f"bytes_per_s is {shown(bytes_per_s)}; expected a positive number")
         self._net = net
         self._rate = bytes_per_s
         self._burst_s = 1.0 if burst_bytes is None else burst_bytes / bytes_per_s

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class ByteReader:
         Bytes or an array; an object with ``readinto`` or ``read``, which may be a coroutine function
         (as of ``asyncio.StreamReader``); or an iterable of bytes, asynchronous or not. No more is taken
         of it than was asked for, but for the rest of a chunk: what makes the bytes is held up with us.
+    what
+        How errors name it.
 
     Raises
     ------
@@ -40,8 +43,8 @@ class ByteReader:
         It is none of these.
     """
 
-    def __init__(self, net: Net, source: Any) -> None:
-        refuse_unusable("reader", source)
+    def __init__(self, net: Net, source: Any, what: str = "reader") -> None:
+        refuse_unusable(what, source)
         self._net = net
         self._hash = hashlib.sha256()
         self._rest = np.empty(0, np.uint8)
@@ -53,7 +56,7 @@ class ByteReader:
             self._rest, self._fixed = _chunk(source), is_fixed(source)
         elif not callable(self._readinto) or inspect.iscoroutinefunction(self._readinto):
             self._readinto = None
-            self._pull = _puller(net, source)
+            self._pull = _puller(net, source, what)
 
     async def read(self, nbytes: int) -> Bytes:
         """The next bytes, which :meth:`sha256` takes in: uint8[nbytes], fewer only at the end. Not to be changed."""
@@ -87,7 +90,7 @@ class ByteReader:
         return self._hash.digest()
 
 
-def _puller(net: Net, source: Any) -> Pull:
+def _puller(net: Net, source: Any, what: str) -> Pull:
     read = getattr(source, "read", None)
     if inspect.iscoroutinefunction(read):
         return read
@@ -103,10 +106,12 @@ def _puller(net: Net, source: Any) -> Pull:
             return b""
 
         return pull
-    if isinstance(source, Iterable) and not isinstance(source, str):
+    if isinstance(source, Iterable) and not isinstance(source, (str, Mapping, AbstractSet)):
         items = iter(source)
         return lambda _: net.compute(next, (chunk for chunk in items if _chunk(chunk).size), b"")
-    raise InputError(f"reader is {type(source).__name__}; expected bytes, something to read from, or chunks of bytes")
+    path = ", the path of a file" if what == "data" else ""
+    taken = f"bytes, an array{path}, something to read from, or chunks of bytes"
+    raise InputError(f"{what} is {type(source).__name__}; expected {taken}")
 
 
 def _chunk(data: Any) -> Bytes:

@@ -67,7 +67,7 @@ class Intake:
             else:
                 self._reader, self.size = SourceReader(net, source), source.size
         else:
-            self._reader = ByteReader(net, data)
+            self._reader = ByteReader(net, data, "data")
 
     async def read(self, nbytes: int) -> Bytes:
         """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""

@@ -16,6 +16,7 @@ from google_crc32c import value as crc32c
 
 from faultset_ray.columns import is_int
 from faultset_ray.errors import CodingError, CorruptShard, InputError, InvalidObjectName, UnsupportedFormat
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import (
     FORMAT_SHARDS_MAX,
     OBJECT_BYTES_MAX,
@@ -236,7 +237,7 @@ def sound(raw: bytes) -> Record | None:
 
 def _encoded(name: str) -> bytes:
     if not isinstance(name, str):
-        raise InvalidObjectName(repr(name), "must be a text")
+        raise InvalidObjectName(shown(name), "must be a text")
     try:
         raw = name.encode()
     except UnicodeEncodeError as error:

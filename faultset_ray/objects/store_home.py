@@ -363,7 +363,20 @@ def _furnish(path: Path) -> None:
         if not stat.S_ISDIR((path / name).lstat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path / name))
     for leftover in (path / "tmp").iterdir():
-        leftover.unlink()
+        if stat.S_ISDIR(leftover.lstat().st_mode):
+            _set_aside(leftover, path / "quarantine")
+        else:
+            leftover.unlink()
+
+
+def _set_aside(stray: Path, quarantine: Path) -> None:
+    """Move a directory away that no store made: what is in it may be somebody's, and the store is to start."""
+    number, aside = 0, quarantine / f"stray-{stray.name}"
+    while aside.exists():
+        number += 1
+        aside = quarantine / f"stray-{stray.name}-{number}"
+    stray.rename(aside)
+    _log.warning("%s is a directory, which no store makes there; it is %s now", stray, aside)
 
 
 def _describe(path: Path, name: str, system: str, region: str, *, durable: bool) -> None:

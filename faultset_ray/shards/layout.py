@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.columns import is_int
 from faultset_ray.errors import InputError, LimitExceeded, ShardSizeError
+from faultset_ray.errors.base import shown
 from faultset_ray.limits import (
     GRANULE_BYTES,
     OBJECT_BYTES_MAX,
@@ -136,7 +137,7 @@ def layout_for(size: int | None, k: int, n: int, stripe_bytes: int | None = None
         ("stripe_bytes", stripe_bytes, 1),
     ):
         if not is_int(value) or value < least:
-            raise InputError(f"{name} is {value!r}; expected an integer of at least {least}")
+            raise InputError(f"{name} is {shown(value)}; expected an integer of at least {least}")
     if size is not None and size > OBJECT_BYTES_MAX:
         raise LimitExceeded("object bytes", size, OBJECT_BYTES_MAX)
     if stripe_bytes > STRIPE_BYTES_MAX:

@@ -1,11 +1,17 @@
 """What a put asks of its stores: insisted on, or less, loudly."""
 
+import asyncio
+import logging
+
 import pytest
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import Place
-from faultset_ray.errors import InputError, NotEnoughPlaces
+from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.errors import CatalogLost, InputError, NotEnoughPlaces
+
+LOOSE = "ldpc:4+2,left_degree=2"
 
 
 @pytest.fixture
@@ -36,3 +42,92 @@ def test_less_is_told(driver, caplog):
 def test_nothing_else_can_be_asked_for(driver):
     with pytest.raises(InputError, match="durability is 'disk'"):
         driver.put("a", b"x", durability="disk")
+
+
+def test_what_may_be_lost_with_any_store_is_told_once_for_a_code(driver, caplog):
+    assert driver.put("a", b"x", code=LOOSE).survivable == 0, "such a code promises nothing for certain"
+    assert "'a', stored as ldpc:4+2,left_degree=2,seed=1, may be lost with any one store" in caplog.text
+    driver.put("b", b"x", code=LOOSE)
+    assert "'b'" not in caplog.text
+    driver.put("c", b"x")
+    assert "'c'" not in caplog.text
+
+
+def test_the_first_write_by_which_readers_need_more_stores_is_told(caplog):
+    backend = LocalBackend([Place(f"p{index}") for index in range(6)], cpus=2)
+
+    def told():
+        return [each.message for each in caplog.records if "to tolerate the loss of" in each.message]
+
+    async def scenario():
+        one = await AsyncDriver.start(backend, "first")
+        await one.put("a", b"x", code="copy:3")
+        assert told() == []
+        for name in "ab":
+            await one.put(name, b"x", code="copy:2")
+        assert ["more than 1 stores silent" in each for each in told()] == [True]
+        other = await AsyncDriver.start(backend, "first")
+        await other.put("c", b"x", code="copy:2")
+        assert len(told()) == 1, "it is of the system, not of the driver"
+        await other.put("d", b"x", code="copy:2", tolerate=0)
+        assert ["more than 0 stores silent" in each for each in told()] == [False, True]
+        await one.close()
+        await other.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+
+
+class Kept:
+    """A named system in this process, whose stores are on a disk."""
+
+    def __init__(self, folder, monkeypatch):
+        monkeypatch.setenv("FAULTSET_STORE_DIR", str(folder / "stores"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "own"))
+        monkeypatch.delenv("FAULTSET_STATE_DIR", raising=False)
+        self.own = folder / "own"
+
+    def connect(self, *, lasting=False):
+        stores = [Place(f"p{index}", {"faultset.io/store": "true"}) for index in range(6)]
+        backend = LocalBackend([Place("head"), *stores], cpus=2)
+        backend.lasting = lasting
+        return fs.connect(backend=backend, system="kept")
+
+    def put_twice(self, **backend):
+        """A put, and another one of the system that comes after."""
+        for name in "ab":
+            with self.connect(**backend) as driver:
+                receipt = driver.put(name, b"x", durability="fsync")
+        return receipt
+
+
+def test_a_system_in_this_process_keeps_its_catalog_where_the_environment_says(tmp_path, monkeypatch):
+    kept = Kept(tmp_path, monkeypatch)
+    monkeypatch.setenv("FAULTSET_STATE_DIR", str(tmp_path / "state"))
+    receipt = kept.put_twice()
+    assert (receipt.durability, receipt.catalog) == ("fsync", "fsync")
+    with kept.connect() as driver:
+        assert [each.name for each in driver.list()] == ["a", "b"]
+    assert (tmp_path / "state" / "kept").is_dir()
+
+
+def test_a_backend_that_lasts_is_asked_and_not_its_name(tmp_path, monkeypatch):
+    kept = Kept(tmp_path, monkeypatch)
+    assert kept.put_twice(lasting=True).catalog == "fsync"
+    assert (kept.own / "faultset-ray" / "kept").is_dir()
+
+
+def test_a_catalog_in_memory_is_told(tmp_path, monkeypatch, caplog):
+    kept = Kept(tmp_path, monkeypatch)
+    with kept.connect() as driver:
+        for name in "ab":
+            receipt = driver.put(name, b"x")
+        driver.delete("b")
+        assert (receipt.durability, receipt.catalog, driver.undelete("b").catalog) == ("fsync", "memory", "memory")
+    assert caplog.text.count("the catalog of 'kept' is in memory") == 1
+    assert not kept.own.exists(), "and nothing is left where nobody said"
+    with kept.connect() as driver:
+        with pytest.raises(CatalogLost):
+            driver.get("a")
+        assert driver.rebuild().objects == 2
+        assert driver.get("a") == b"x"

@@ -237,6 +237,22 @@ def test_links_and_strangers_are_left_alone(tmp_path):
     store.close()
 
 
+def test_a_directory_in_tmp_is_set_aside(tmp_path, caplog):
+    """It is not ours, so it is not removed; and the store starts."""
+    store = store_at(tmp_path, "a")
+    home = Path(store.info().path)
+    store.close()
+    for _ in range(2):
+        (home / "tmp" / "kept").mkdir()
+        (home / "tmp" / "kept" / "file").write_text("precious")
+        store = store_at(tmp_path, "a")
+        assert (Path(store.info().path), len(store.scan(b"", 10).index)) == (home, 0)
+        store.close()
+    assert sorted(path.name for path in (home / "quarantine").iterdir()) == ["stray-kept", "stray-kept-1"]
+    assert (home / "quarantine" / "stray-kept" / "file").read_text() == "precious"
+    assert f"{home / 'tmp' / 'kept'} is a directory" in caplog.text
+
+
 def test_a_linked_tmp_is_not_wiped(tmp_path):
     store = store_at(tmp_path / "root", "a")
     home = Path(store.info().path)

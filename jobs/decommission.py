@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, console, finish, progress, run, shown
+from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, console, finish, reached, run, shown
 
 
 def decommission(
@@ -31,11 +30,8 @@ def decommission(
     store takes part again. Ends with 3 if a store was let go of by force, and objects are lost with it.
     """
     begun = time.perf_counter()
-    with attached(address, system) as driver, progress(f"decommission {which}") as told:
-        counted = Counted(told)
-        done = driver.decommission(
-            which, bytes_per_s=bytes_per_s, timeout_s=timeout, force=force, progress=counted.reached
-        )
+    with attached(address, system) as driver, reached(f"decommission {which}") as told:
+        done = driver.decommission(which, bytes_per_s=bytes_per_s, timeout_s=timeout, force=force, progress=told)
     stores = ", ".join(done.stores)
     console.print(f"{stores} let go: {done.shards:,} shards of {done.objects:,} objects moved", soft_wrap=True)
     for name in done.lost:
@@ -43,19 +39,6 @@ def decommission(
     finish({"system": system, "which": which, **asdict(done), "seconds": round(time.perf_counter() - begun, 3)})
     if done.lost:
         raise typer.Exit(NOT_RECOVERABLE)
-
-
-class Counted:
-    """Tells of each more what is told of all so far."""
-
-    def __init__(self, told: Callable[[int, int | None], None]) -> None:
-        self._told = told
-        self._before = 0
-
-    def reached(self, done: int, everything: int) -> None:
-        """So much is done."""
-        self._told(done - self._before, everything)
-        self._before = done
 
 
 if __name__ == "__main__":

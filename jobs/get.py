@@ -12,17 +12,13 @@ import typer
 from numpy.typing import NDArray
 
 from faultset_ray.driver.sync import Driver
+from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.sink import sink_for
 from jobs.connecting import Address, Name, SystemName, attached
-from jobs.output import Json, app, console, data_on_stdout, finish, progress, run, shown
+from jobs.output import Json, app, console, data_on_stdout, finish, reached, run, shown
 
 Bytes = NDArray[np.uint8]
 Span = tuple[int, int]
-Told = Callable[[int, int | None], None]
-
-
-def _untold(_done: int, _total: int | None) -> None:
-    """Nobody watches."""
 
 
 def get(
@@ -43,14 +39,14 @@ def get(
     begun = time.perf_counter()
     span = None if wanted is None else _span(wanted)
     out = data_on_stdout() if file == Path("-") else None
-    with attached(address, system) as driver, progress("get") as told:
+    with attached(address, system) as driver, reached("get") as told:
         size = fetch(driver, name, file, span, told) if out is None else _pour(driver, name, out, span, told)
     seconds = time.perf_counter() - begun
     console.print(f"{shown(name)} → {file}, {size:,} bytes in {seconds:.2f} s", soft_wrap=True)
     finish({"system": system, "name": name, "file": str(file), "size": size, "seconds": round(seconds, 3)})
 
 
-def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told: Told = _untold) -> int:
+def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told: SoFar | None = None) -> int:
     """Bring an object, or some bytes of it, into a file, which appears whole or not at all; how many they are."""
     with sink_for(file, 0) as sink:
         size = _copied(driver, name, span, told, sink.write)
@@ -58,19 +54,20 @@ def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told:
     return size
 
 
-def _pour(driver: Driver, name: str, out: BinaryIO, span: Span | None, told: Told) -> int:
+def _pour(driver: Driver, name: str, out: BinaryIO, span: Span | None, told: SoFar | None) -> int:
     size = _copied(driver, name, span, told, lambda _at, piece: out.write(piece.data))
     out.flush()
     return size
 
 
-def _copied(driver: Driver, name: str, span: Span | None, told: Told, write: Callable[[int, Bytes], object]) -> int:
+def _copied(
+    driver: Driver, name: str, span: Span | None, told: SoFar | None, write: Callable[[int, Bytes], object]
+) -> int:
     """Hand every piece on with where it begins; how many bytes there were."""
     size = 0
-    for piece in driver.get_stream(name, span):
+    for piece in driver.get_stream(name, span, progress=told):
         write(size, piece)
         size += piece.size
-        told(piece.size, None)
     return size
 
 

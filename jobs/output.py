@@ -13,11 +13,19 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Annotated, Any, BinaryIO, Final, NoReturn
+from typing import Annotated, Any, BinaryIO, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 from faultset_ray.control.missing import Told
 from faultset_ray.driver.described import plain, told
@@ -66,23 +74,31 @@ def data_on_stdout() -> BinaryIO:
 @contextmanager
 def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
     """Show bytes go by on stderr, where that is a terminal; yields what is told of each more, and of all if known."""
-    if not _errors.is_terminal or console.quiet:
-        yield lambda _done, _total: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn()
-    with Progress(*columns, console=_errors, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done, total: bar.update(task, advance=done, total=total)
+    so_far = 0
+    with reached(title) as told:
+
+        def told_more(more: int, everything: int | None) -> None:
+            nonlocal so_far
+            so_far += more
+            told(so_far, total if everything is None else everything)
+
+        yield told_more
 
 
 @contextmanager
-def working(title: str) -> Iterator[None]:
-    """Show on stderr, where that is a terminal, that something is under way which doesn't say how far it is."""
+def reached(title: str, of: Literal["bytes", "shards"] = "bytes") -> Iterator[Callable[[int, int | None], None]]:
+    """As :func:`progress`, of what tells of all so far, and of all there is."""
     if not _errors.is_terminal or console.quiet:
-        yield
+        yield lambda _done, _total: None
         return
-    with _errors.status(title):
-        yield
+    figures: tuple[ProgressColumn, ...] = MofNCompleteColumn(), TextColumn(of)
+    if of == "bytes":
+        figures = DownloadColumn(binary_units=True), TransferSpeedColumn()
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), *figures, console=_errors, transient=True
+    ) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def shown(name: str) -> str:

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
 from faultset_ray.driver.described import told_receipt
 from faultset_ray.driver.room import Durability
 from jobs.connecting import Address, Name, SystemName, attached
-from jobs.output import Json, app, console, finish, progress, run, shown
-
-
-class _Counted:
-    """A file that tells how much of it was read."""
-
-    def __init__(self, file: BinaryIO, told: Callable[[int, int | None], None]) -> None:
-        self._file = file
-        self._told = told
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(buffer)  # type: ignore[attr-defined]  # of every binary file
-        self._told(count, None)
-        return int(count)
+from jobs.output import Json, app, console, finish, reached, run, shown
 
 
 def put(
@@ -57,10 +43,11 @@ def put(
     wholly absent; `stat` tells.
     """
     begun = time.perf_counter()
-    source = nullcontext(sys.stdin.buffer) if file == Path("-") else file.open("rb")
-    size = file.stat().st_size if file.is_file() else None
-    with source as opened, attached(address, system, create=True) as driver, progress("put", size) as told:
-        data = _Counted(opened, told)
+    with (
+        _source(file) as data,
+        attached(address, system, create=True) as driver,
+        reached("put") as told,
+    ):
         receipt = driver.put(
             name,
             data,
@@ -69,16 +56,26 @@ def put(
             if_absent=if_absent,
             if_generation=if_generation,
             durability=cast("Durability | None", durability),
+            progress=told,
         )
     seconds = time.perf_counter() - begun
     console.print(
         f"{shown(name)}: {receipt.size:,} bytes as {receipt.spec}, {receipt.n_durable} shards, in {seconds:.2f} s; "
-        f"any {receipt.survivable} stores may be lost",
+        + (
+            f"any {receipt.survivable} stores may be lost" if receipt.survivable else "no store may be lost for certain"
+        ),
         soft_wrap=True,
     )
     if receipt.durability == "none":
         console.print("  not durable: some stores have no directory of their own and end with their processes")
     finish({"system": system, **told_receipt(receipt), "seconds": round(seconds, 3)})
+
+
+def _source(file: Path) -> AbstractContextManager[Path | BinaryIO]:
+    """What is put: a file by its path, so that its size is known from the start, and held to; else what can be read."""
+    if file == Path("-"):
+        return nullcontext(sys.stdin.buffer)
+    return nullcontext(file) if file.is_file() else file.open("rb")
 
 
 if __name__ == "__main__":

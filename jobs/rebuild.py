@@ -8,7 +8,7 @@ from dataclasses import asdict
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import NOT_RECOVERABLE, Json, app, console, finish, run, shown, working
+from jobs.output import NOT_RECOVERABLE, Json, app, console, finish, reached, run, shown
 
 
 def rebuild(
@@ -22,8 +22,8 @@ def rebuild(
     if of some objects too few shards were found, or two writes have one generation.
     """
     begun = time.perf_counter()
-    with attached(address, system, create=True) as driver, working("rebuild"):
-        done = driver.rebuild()
+    with attached(address, system, create=True) as driver, reached("rebuild", "shards") as told:
+        done = driver.rebuild(progress=told)
     console.print(f"catalog {done.catalog}: {done.objects:,} objects, {done.deleted:,} deleted ones", soft_wrap=True)
     if done.damage:
         console.print(f"  {done.damage:,} shards are missing or damaged: they are queued for repair")

@@ -22,9 +22,9 @@ from jobs.output import (
     console,
     finish,
     progress,
+    reached,
     run,
     shown,
-    working,
 )
 from jobs.status import exit_code
 from jobs.verify import described, show
@@ -80,8 +80,8 @@ async def _repair_files(directory: Path, wanted: str | None) -> Repaired:
 
 def _repair_objects(system: str, address: str | None, bytes_per_s: float | None) -> None:
     begun = time.perf_counter()
-    with attached(address, system) as driver, working("repair"):
-        done = driver.repair(bytes_per_s=bytes_per_s)
+    with attached(address, system) as driver, reached("repair") as told:
+        done = driver.repair(bytes_per_s=bytes_per_s, progress=told)
         left = exit_code(driver.status()) if done.failed or done.waiting else 0
     console.print(f"{done.shards:,} shards of {done.objects:,} objects made again, {done.bytes:,} bytes")
     for name, why in sorted(done.failed.items()):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import DAMAGED, UNREACHED, BytesPerSecond, Json, app, console, finish, run, working
+from jobs.output import DAMAGED, UNREACHED, BytesPerSecond, Json, app, console, finish, reached, run
 
 
 def scrub(
@@ -26,8 +26,8 @@ def scrub(
     Ends with exit code 4 if something is missing or damaged, else with 5 if stores did not answer, else 0.
     """
     begun = time.perf_counter()
-    with attached(address, system) as driver, working("scrub"):
-        found = driver.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s)
+    with attached(address, system) as driver, reached("scrub", "bytes" if deep else "shards") as told:
+        found = driver.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=told)
     looked = f"{found.shards:,} shards on {found.stores} stores"
     console.print(f"{looked}: {found.missing:,} missing, {found.corrupt:,} damaged")
     if found.silent:

@@ -37,8 +37,8 @@ def state_root(given: str | None) -> Path:
 
 
 def is_state_named(given: object) -> bool:
-    """Whether a caller or this process's environment says where state is kept."""
-    return given is not None or bool(os.environ.get(ENVIRONMENT))
+    """Whether a caller, or ``cluster.state_dir`` of this machine, says where state is kept."""
+    return given is not None or bool(at_place("cluster.state_dir"))
 
 
 def systems_at(root: Path) -> list[str]:

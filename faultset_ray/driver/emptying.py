@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -22,6 +22,7 @@ from faultset_ray.errors import ClusterError, InputError, NotEnoughPlaces, Store
 from faultset_ray.errors.base import shown
 from faultset_ray.limits import DECOMMISSION_PAUSE_SECONDS, SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.needs import Need, mending, need_of
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
@@ -33,9 +34,6 @@ _BEYOND_REACH = (
     "too few of their other shards are within reach. Bring back the stores that have these; if the data is gone for "
     "good, delete the objects, or let a store go that is gone without them: force=True, --force"
 )
-
-Progress = Callable[[int, int], None]
-"""Told the bytes that were moved, and all there are to move, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class _Leaving:
     """What the stores were that are not let go of yet."""
     force: bool
     deadline: Deadline
-    told: Progress
+    told: SoFar
     bucket: Bucket | None
     total: Repaired = field(default_factory=Repaired)
 
@@ -76,7 +74,7 @@ class Emptying:
         self._collector = collector
 
     async def empty(
-        self, which: str, bucket: Bucket | None, timeout_s: float | None, told: Progress, *, force: bool
+        self, which: str, bucket: Bucket | None, timeout_s: float | None, told: SoFar, *, force: bool
     ) -> Decommissioned:
         """See :meth:`AsyncUpkeepVerbs.decommission
         <faultset_ray.driver.upkeep_verbs.AsyncUpkeepVerbs.decommission>`.
@@ -155,7 +153,7 @@ class Emptying:
 
     async def _round(self, needs: Sequence[Need], inventory: Inventory, leaving: _Leaving) -> Repaired:
         """Move what can be moved; tells how far it is after each object."""
-        everything = leaving.total.bytes + sum(map(_bytes, needs))
+        everything = leaving.total.bytes + sum(need.file_bytes for need in needs)
 
         def told(done: Repaired) -> None:
             leaving.told(leaving.total.bytes + done.bytes, everything)
@@ -262,8 +260,3 @@ class Emptying:
 
 def _on(need: Need, leaving: _Leaving) -> bool:
     return any(uuid in leaving.before for uuid in need.entry.layout)
-
-
-def _bytes(need: Need) -> int:
-    record = need.entry.record
-    return record.header.layout.file_bytes(record.size) * len(need.lost | need.leaving)

@@ -11,6 +11,7 @@ from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, 
 from faultset_ray.driver.objects import Objects
 from faultset_ray.driver.room import Durability
 from faultset_ray.objects.gather import Bytes
+from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
 
 
@@ -31,6 +32,7 @@ class AsyncObjectVerbs:
         if_generation: int | None = None,
         durability: Durability | None = None,
         stripe_bytes: int | None = None,
+        progress: SoFar | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it.
 
@@ -63,6 +65,9 @@ class AsyncObjectVerbs:
         stripe_bytes : int, optional
             Data bytes of one task, at most 64 MiB. By default ``codes.stripe_bytes`` of the config; without that 16
             MiB, or what fills 32 MiB of shards.
+        progress : callable, optional
+            Called on the driver's loop with the bytes that were read so far, and those there are; None where that is
+            not known. The object is there when this returns, not before.
 
         Returns
         -------
@@ -95,6 +100,7 @@ class AsyncObjectVerbs:
             if_absent=if_absent,
             if_generation=if_generation,
             durability=stores.durability if durability is None else durability,
+            progress=progress,
         )
 
     async def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
@@ -122,12 +128,23 @@ class AsyncObjectVerbs:
         """
         return await self._objects.get(name, range)
 
-    def get_stream(self, name: str, range: tuple[int, int] | None = None) -> AsyncGenerator[Bytes, None]:  # noqa: A002
+    def get_stream(
+        self,
+        name: str,
+        range: tuple[int, int] | None = None,  # noqa: A002 - the issue's word
+        *,
+        progress: SoFar | None = None,
+    ) -> AsyncGenerator[Bytes, None]:
         """As :meth:`get`, in pieces: uint8[n], in order, not to be changed.
 
         Of a whole object the last ones come only if all are right. Memory is bounded by some stripes.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called on the driver's loop with the bytes of all pieces that were taken, and those there are.
         """
-        return self._objects.stream(name, range)
+        return self._objects.stream(name, range, progress)
 
     async def open(self, name: str) -> AsyncObjectFile:
         """An object to read and seek in; it stays the generation that it is now.
@@ -216,6 +233,7 @@ class ObjectVerbs:
         if_generation: int | None = None,
         durability: Durability | None = None,
         stripe_bytes: int | None = None,
+        progress: SoFar | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it."""
         return self._loop.run(
@@ -228,6 +246,7 @@ class ObjectVerbs:
                 if_generation=if_generation,
                 durability=durability,
                 stripe_bytes=stripe_bytes,
+                progress=progress,
             )
         )
 
@@ -235,9 +254,15 @@ class ObjectVerbs:
         """An object's bytes, or some of them."""
         return self._loop.run(self._core.get(name, range))
 
-    def get_stream(self, name: str, range: tuple[int, int] | None = None) -> Iterator[Bytes]:  # noqa: A002
+    def get_stream(
+        self,
+        name: str,
+        range: tuple[int, int] | None = None,  # noqa: A002 - the issue's word
+        *,
+        progress: SoFar | None = None,
+    ) -> Iterator[Bytes]:
         """An object's bytes in pieces, in order."""
-        pieces = self._core.get_stream(name, range)
+        pieces = self._core.get_stream(name, range, progress=progress)
         try:
             while (piece := self._loop.run(_next(pieces))) is not None:
                 yield piece

@@ -40,7 +40,7 @@ from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.gather import AWAY, Bytes
 from faultset_ray.objects.get import Reading
-from faultset_ray.objects.intake import Intake
+from faultset_ray.objects.intake import Intake, SoFar, teller
 from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, grace_of, object_id
@@ -110,6 +110,7 @@ class Objects:
         if_absent: bool,
         if_generation: int | None,
         durability: Durability | None = None,
+        progress: SoFar | None = None,
     ) -> Receipt:
         """See :meth:`AsyncObjectVerbs.put <faultset_ray.driver.object_verbs.AsyncObjectVerbs.put>`."""
         self._in_use()
@@ -120,7 +121,7 @@ class Objects:
         _check(promised, found.tolerance, if_absent=if_absent, if_generation=if_generation)
         if durability is not None and not (isinstance(durability, str) and durability in {"fsync", "none"}):
             raise InputError(f"durability is {shown(durability)}; expected 'fsync', 'none' or None")
-        with Intake(self._backend, await self._backend.fetch(data)) as intake:
+        with Intake(self._backend, await self._backend.fetch(data), progress) as intake:
             size, first = intake.size, None
             layout = layout_for(size, found.k, found.n, stripe_bytes)
             if size is None:
@@ -272,15 +273,21 @@ class Objects:
                 entry = newer  # it was overwritten, and what it was is gone
         raise AssertionError("unreachable: an object that is overwritten that fast keeps its last generations")
 
-    async def stream(self, name: str, span: tuple[int, int] | None) -> AsyncGenerator[Bytes, None]:
+    async def stream(
+        self, name: str, span: tuple[int, int] | None, progress: SoFar | None = None
+    ) -> AsyncGenerator[Bytes, None]:
         """See :meth:`AsyncObjectVerbs.get_stream <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get_stream>`."""
-        span = _span(span)
+        span, told = _span(span), teller(progress)
         entry = await self._entry(name)
         reading = await self.reading(entry)
-        async for pieces in reading.stream(*(span or (0, entry.record.size))):
+        start, stop = span or (0, entry.record.size)
+        done = 0
+        async for pieces in reading.stream(start, stop):
             for piece in pieces:
                 if piece.size:
                     yield piece
+                    done += piece.size
+                    told(done, stop - start)
 
     async def open(self, name: str) -> Reading:
         """The newest generation of an object, to be read as often as one likes."""

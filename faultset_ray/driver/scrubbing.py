@@ -24,6 +24,7 @@ from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
+from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import ScanPage, cursor_after
@@ -108,11 +109,19 @@ class Scrubber:
         await self._authority.ask(Coordinator.set_note, _note(found.deep), cursor.pack())
         return cursor
 
-    async def whole(self, inventory: Inventory, bucket: Bucket | None = None, *, deep: bool) -> Scrubbed:
-        """Look at everything now, apart from the background's pass."""
+    async def whole(self, inventory: Inventory, bucket: Bucket | None, told: SoFar, *, deep: bool) -> Scrubbed:
+        """Look at everything now, apart from the background's pass; tells the shards, of a deep one the bytes."""
         found, cursor = Scrubbed(deep), Cursor(self._backend.now_ms())
+        everything = sum(info.used_bytes if deep else info.shards for info in inventory.here.values())
+
+        def tell() -> bool:
+            done = found.bytes if deep else found.shards
+            told(done, max(done, everything))
+            return True
+
         while cursor.done_ms is None:
-            cursor = await self.page(inventory, cursor, found, bucket)
+            cursor = await self.page(inventory, cursor, found, bucket, going=tell)
+            tell()
         return found
 
     async def page(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from faultset_ray.backend.protocol import Backend
-from faultset_ray.config import Repair
 from faultset_ray.columns import check_flag
+from faultset_ray.config import Repair
 from faultset_ray.coordinator.objects import Rebuilt, StoreRow, Tally
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
-from faultset_ray.driver.emptying import Decommissioned, Emptying, Progress
+from faultset_ray.driver.emptying import Decommissioned, Emptying
 from faultset_ray.driver.inventory import Lookout
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.rebuilding import rebuild_catalog
@@ -22,6 +23,7 @@ from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.errors import ClusterError
 from faultset_ray.limits import STORE_INFO_SECONDS
 from faultset_ray.objects.bucket import Bucket
+from faultset_ray.objects.intake import SoFar, teller
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +95,29 @@ class Upkeep:
         margins = dict(sorted(needs.margins.items()))
         return SystemStatus(tally, margins, tuple(needs.lost), needs.leaving, tuple(stores), light, deep, orphans)
 
-    async def repair(self, bytes_per_s: float | None = None) -> Repaired:
+    async def repair(self, bytes_per_s: float | None = None, progress: SoFar | None = None) -> Repaired:
         """Mend every object that has lost shards, without waiting for stores that are away to come back."""
-        total, bucket = Repaired(), self._bucket(bytes_per_s)
+        total, bucket, told = Repaired(), self._bucket(bytes_per_s), teller(progress)
         while True:
             inventory = await self._lookout.look()
             await self._collector.tidy(inventory)
             needs = await self._repairs.needs(inventory, at_once=True)
-            done = await self._repairs.mend(needs.first, inventory, bucket, at_once=True)
+            everything = total.bytes + sum(need.file_bytes for need in needs.first)
+            so_far = partial(_tell, told, total.bytes, everything)
+            done = await self._repairs.mend(needs.first, inventory, bucket, told=so_far, at_once=True)
             total.add(done)
             if not done.objects:
                 return total
 
-    async def scrub(self, *, deep: bool, drop_orphans: bool, bytes_per_s: float | None = None) -> Scrubbed:
+    async def scrub(
+        self, *, deep: bool, drop_orphans: bool, bytes_per_s: float | None = None, progress: SoFar | None = None
+    ) -> Scrubbed:
         """Look at every shard there should be and every one there is."""
         check_flag("deep", deep)
         check_flag("drop_orphans", drop_orphans)
-        bucket = self._bucket(bytes_per_s)
+        bucket, told = self._bucket(bytes_per_s), teller(progress)
         inventory = await self._lookout.look()
-        found = await self._scrubber.whole(inventory, bucket, deep=deep)
+        found = await self._scrubber.whole(inventory, bucket, told, deep=deep)
         if drop_orphans:
             await self._scrubber.drop(inventory, found)
         return found
@@ -121,18 +127,17 @@ class Upkeep:
         which: str,
         bytes_per_s: float | None = None,
         timeout_s: float | None = None,
-        progress: Progress | None = None,
+        progress: SoFar | None = None,
         *,
         force: bool = False,
     ) -> Decommissioned:
         """Empty the stores of a place, or one store, and let them go."""
         check_flag("force", force)
-        told = progress or (lambda _done, _all: None)
-        return await self._emptying.empty(which, self._bucket(bytes_per_s), timeout_s, told, force=force)
+        return await self._emptying.empty(which, self._bucket(bytes_per_s), timeout_s, teller(progress), force=force)
 
-    async def rebuild(self) -> Rebuilt:
+    async def rebuild(self, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from the stores."""
-        rebuilt = await rebuild_catalog(self._backend, self._authority, self._stores)
+        rebuilt = await rebuild_catalog(self._backend, self._authority, self._stores, teller(progress))
         await self._lookout.look()  # the stores are of this catalog again
         return rebuilt
 
@@ -149,3 +154,7 @@ class Upkeep:
 
     def _bucket(self, bytes_per_s: float | None) -> Bucket | None:
         return None if bytes_per_s is None else Bucket(self._backend, bytes_per_s)
+
+
+def _tell(told: SoFar, before: int, everything: int, done: Repaired) -> None:
+    told(before + done.bytes, everything)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from faultset_ray.coordinator.objects import Rebuilt
-from faultset_ray.driver.emptying import Decommissioned, Progress
+from faultset_ray.driver.emptying import Decommissioned
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.scrubbing import Scrubbed
 from faultset_ray.driver.upkeep import SystemStatus, Upkeep
+from faultset_ray.objects.intake import SoFar
 
 
 class AsyncUpkeepVerbs:
@@ -26,7 +27,7 @@ class AsyncUpkeepVerbs:
         """
         return await self._upkeep.status()
 
-    async def repair(self, *, bytes_per_s: float | None = None) -> Repaired:
+    async def repair(self, *, bytes_per_s: float | None = None, progress: SoFar | None = None) -> Repaired:
         """Mend every object that has lost shards, the least safe first, and return when there is nothing left to do.
 
         In the background the same is done by whichever driver is the steward; it gives a store that is away five
@@ -36,6 +37,8 @@ class AsyncUpkeepVerbs:
         ----------
         bytes_per_s : float, optional
             At most so many bytes are read and written a second; no limit by default.
+        progress : callable, optional
+            Called on the driver's loop with the bytes made so far and those to be made in all, as far as is known.
 
         Returns
         -------
@@ -46,10 +49,15 @@ class AsyncUpkeepVerbs:
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.repair(bytes_per_s)
+        return await self._upkeep.repair(bytes_per_s, progress)
 
     async def scrub(
-        self, *, deep: bool = False, drop_orphans: bool = False, bytes_per_s: float | None = None
+        self,
+        *,
+        deep: bool = False,
+        drop_orphans: bool = False,
+        bytes_per_s: float | None = None,
+        progress: SoFar | None = None,
     ) -> Scrubbed:
         """Compare what the stores hold with what the catalog says of them. Damage that is found is queued for repair.
 
@@ -61,12 +69,17 @@ class AsyncUpkeepVerbs:
             Have the stores delete shards that no object needs. Without it they are told, and stay.
         bytes_per_s : float, optional
             At most so many bytes are read a second; no limit by default.
+        progress : callable, optional
+            Called on the driver's loop with the shards looked at so far and those there are; of a deep scrub, with the
+            bytes.
 
         Raises
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s)
+        return await self._upkeep.scrub(
+            deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=progress
+        )
 
     async def decommission(
         self,
@@ -75,7 +88,7 @@ class AsyncUpkeepVerbs:
         bytes_per_s: float | None = None,
         timeout_s: float | None = None,
         force: bool = False,
-        progress: Progress | None = None,
+        progress: SoFar | None = None,
     ) -> Decommissioned:
         """Empty a store, or the stores of a place, and end it, so that an autoscaler may take the place.
 
@@ -110,8 +123,13 @@ class AsyncUpkeepVerbs:
         """
         return await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
 
-    async def rebuild(self) -> Rebuilt:
+    async def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from what the stores hold; nothing on them is changed.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called on the driver's loop with the shards looked at so far, and those there are.
 
         Raises
         ------
@@ -121,7 +139,7 @@ class AsyncUpkeepVerbs:
             No store answers.
         CoordinatorUnavailable
         """
-        return await self._upkeep.rebuild()
+        return await self._upkeep.rebuild(progress)
 
 
 class UpkeepVerbs:
@@ -134,13 +152,22 @@ class UpkeepVerbs:
         """Tell how the objects fare."""
         return self._loop.run(self._core.status())
 
-    def repair(self, *, bytes_per_s: float | None = None) -> Repaired:
+    def repair(self, *, bytes_per_s: float | None = None, progress: SoFar | None = None) -> Repaired:
         """Mend every object that has lost shards, the least safe first."""
-        return self._loop.run(self._core.repair(bytes_per_s=bytes_per_s))
+        return self._loop.run(self._core.repair(bytes_per_s=bytes_per_s, progress=progress))
 
-    def scrub(self, *, deep: bool = False, drop_orphans: bool = False, bytes_per_s: float | None = None) -> Scrubbed:
+    def scrub(
+        self,
+        *,
+        deep: bool = False,
+        drop_orphans: bool = False,
+        bytes_per_s: float | None = None,
+        progress: SoFar | None = None,
+    ) -> Scrubbed:
         """Compare what the stores hold with what the catalog says of them."""
-        return self._loop.run(self._core.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s))
+        return self._loop.run(
+            self._core.scrub(deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=progress)
+        )
 
     def decommission(
         self,
@@ -149,13 +176,13 @@ class UpkeepVerbs:
         bytes_per_s: float | None = None,
         timeout_s: float | None = None,
         force: bool = False,
-        progress: Progress | None = None,
+        progress: SoFar | None = None,
     ) -> Decommissioned:
         """Empty a store, or the stores of a place, and end it."""
         return self._loop.run(
             self._core.decommission(which, bytes_per_s=bytes_per_s, timeout_s=timeout_s, force=force, progress=progress)
         )
 
-    def rebuild(self) -> Rebuilt:
+    def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from what the stores hold."""
-        return self._loop.run(self._core.rebuild())
+        return self._loop.run(self._core.rebuild(progress=progress))

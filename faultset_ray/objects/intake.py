@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,10 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
+from faultset_ray.errors import InputError
+from faultset_ray.errors.base import shown
 from faultset_ray.objects.byteio import ByteReader
 from faultset_ray.objects.source import Source
 
 Bytes = NDArray[np.uint8]
+SoFar = Callable[[int, int | None], None]
+"""Told how much is done, and of how much in all; None where that is not known."""
+
+
+def teller(progress: SoFar | None) -> SoFar:
+    """What to tell progress to: nobody where nobody asked.
+
+    Raises
+    ------
+    InputError
+        It can't be called.
+    """
+    if progress is None:
+        return lambda _done, _all: None
+    if not callable(progress):
+        raise InputError(f"progress is {shown(progress)}; expected a function of what is done and of all there is")
+    return progress
 
 
 class SourceReader:
@@ -46,6 +66,8 @@ class Intake:
         What ``Source`` takes: bytes, an array, a path. Or what ``ByteReader`` takes: something with ``read`` or
         ``readinto``, which may be a coroutine function, or an iterable of bytes, asynchronous or not. These are
         read from where they stand, and never rewound.
+    progress
+        Told after each piece how many bytes were read, and how many there are.
 
     Raises
     ------
@@ -55,7 +77,9 @@ class Intake:
         The file can't be opened.
     """
 
-    def __init__(self, net: Net, data: Any) -> None:
+    def __init__(self, net: Net, data: Any, progress: SoFar | None = None) -> None:
+        self._told = teller(progress)
+        self._done = 0
         self._source: Source | None = None
         self._reader: SourceReader | ByteReader
         self.size: int | None = None
@@ -71,7 +95,10 @@ class Intake:
 
     async def read(self, nbytes: int) -> Bytes:
         """The next bytes: uint8[nbytes], fewer only at the end. Not to be changed."""
-        return await self._reader.read(nbytes)
+        piece = await self._reader.read(nbytes)
+        self._done += piece.size
+        self._told(self._done, self.size)
+        return piece
 
     def sha256(self) -> bytes:
         """Digest of what was read so far."""

@@ -27,6 +27,12 @@ class Need:
     """How many stores more may be lost once those that leave are gone too; -1 if data would be lost."""
 
     @property
+    def file_bytes(self) -> int:
+        """Of the shards that are to be made or moved."""
+        record = self.entry.record
+        return record.header.layout.file_bytes(record.size) * len(self.lost | self.leaving)
+
+    @property
     def urgency(self) -> tuple[int, int, bytes]:
         """What needs are sorted by: the least margin first, of those the oldest object."""
         return self.margin, self.entry.record.created_ms, self.entry.record.write_id

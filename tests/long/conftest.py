@@ -6,37 +6,11 @@ seconds stands in the summary.
 
 import os
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 
 import pytest
+from large import Large
 
 lines: list[str] = []
-
-
-@dataclass
-class Large:
-    seed: int
-    target: str
-    counted: int = 0
-    notes: list[str] = field(default_factory=list)
-    """What was measured, for the summary."""
-
-    def count(self, default: int) -> int:
-        self.counted = int(os.environ.get("COUNT") or default)
-        return self.counted
-
-    def drills(self, default: int, drill) -> Counter:
-        """Run a drill for as many seeds; what happened in all of them."""
-        happened: Counter = Counter()
-        for seed in range(self.seed, self.seed + self.count(default)):
-            try:
-                happened.update(drill(seed))
-            except Exception as error:
-                raise AssertionError(f"seed {seed}: {self.target} SEED={seed} COUNT=1 replays it") from error
-        del happened["trace"]  # a number that tells one run from another
-        self.notes.append(", ".join(f"{number:,} {what}" for what, number in sorted(happened.items())))
-        return happened
 
 
 @pytest.fixture

@@ -7,6 +7,4 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 
 def test_long_control(large):
-    counted = large.drills(1_000, drill)
-    for what in HAPPENING:
-        assert counted[what] > 0, counted
+    large.drills(1_000, drill, HAPPENING)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from google_crc32c import value as crc32c
+from large import COVERING
 from property.test_damage import HEAD, compare, parse, run
 
 pytestmark = pytest.mark.long
@@ -14,7 +15,7 @@ def test_damaged_piles(large):
     count = large.count(1_000_000)
     counts = run(count, large.seed)
     assert sum(counts.values()) - counts["stale told"] == count
-    assert counts["decoded"] > count // 4
+    assert counts["decoded"] > count // 4 or count < COVERING
 
 
 @pytest.mark.timeout(3600)
@@ -35,4 +36,4 @@ def test_fuzzed_headers(large):
             head[at : at + 4] = rng.randbytes(min(4, 252 - at))
         raw = bytes(head)
         taken += parse(raw + (crc32c(raw) if rng.random() < 0.9 else 0).to_bytes(4, "little"))
-    assert 0 < taken < count
+    assert 0 < taken < count or count < COVERING

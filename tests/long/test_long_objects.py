@@ -7,6 +7,4 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(14_400)]
 
 
 def test_long_objects(large):
-    counted = large.drills(1_000, drill)
-    for what in HAPPENING:
-        assert counted[what] > 0, counted
+    large.drills(1_000, drill, HAPPENING)

@@ -7,6 +7,9 @@
 * in the long run, when all is quiet, no shard is missing or damaged;
 * no driver ended but those that were killed, or whose head was.
 
+The seed draws what is killed and for how long, the payloads, and the steps of each driver. What meets what is up to the
+machine: on real processes a seed is the same plan, not the same run.
+
 The last line has the figures. ``undecided`` counts writes that nobody was told the end of: what they left was checked
 like everything else.
 """
@@ -284,7 +287,7 @@ def say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--duration", type=float, default=600.0, help="seconds")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of kills, payloads and steps; a run is not repeated")
     parser.add_argument("--nodes", type=int, default=6)
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="faultset-soak-"))

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,25 @@ def test_what_can_not_be_put(verb):
     code, told, _ = verb("put", "a", "data", "--code", "rs:8+4")
     assert (code, told["error"]["code"]) == (REFUSED, "not_enough_places")
     assert verb("put", "a", "data", "--code", "rs:8+4", "--tolerate", 1)[1]["survivable"] >= 1
+
+
+def test_a_file_is_put_by_its_path(verb):
+    """Its size is known before a byte is read: what has no room is refused at once."""
+    with Path("huge").open("wb") as file:
+        file.truncate(1 << 43)
+    code, told, _ = verb("put", "huge", "huge")
+    assert (code, told["error"]["code"]) == (REFUSED, "not_enough_places")
+    assert verb("ls")[1]["objects"] == []
+
+
+def test_what_is_no_file_is_read_as_it_comes(verb):
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(DATA))
+    writer.start()
+    code, told, _ = verb("put", "piped", "pipe")
+    writer.join()
+    assert (code, told["size"]) == (OK, len(DATA))
+    assert verb("put", "a", ".")[0] == USAGE
 
 
 def test_deleted_and_brought_back(verb):

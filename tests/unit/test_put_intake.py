@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,51 @@ def test_integers_of_numpy_are_integers():
                 driver.put("o", b"abc", code="copy:2", tolerate=wrong)
             with pytest.raises(InputError, match="bytes_per_s"):
                 driver.repair(bytes_per_s=wrong)
+
+
+class Told(list):
+    """What a verb told of its progress."""
+
+    def __call__(self, done, everything):
+        self.append((done, everything))
+
+
+def test_progress_is_told_in_figures(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(bytes(3_000_000))
+    with fs.connect(backend="local") as driver, path.open("rb") as file:
+        for data, size in ((path, 3_000_000), (file, None), (b"x", 1), (b"", 0)):
+            told = Told()
+            receipt = driver.put("x", data, **SMALL, stripe_bytes=1 << 20, progress=told)
+            assert told[-1] == (receipt.size, size)
+            assert [done for done, _ in told] == sorted(done for done, _ in told)
+            told.clear()
+            assert sum(piece.size for piece in driver.get_stream("x", progress=told)) == receipt.size
+            assert told[-1:] == ([(receipt.size, receipt.size)] if receipt.size else [])
+        driver.put("x", path, **SMALL)
+        told.clear()
+        assert sum(map(len, driver.get_stream("x", (5, 2_000_005), progress=told))) == 2_000_000
+        assert told[-1] == (2_000_000, 2_000_000)
+        driver.scrub(deep=True, progress=told)
+        assert told[-1][0] == told[-1][1] > 6_000_000
+        driver.scrub(progress=told)
+        assert 0 < told[-1][0] == told[-1][1] < 100
+        for wrong in (3, "x", []):
+            for verb in (driver.repair, driver.scrub, driver.rebuild):
+                with pytest.raises(InputError, match="progress"):
+                    verb(progress=wrong)
+            with pytest.raises(InputError, match="progress"):
+                driver.put("x", b"", **SMALL, progress=wrong)
+
+
+def test_a_file_that_changes_while_it_is_put(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(bytes(3_000_000))
+    with fs.connect(backend="local") as driver:
+
+        def shorten(_done, _everything):
+            os.truncate(path, 1_000_000)
+
+        with pytest.raises(InputError, match="it changed while it was read"):
+            driver.put("x", path, **SMALL, stripe_bytes=1 << 20, progress=shorten)
+        assert driver.list() == []

@@ -23,6 +23,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXTENSION: Final = "faultset.pacing"
 """Of an ASGI scope; no client can set it."""
+PREFIX: Final = "/v1/"
+"""What the paths of our routes begin with."""
 AHEAD_BYTES: Final = 8 * MIB
 STEP_BYTES: Final = MIB
 """The other half is told after so many bytes."""
@@ -39,14 +41,18 @@ def is_paced(scope: Scope) -> bool:
 
 
 class Outer:
-    """The half beside the client: holds its body back, and tells what it has read of the answer."""
+    """The half beside the client: holds its body back, and tells what it has read of the answer.
 
-    def __init__(self, app: App) -> None:
+    Only of what goes to our routes: other applications behind the same server give no credit, and would wait for ever.
+    """
+
+    def __init__(self, app: App, prefix: str = PREFIX) -> None:
         self._app = app
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
             await self._app(scope, receive, send)
             return
         paced = {**scope, "extensions": {**(scope.get("extensions") or {}), EXTENSION: {}}}

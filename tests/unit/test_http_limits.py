@@ -257,7 +257,7 @@ async def put_none(answer, said):
 CHUNK, CHUNKS = 65536, 1024  # 64 MiB
 
 
-def exchange(slow_reader, paced=True):
+def exchange(slow_reader, paced=True, path="/v1/objects/x"):
     """How much a proxy held at most while a body of 64 MiB came, and one as large went."""
     got, sent, left = [], [], CHUNKS
 
@@ -286,7 +286,7 @@ def exchange(slow_reader, paced=True):
 
     proxy = Proxy(Inner(application) if paced else application)
     app = Outer(proxy) if paced else proxy
-    asyncio.run(asyncio.wait_for(app({"type": "http"}, receive, send), 60))
+    asyncio.run(asyncio.wait_for(app({"type": "http", "path": path}, receive, send), 60))
     assert sum(map(len, got)) == CHUNK * CHUNKS
     assert sum(len(message.get("body", b"")) for message in sent) == CHUNK * CHUNKS
     assert {message["type"] for message in sent} == {"http.response.start", "http.response.body"}
@@ -301,6 +301,31 @@ def test_credit_bounds_what_a_proxy_holds(slow_reader):
 def test_without_credit_it_holds_it_all():
     """So the test above sees what it is to see."""
     assert exchange(slow_reader=True, paced=False) > 2 * (AHEAD_BYTES + STEP_BYTES)
+
+
+def test_other_applications_behind_the_same_proxy_are_left_alone():
+    """They give no credit: what was held back for it would never go on."""
+    proxied = []
+
+    async def application(scope, receive, send):
+        proxied.append(scope)
+        taken = [len((await receive())["body"]) for _ in range(CHUNKS)]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(sum(taken)).encode()})
+
+    left = iter(range(CHUNKS - 1, -1, -1))
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(CHUNK), "more_body": next(left) > 0}
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(Outer(application)({"type": "http", "path": "/bare"}, receive, send), 20))
+    assert sent[-1]["body"] == str(CHUNK * CHUNKS).encode()
+    assert "extensions" not in proxied[0]
 
 
 def test_an_answer_to_a_client_that_is_gone_ends():

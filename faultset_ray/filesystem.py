@@ -7,6 +7,7 @@ A file that is written becomes an object when it is closed, wholly or not at all
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import ObjectNotFound, PreconditionFailed
 from faultset_ray.limits import MIB
 
+_LOG = logging.getLogger(__name__)
 _SPOOL_BYTES: Final = 16 * MIB
 """What a file that is being written holds in memory; more goes to a temporary file."""
 
@@ -119,7 +121,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         inside = self._strip_protocol(path)
         prefix = f"{inside}/" if inside else ""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        for each in self.driver.list(prefix):
+        for each in self._below(inside):
             step, below, _rest = each.name[len(prefix) :].partition("/")
             entry = _directory(prefix + step) if below else _file(each)
             found.setdefault((entry["name"], entry["type"]), entry)
@@ -136,7 +138,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         try:
             return self._stat(name)
         except FileNotFoundError:
-            if self.driver.list(f"{name}/"):
+            if self._is_directory(name):
                 return _directory(name)
             raise
 
@@ -147,7 +149,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if maxdepth is not None or withdirs:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
         inside = self._strip_protocol(path)
-        found = {each.name: _file(each) for each in self.driver.list(f"{inside}/" if inside else "")}
+        found = {each.name: _file(each) for each in self._below(inside)}
         if not found and inside and self.exists(inside):
             found[inside] = self._stat(inside)
         return found if detail else sorted(found)
@@ -182,6 +184,14 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
                 low, high, _step = slice(start, end).indices(file.size)
                 file.seek(low)
                 return file.read(max(0, high - low))
+
+    def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **options: Any) -> Any:
+        """The bytes of files, by name where there may be several; with ``recursive`` of all below directories too."""
+        if recursive:
+            tops = self.expand_path(path)
+            below = {name for top in tops for name in self.find(top)}
+            path = sorted(below | {top for top in tops if self.isfile(top)})
+        return super().cat(path, on_error=on_error, **options)
 
     def open(
         self,
@@ -278,10 +288,32 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def rmdir(self, path: str) -> None:
         """Nothing for an empty directory, which is not there; one with objects in it is refused."""
-        if self.ls(path, detail=False):
+        if self._is_directory(self._strip_protocol(path)):
             raise OSError(f"{path!r} has objects in it; remove them with rm(recursive=True)")
 
     # -- Inside
+
+    def _below(self, directory: str) -> list[ObjectInfo]:
+        """The objects below a directory whose names are paths; of others the log tells."""
+        listed = self.driver.list(f"{directory}/" if directory else "")
+        found = [each for each in listed if _is_path(each.name)]
+        if len(found) < len(listed):
+            odd = next(each.name for each in listed if not _is_path(each.name))
+            _LOG.warning(
+                "%d objects are no files, since their names begin or end with / or have // in them, such as %r; the "
+                "driver reads and deletes them",
+                len(listed) - len(found),
+                odd,
+            )
+        return found
+
+    def _is_directory(self, name: str) -> bool:
+        """Whether a file is below; asks for one name, and for all only where that is no path."""
+        prefix = f"{name}/" if name else ""
+        first = self.driver.list(prefix, limit=1)
+        return bool(first) and (
+            _is_path(first[0].name) or any(_is_path(each.name) for each in self.driver.list(prefix))
+        )
 
     def _put(self, name: str, data: Any, *, exclusive: bool = False) -> None:
         try:
@@ -415,6 +447,11 @@ class _Text(io.TextIOWrapper):
     def __del__(self) -> None:
         if not self.buffer.closed:
             self.buffer.discard()  # type: ignore[attr-defined]
+
+
+def _is_path(name: str) -> bool:
+    """Whether a file can be called so: of steps that are not empty, with one / between them."""
+    return all(name.split("/"))
 
 
 @contextmanager

@@ -174,9 +174,69 @@ def test_pyarrow(files: FaultsetFileSystem) -> None:
     assert found.to_table(filter=pyarrow.dataset.field("part") == 2).num_rows == 3_333
 
 
-def test_polars(files: FaultsetFileSystem) -> None:
+def test_polars(files: FaultsetFileSystem, driver: fs.Driver) -> None:
     table = pl.DataFrame({"n": range(1000)})
     with files.open("t/polars.parquet", "wb") as file:
         table.write_parquet(file)
     with files.open("t/polars.parquet") as file:
         assert pl.read_parquet(file).equals(table)
+    options = {"driver": driver, "code": "xor:2+1", "tolerate": 0}
+    assert pl.read_parquet("faultset://t/polars.parquet", use_pyarrow=True, storage_options=options).equals(table)
+    found = pl.scan_pyarrow_dataset(pyarrow.dataset.dataset("t/polars.parquet", filesystem=files))
+    assert found.filter(pl.col("n") > 990).collect().height == 9
+
+
+def test_polars_own_readers_know_no_other_file_systems() -> None:
+    """Where this fails, they do, and the guide is to say so."""
+    with pytest.raises(FileNotFoundError):
+        pl.scan_parquet("faultset://t/polars.parquet").collect()
+
+
+def test_names_that_are_no_paths_are_no_files(
+    files: FaultsetFileSystem, driver: fs.Driver, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    odd = ["/lead", "tail/", "x//y", "/"]
+    for name in ("a", "b/c", *odd):
+        driver.put(name, name.encode(), code="xor:2+1", tolerate=0)
+    assert files.find("") == ["a", "b/c"]
+    assert "4 objects are no files" in caplog.text
+    assert files.ls("", detail=False) == ["a", "b"]
+    assert files.cat("", recursive=True) == {"a": b"a", "b/c": b"b/c"}
+    assert [entry[0] for entry in files.walk("")] == ["", "b"]
+    files.get("", str(tmp_path / "out"), recursive=True)
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")) == [
+        "a",
+        "b",
+        "b/c",
+    ]
+    for nothing in ("x", "tail"):
+        assert not files.exists(nothing)
+        with pytest.raises(FileNotFoundError):
+            files.rm(nothing, recursive=True)
+    driver.put("x/z", b"", code="xor:2+1", tolerate=0)
+    assert files.isdir("x"), "a path is below, though the first name is none"
+    files.rm("x", recursive=True)
+    files.rmdir("x")
+    assert [each.name for each in driver.list()] == sorted(["a", "b/c", *odd])
+    for name in odd:
+        driver.delete(name)
+
+
+def test_a_look_at_a_directory_does_not_list_it(
+    files: FaultsetFileSystem, driver: fs.Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        files.pipe_file(f"many/{number}", b"")
+    asked: list[int | None] = []
+    listed = driver.list
+
+    def spied(prefix: str = "", *, limit: int | None = None, **options: object) -> object:
+        asked.append(limit)
+        return listed(prefix, limit=limit, **options)
+
+    monkeypatch.setattr(driver, "list", spied)
+    assert files.info("many")["type"] == "directory"
+    assert not files.exists("many/none")
+    with pytest.raises(OSError, match="has objects in it"):
+        files.rmdir("many")
+    assert asked == [1, 1, 1]

@@ -14,6 +14,8 @@ import yaml
 from manifests import MANIFESTS, ROOT, check, documents
 
 import faultset_ray as fs
+from faultset_ray.config import Config
+from faultset_ray.config.tree import settings
 
 STORE = "faultset.io/store"
 REGION = "faultset.io/region"
@@ -179,9 +181,17 @@ def test_ray_knows_the_settings_by_these_names(spec):
 
     server = (Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server").read_bytes()
     named = {name for template in pods(spec) for name in environ(template) if re.match("RAY_[a-z]", name)}
-    settings = {name.removeprefix("RAY_") for name in named}
-    assert len(settings) == 7
-    assert {name for name in settings if name.encode() + b"\0" not in server} == set()
+    asked = {name.removeprefix("RAY_") for name in named}
+    assert len(asked) == 7
+    assert {name for name in asked if name.encode() + b"\0" not in server} == set()
+
+
+def test_our_settings_are_known_by_these_names_and_go_by_the_place():
+    """In all descriptions of clusters; one of a driver's would be read by nobody there."""
+    known = {name: own.reader for own in settings(Config).values() for name in own.variables}
+    files = (*MANIFESTS.glob("*.yaml"), *(ROOT / "deploy" / "clusters").glob("*.yaml"), ROOT / "cluster.yaml")
+    named = set(re.findall(r"\bFAULTSET_[A-Z_]+", "".join(path.read_text() for path in files)))
+    assert {name: known.get(name) for name in named} == {"FAULTSET_STATE_DIR": "place", "FAULTSET_STORE_DIR": "place"}
 
 
 def test_nobody_is_root(spec):

@@ -115,7 +115,8 @@ class RayBackend(RayNet):
         """A handle of each servant spawned here: Ray ends an actor that no handle refers to."""
         nodes = ray.nodes()
         heads = [node["NodeID"] for node in nodes if _HEAD_RESOURCE in node["Resources"]]
-        self.home: str = heads[0] if heads else ray.get_runtime_context().get_node_id()
+        self.here: str = ray.get_runtime_context().get_node_id()
+        self.home: str = heads[0] if heads else self.here
 
     async def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function on a thread: the driver's loop also watches deadlines."""

@@ -206,10 +206,14 @@ LOST_SECONDS: Final = 1.0
 """A block that has not come after so long may also be read elsewhere where that is beyond the budget of hedges."""
 HEDGE_SHARE: Final = 0.15
 """Blocks that may be read in place of late ones, as a share of those that have to be."""
-SLOW_FACTOR: Final = 3.0
-"""A store whose blocks take so many times as long as usual is read when nothing else is left."""
-SLOW_SECONDS: Final = 10.0
-"""For how long a slow store is left alone before it is tried again."""
+DECODE_SECONDS: Final = 0.0005
+"""What making rows of others takes, beside"""
+DECODE_BYTES_PER_SECOND: Final = 2e9
+"""so many bytes of what is read for it: other shards are read only where they come sooner by more."""
+TRY_SECONDS: Final = 5.0
+"""A store that was not read for so long is tried beside a read that does without it."""
+TRY_READS: Final = 16
+"""Blocks that are read between two such tries, at least."""
 SMALL_OBJECT_BYTES: Final = MIB
 """Objects up to so many bytes are encoded where they are, and stored many in one call."""
 STORE_BATCH_BYTES: Final = 8 * MIB

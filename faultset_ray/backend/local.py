@@ -55,7 +55,7 @@ class LocalBackend(RealWorld, OneMemory):
         self.cpus: float = cpus or len(os.sched_getaffinity(0))
         self._deadline = CALL_SECONDS
         self._places = {place.id: place for place in places or (Place("local-0", cpus=self.cpus),)}
-        self.home = next(iter(self._places))
+        self.home = self.here = next(iter(self._places))
         self._hosted: dict[str, _Hosted[Any]] = {}
         self._spawning: dict[str, asyncio.Lock] = {}
         self._starting: dict[str, tuple[str, float]] = {}

@@ -198,6 +198,8 @@ class Backend(Net, Protocol):
     """The place that lasts as long as the backend does, for what must not be lost (on Ray: the head node)."""
     lasting: bool
     """Whether servants outlive the process that spawned them (on Ray: detached actors)."""
+    here: str
+    """The place where this process is, for what is to be read nearby."""
 
     async def places(self) -> Sequence[Place]:
         """The living places, in a stable order."""

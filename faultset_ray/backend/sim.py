@@ -116,7 +116,7 @@ class SimBackend(OneMemory):
     def __init__(self, places: Sequence[Place], *, seed: int, faults: SimFaults | None = None) -> None:
         self.cpus: float = 1.0
         self._world = _World(places, seed, faults or SimFaults())
-        self.home = places[0].id
+        self.home = self.here = places[0].id
         self._deadline = CALL_SECONDS
 
     def execute(self, scenario: Coroutine[Any, Any, R]) -> R:
@@ -214,6 +214,7 @@ class SimBackend(OneMemory):
         other = object.__new__(SimBackend)
         other.cpus = self.cpus
         other.home = self.home
+        other.here = self.here
         other._world = self._world
         other._deadline = seconds
         return other

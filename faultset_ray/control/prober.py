@@ -162,6 +162,10 @@ class Votes:
         peers = [rtt for source, rtt in known.items() if source != HERE] or list(known.values())
         return Finding(reached=True, latency_ms=median(peers))
 
+    def of(self, source: str) -> dict[str, Trip]:
+        """What a place measured last, by target."""
+        return {target: trips[source] for target, trips in self._trips.items() if source in trips}
+
     def table(self) -> list[tuple[str, str, Trip]]:
         """``(source, target, trip)`` of every pair, in order of the names."""
         return [

@@ -125,8 +125,10 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         health = config.health
         self._upkeep = Upkeep(backend, self._authority, self._stores, mover, health.repair)
         self._steward = Steward(self._keeper, Caretaker(backend, self._authority, self._stores, mover, health))
-        self._objects = Objects(backend, system, self._authority, self._places, self._stores, self._steward.start)
         self._probings: list[Probing] = []
+        self._objects = Objects(
+            backend, system, self._authority, self._places, self._stores, self._steward.start, self._trips
+        )
 
     @classmethod
     async def start(
@@ -265,6 +267,10 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         await self._stores.stop()
         await self._authority.stop()
         await self.close()
+
+    def _trips(self) -> dict[str, float]:
+        """The ways to places that this driver measures, in seconds there and back."""
+        return {place: trip for probing in self._probings for place, trip in probing.ways().items()}
 
     async def _stop_probing(self) -> None:
         await asyncio.gather(*(probing.stop() for probing in self._probings))

@@ -68,13 +68,14 @@ class Objects:
         places: Places,
         stores: StoreDirectory,
         in_use: Callable[[], None],
+        trips: Callable[[], Mapping[str, float]],
     ) -> None:
         self._backend = backend
         self._system = system
         self._authority = authority
         self._writes = Writes(backend, authority)
         self._lines = Lines(backend, self._writes.fence)
-        self._room = Room(backend, authority, places, stores, self._lines)
+        self._room = Room(backend, authority, places, stores, self._lines, trips)
         self._stores = stores
         self._in_use = in_use
         """Called by what writes: somebody is to look after the objects."""
@@ -295,8 +296,8 @@ class Objects:
 
     async def reading(self, entry: Entry) -> Reading:
         """Reads of one generation."""
-        stores, order = await self._room.find(entry)
-        return Reading(self._backend, self._lines, entry, stores, order, self._again, self._account)
+        stores, away_s = await self._room.find(entry)
+        return Reading(self._backend, self._lines, entry, stores, away_s, self._again, self._account)
 
     async def stat(self, name: str) -> ObjectStat:
         """See :meth:`AsyncObjectVerbs.stat <faultset_ray.driver.object_verbs.AsyncObjectVerbs.stat>`."""
@@ -397,8 +398,8 @@ class Objects:
         except ClusterError:
             found = None
         entry = entry if found is None else found
-        stores, order = await self._room.find(entry)
-        reading.found(entry, stores, order)
+        stores, away_s = await self._room.find(entry)
+        reading.found(entry, stores, away_s)
         return any(
             ref != before.get(index) or (ref.uuid in answering and error.missing.get(index) in AWAY)
             for index, ref in stores.items()

@@ -147,6 +147,11 @@ class Probing:
         """
         return {(source, target): trip.rtt_ms for source, target, trip in self._votes.table()}
 
+    def ways(self) -> dict[str, float]:
+        """The latest round trip in seconds of this driver's calls to each place that answered."""
+        trips = self._votes.of(HERE)
+        return {place: trip.rtt_ms / 1000 for place, trip in trips.items() if trip.rtt_ms is not None}
+
     async def measured(self) -> dict[str, Finding]:
         """Wait until there is a finding on every place and the fleet ``"places"`` has it; return all."""
         while not self._watched or not all(watched.is_told for watched in self._watched.values()):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from faultset_ray.backend.protocol import Backend
@@ -21,7 +22,7 @@ from faultset_ray.limits import PLACES_SECONDS, SILENT_MAX, STORES_START_PAUSE_S
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.lines import Lines
-from faultset_ray.objects.placement import Layout, Trusted, place_object, read_order
+from faultset_ray.objects.placement import Layout, Trusted, place_object, seconds_away
 from faultset_ray.objects.sites import Site
 from faultset_ray.shards.layout import StripeLayout
 
@@ -49,14 +50,22 @@ class Room:
     """Stores to write to and to read from."""
 
     def __init__(
-        self, backend: Backend, authority: Authority, places: Places, stores: StoreDirectory, lines: Lines
+        self,
+        backend: Backend,
+        authority: Authority,
+        places: Places,
+        stores: StoreDirectory,
+        lines: Lines,
+        trips: Callable[[], Mapping[str, float]],
     ) -> None:
         self._backend = backend
         self._authority = authority
         self._places = places
         self._stores = stores
         self._lines = lines
-        self._survivors: Recent[Trusted | None] = Recent(backend, places.survivors, PLACES_SECONDS)
+        self._trips = trips
+        """The ways from this driver that it measured, in seconds there and back, by place."""
+        self._survivors: Recent[tuple[Trusted | None, dict[str, float]]] = Recent(backend, self._look, PLACES_SECONDS)
         self._rows: dict[str, StoreRow] = {}
         """What the coordinator knows of each store."""
         self._looks = 0
@@ -66,7 +75,7 @@ class Room:
 
     async def survivors(self) -> Trusted | None:
         """The answer about the places, as it was a second ago at most."""
-        return await self._survivors.get()
+        return (await self._survivors.get())[0]
 
     async def avoid(self) -> frozenset[str]:
         """Places where no task is to run."""
@@ -163,11 +172,15 @@ class Room:
         return await self._stores.silent(stores)
 
     async def find(self, entry: Entry) -> tuple[dict[int, StoreRef], dict[int, float]]:
-        """The stores of an object's shards that are known, by index; and the order in which to read them."""
+        """The stores of an object's shards that are known, by index; and how many seconds away from here each is.
+
+        Infinite where its place does not survive.
+        """
         refs = await self._stores.refs(entry.layout)
         found = {index: refs[store] for index, store in enumerate(entry.layout) if store in refs}
-        order = read_order({index: ref.place for index, ref in found.items()}, await self.survivors(), None)
-        return found, order
+        survivors, away = await self._survivors.get()
+        unknown = 0.0 if survivors is None else inf
+        return found, {index: away.get(ref.place, unknown) for index, ref in found.items()}
 
     def place_of(self, store: str) -> str:
         """The place where a store was last seen; empty if it never was."""
@@ -213,6 +226,12 @@ class Room:
     async def close(self) -> None:
         """Give up what is asked for."""
         await self._survivors.close()
+
+    async def _look(self) -> tuple[Trusted | None, dict[str, float]]:
+        """The answer about the places, and how far from here those are that survive."""
+        survivors = await self._places.survivors()
+        away = {} if survivors is None else seconds_away(survivors, self._backend.here, self._trips())
+        return survivors, away
 
     async def _bear(self, tolerate: int) -> None:
         """Have stores remember that a write tolerates as few losses, for readers while the coordinator is away.

@@ -7,7 +7,7 @@ What to ask for next, and what to make of the answers, is :class:`Gathering`, wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
@@ -122,6 +122,8 @@ def pick_rows(
 class Gathering:
     """One stripe while its rows are collected; arguments as of :func:`gather_rows`.
 
+    And ``far``: shards that are read only where the others of finite cost don't suffice.
+
     >>> while indices := asking.ask():
     ...     for index in indices:
     ...         asking.take(index, read(index))
@@ -138,6 +140,7 @@ class Gathering:
         wanted: Iterable[int] | None = None,
         first_granule: int = 0,
         cost: Mapping[int, float] | None = None,
+        far: Collection[int] = (),
     ) -> None:
         self._code = code
         self._header = header
@@ -147,6 +150,7 @@ class Gathering:
         self._goal = list(range(code.k) if wanted is None else wanted)
         self._first_granule = first_granule
         self._cost = cost
+        self._far = far
         self._rows: dict[int, Bytes] = {}
         self._damaged: dict[int, tuple[Bytes, set[int]]] = {}
         self._asked: set[int] = set()
@@ -164,7 +168,10 @@ class Gathering:
         """Shards that would do in place of all that have yet to answer; none where nothing would."""
         cost = {**(self._cost or dict.fromkeys(range(self._code.n), 1.0)), **dict.fromkeys(self._rows, 0.0)}
         there = [index for index in range(self._code.n) if index not in self._unusable and index not in self._asked]
-        needed = _needed(self._code, self._goal, there, cost)
+        near = [index for index in there if index not in self._far]
+        needed = needed_rows(self._code, self._goal, near, cost)
+        if needed is None and near != there:
+            needed = needed_rows(self._code, self._goal, there, cost)
         return [] if needed is None else sorted(needed - self._rows.keys())
 
     def hedge(self, indices: Iterable[int]) -> None:
@@ -217,18 +224,20 @@ class Gathering:
         if all(index in self._rows for index in self._goal):
             return set(self._goal), set()
         have = [index for index in range(self._code.n) if index not in self._unusable]
-        if self._hedged and (needed := _needed(self._code, self._goal, sorted(self._rows))) is not None:
+        if self._hedged and (needed := needed_rows(self._code, self._goal, sorted(self._rows))) is not None:
             return needed, set()
         cost = self._cost
-        near = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
-        needed = _needed(self._code, self._goal, near, cost)
-        if needed is None and len(near) < len(have):
-            needed = _needed(self._code, self._goal, have, cost)
+        there = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
+        near = [index for index in there if index not in self._far]
+        needed = None
+        for some, others in ((near, there), (there, have), (have, [])):
+            if needed is None and some != others:
+                needed = needed_rows(self._code, self._goal, some, cost)
         # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
         return needed, (set(have) if needed is None else needed) - self._rows.keys()
 
 
-def _needed(
+def needed_rows(
     code: Decoder, goal: Sequence[int], have: Sequence[int], cost: Mapping[int, float] | None = None
 ) -> set[int] | None:
     """The shards to read, or None if they don't suffice."""
@@ -317,7 +326,7 @@ def _by_granules(
     for first, last in pairwise(edges):
         columns = slice(first * header.granule_bytes, min(last * header.granule_bytes, block_len))
         sound = {index: block[columns] for index, block in blocks.items() if index not in bad[first]}
-        needed = _needed(code, goal, sorted(sound))
+        needed = needed_rows(code, goal, sorted(sound))
         if needed is None:
             raise _not_enough(code, header, len(rows), unusable)
         rest = [index for index in goal if index not in sound]

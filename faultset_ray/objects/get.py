@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.gather import Gathering
 from faultset_ray.objects.hedge import race_rows
 from faultset_ray.objects.lines import Lines
+from faultset_ray.objects.pace import far_shards
 from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import Block
@@ -43,8 +45,8 @@ class Reading:
         The object.
     stores
         Where each shard is, by index; one without a store counts as missing.
-    order
-        Cost of reading each shard, by where it is; see :func:`~faultset_ray.objects.placement.read_order`.
+    away_s
+        How far each shard is, in seconds there and back; infinite where its place does not survive.
     again
         Asked when too few shards could be read.
     account
@@ -62,7 +64,7 @@ class Reading:
         lines: Lines,
         entry: Entry,
         stores: Mapping[int, StoreRef],
-        order: Mapping[int, float],
+        away_s: Mapping[int, float],
         again: Again,
         account: Callable[[Reading], None],
     ) -> None:
@@ -76,18 +78,18 @@ class Reading:
         self.unusable: dict[int, str] = {}
         self.late: set[int] = set()
         self._looks = 0
-        self.found(entry, stores, order)
+        self.found(entry, stores, away_s)
 
     @property
     def record(self) -> Record:
         """What was written."""
         return self.entry.record
 
-    def found(self, entry: Entry, stores: Mapping[int, StoreRef], order: Mapping[int, float]) -> None:
+    def found(self, entry: Entry, stores: Mapping[int, StoreRef], away_s: Mapping[int, float]) -> None:
         """Read from here from now on."""
         self.entry = entry
         self.stores = stores
-        self._order = order
+        self._away_s = away_s
         self._gone = {index: "missing" for index in range(self._header.n) if index not in stores}
         self._looks += 1
 
@@ -154,9 +156,10 @@ class Reading:
             return self._lines.read(stores[index], (write_id, index, stripe, first, granules), width)
 
         unusable = dict(self._gone)
-        pace, now_s = self._lines.pace, self._backend.uptime_s()
-        cost = pace.cost({index: store.uuid for index, store in stores.items()}, self._order, now_s)
-        asking = Gathering(self._code(), self._header, stripe, width, unusable, wanted, first, cost)
+        code, pace, cost = self._code(), self._lines.pace, self._away_s
+        there = {index: store.uuid for index, store in stores.items() if index not in unusable}
+        far = far_shards(code, wanted, pace.waits(there, cost, width), cost, width)
+        asking = Gathering(code, self._header, stripe, width, unusable, wanted, first, cost, far)
         try:
             rows, late = await race_rows(self._backend, asking, fetch, pace, width)
         except NotEnoughShards as error:
@@ -171,6 +174,11 @@ class Reading:
                     index: why for index, why in unusable.items() if not why.startswith(("corrupt", "wrong"))
                 }
         self.late |= late
+        done = {*rows, *late, *unusable}
+        spared = {at: uuid for at, uuid in there.items() if at not in done and cost.get(at, inf) < inf}
+        tried = pace.to_try(spared, width, self._backend.uptime_s())
+        if tried is not None:
+            self._lines.read(stores[tried], (write_id, tried, stripe, first, granules), width, tried=True)
         return rows
 
     def _code(self) -> Code:

@@ -7,120 +7,18 @@ longer than the 95th percentile, and a budget bounds how many there may be.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping
-from math import inf
-from typing import Final
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
 from faultset_ray.errors import FaultsetError
-from faultset_ray.limits import (
-    HEDGE_SECONDS_FIRST,
-    HEDGE_SECONDS_MIN,
-    HEDGE_SHARE,
-    LOST_SECONDS,
-    SLOW_FACTOR,
-    SLOW_SECONDS,
-)
 from faultset_ray.objects.gather import Gathering
+from faultset_ray.objects.pace import Pace
 from faultset_ray.objects.store_values import Block
 
 Bytes = NDArray[np.uint8]
-
-_WINDOW: Final = 128
-_WEIGHT: Final = 0.3
-"""Of a new sample in a store's average."""
-_UNANSWERED: Final = 4
-"""How many times as long as it was waited for a block counts that others came in place of: it is not known how long
-it would have taken, and who is only a little late comes first."""
-_SPARE: Final = 4.0
-"""Hedges that may be sent before anything was read."""
-_LOST_FACTOR: Final = 4
-_SAVED: Final = 40.0
-"""Hedges that may be sent at once after a good time."""
-
-
-class Pace:
-    """How long this driver's reads of blocks take, by size; and which stores are slower than others.
-
-    Times are of :meth:`Net.uptime_s <faultset_ray.backend.protocol.Net.uptime_s>`.
-    """
-
-    def __init__(self) -> None:
-        self._recent: dict[int, deque[float]] = {}
-        self._typical: dict[int, float] = {}
-        """By class of size: the median of what is recent."""
-        self._late: dict[int, float] = {}
-        """By class of size: its 95th percentile."""
-        self._slow: dict[str, tuple[float, float]] = {}
-        """By store: its time as a multiple of what is typical, averaged; and when it was last read."""
-        self._budget = _SPARE
-        self.reads = 0
-        """Blocks that were asked for, hedges not among them."""
-        self.hedges = 0
-        """Blocks that were asked for in place of late ones."""
-
-    def asked(self, count: int) -> None:
-        """So many blocks are read that have to be."""
-        self.reads += count
-        self._budget = min(self._budget + HEDGE_SHARE * count, _SAVED)
-
-    def may_hedge(self, count: int, waited_s: float, nbytes: int) -> bool:
-        """Whether so many more may be read; they are taken from the budget.
-
-        Who has waited for long may run it into debt: what does not come at all is lost and not late.
-        """
-        lost = waited_s >= max(LOST_SECONDS, _LOST_FACTOR * self.late_after(nbytes))
-        if count > self._budget + (_SAVED if lost else 0.0):
-            return False
-        self._budget -= count
-        self.hedges += count
-        return True
-
-    def note(self, store: str, nbytes: int, seconds: float, now_s: float, *, answered: bool = True) -> None:
-        """A block of a store took so long; or had not come after so long."""
-        kind = _kind(nbytes)
-        if answered:
-            recent = self._recent.setdefault(kind, deque(maxlen=_WINDOW))
-            recent.append(seconds)
-            if len(recent) < 16 or not self.reads % 8:
-                ordered = sorted(recent)
-                self._typical[kind] = ordered[len(ordered) // 2]
-                self._late[kind] = ordered[int(0.95 * len(ordered))]
-        typical = self._typical.get(kind)
-        if typical is not None:
-            ratio = seconds / max(typical, 1e-6)
-            before = self._slowness(store, now_s)
-            if not answered:
-                ratio = max(before, _UNANSWERED * ratio)
-            self._slow[store] = before + _WEIGHT * (ratio - before), now_s
-
-    def late_after(self, nbytes: int) -> float:
-        """Seconds after which a block of so many bytes is late."""
-        kind = _kind(nbytes)
-        if len(self._recent.get(kind, ())) < 16:
-            return HEDGE_SECONDS_FIRST
-        return max(HEDGE_SECONDS_MIN, self._late[kind])
-
-    def cost(self, stores: Mapping[int, str], order: Mapping[int, float], now_s: float) -> dict[int, float]:
-        """What reading each shard costs: as the places are ordered, and infinite where the store is slow of late.
-
-        Parameters
-        ----------
-        stores
-            The store of each shard, by index.
-        order
-            Of :func:`~faultset_ray.objects.placement.read_order`.
-        """
-        slowness = {index: self._slowness(store, now_s) for index, store in stores.items()}
-        return {index: inf if slow >= SLOW_FACTOR else order.get(index, inf) + slow for index, slow in slowness.items()}
-
-    def _slowness(self, store: str, now_s: float) -> float:
-        slow, seen_s = self._slow.get(store, (1.0, now_s))
-        return slow if now_s - seen_s < SLOW_SECONDS else 1.0  # it may be well again: the next read tells
 
 
 async def race_rows(
@@ -184,8 +82,3 @@ def _answer(future: asyncio.Future[Block]) -> Block | BaseException:
         return future.result()
     except FaultsetError as error:
         return error
-
-
-def _kind(nbytes: int) -> int:
-    """Class of sizes that take about as long: four a factor of 16."""
-    return nbytes.bit_length() // 4

@@ -14,7 +14,7 @@ from faultset_ray.limits import READ_SECONDS, STORE_BATCH_BYTES, STORE_CALLS_MAX
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence
-from faultset_ray.objects.hedge import Pace
+from faultset_ray.objects.pace import Pace
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.store_values import Block, Read, SealReceipt, Whole
 
@@ -50,11 +50,14 @@ class Lines:
         self.pace = Pace()
         self._renewing = asyncio.Lock()
 
-    def read(self, store: StoreRef, read: Read, nbytes: int) -> asyncio.Future[Block]:
-        """Begin to read a block, or granules of one, with its digests; ``nbytes`` are its length."""
+    def read(self, store: StoreRef, read: Read, nbytes: int, *, tried: bool = False) -> asyncio.Future[Block]:
+        """Begin to read a block, or granules of one, with its digests; ``nbytes`` are its length.
+
+        What is only tried nobody waits for.
+        """
         begun_s = self._backend.uptime_s()
         future = self._line(store).reads.add(read, nbytes)
-        future.add_done_callback(partial(self._note, store.uuid, nbytes, begun_s))
+        future.add_done_callback(partial(self._note, store.uuid, nbytes, begun_s, tried))
         return future
 
     async def write(self, store: StoreRef, shard: Whole) -> SealReceipt:
@@ -122,7 +125,7 @@ class Lines:
         assert self.fence is not None, "fenced() asked for it"
         return self.fence
 
-    def _note(self, store: str, nbytes: int, begun_s: float, future: asyncio.Future[Block]) -> None:
+    def _note(self, store: str, nbytes: int, begun_s: float, tried: bool, future: asyncio.Future[Block]) -> None:
         now_s = self._backend.uptime_s()
         answered = not future.cancelled() and not isinstance(future.exception(), ClusterError)
-        self.pace.note(store, nbytes, now_s - begun_s, now_s, answered=answered)
+        self.pace.note(store, nbytes, now_s - begun_s, now_s, answered=answered, tried=tried)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,13 @@ from faultset_ray.objects.sites import Columns, Site
 from faultset_ray.objects.survival import survivable
 
 T = TypeVar("T")
+
+_EARTH_KM: Final = 6371.0
+_KM_PER_SECOND: Final = 100_000.0
+"""There and back, in fibre."""
+_NEIGHBOUR_SECONDS: Final = 0.0002
+"""To another place of the same region."""
+_TIE_SECONDS: Final = 1e-9
 
 
 class Trusted(Protocol):
@@ -232,6 +239,39 @@ def read_order(places: Mapping[int, str], survivors: Trusted | None, reader: str
     order = [*([reader] if home else []), *(place for region in regions for place in by_region[region])]
     rank = {place: float(at) for at, place in reversed(list(enumerate(order, 1)))}
     return {index: rank.get(place, inf) for index, place in places.items()}
+
+
+def seconds_away(survivors: Trusted, reader: str, trips: Mapping[str, float]) -> dict[str, float]:
+    """How far each place that survives is from a reader, as the time that the way there and back takes at least.
+
+    Parameters
+    ----------
+    survivors
+        The answer about the places.
+    reader
+        The place that reads; it is no way from itself.
+    trips
+        What the reader measured itself, in seconds, by place. Where it did not, the great circle between the regions
+        tells, if the reader's is known.
+
+    Returns
+    -------
+    dict
+        Seconds. What is equally far is in the order of :func:`read_order`, by differences that are no time.
+    """
+    by_region = {region: list(ids) for region, ids in survivors.by_region.items()}
+    regions = list(by_region)
+    home = next((region for region, ids in by_region.items() if reader in ids), None)
+    away: dict[str, float] = {}
+    if home is not None:
+        chords = np.sqrt(_distances(regions, regions.index(home)))
+        ways = 2 * np.arcsin(np.clip(chords / 2, 0.0, 1.0)) * _EARTH_KM / _KM_PER_SECOND
+        away = {place: float(way) for region, way in zip(regions, ways, strict=True) for place in by_region[region]}
+    places = dict(enumerate(survivors.ids))
+    order = read_order(places, survivors, reader)
+    seconds = {place: trips.get(place, away.get(place, 0.0) + _NEIGHBOUR_SECONDS) for place in places.values()}
+    seconds |= {reader: 0.0}
+    return {place: seconds[place] + _TIE_SECONDS * order[at] for at, place in places.items()}
 
 
 def _distances(regions: Sequence[str], origin: int) -> Any:

@@ -46,8 +46,12 @@ async def read_span(
     length = layout.block_len(stripe, size)
     begin, end = layout.span(stripe, size)
     if (low, high) == (0, end - begin):
-        wanted = range(header.k)
+        wanted = range(-(-high // length))  # what is only padding need not be read
         rows = await collect(stripe, wanted, 0, layout.granules(length), length)
+        rest = [index for index in wanted if index not in rows]
+        if rest and len(wanted) < header.k:
+            made = await net.compute(code.reconstruct, rows, rest)
+            rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
         return [await net.compute(decode_rows, header.spec, rows, high, max(1, int(net.cpus)))]

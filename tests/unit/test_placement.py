@@ -8,7 +8,7 @@ from stores import store_at
 from faultset_ray import codes
 from faultset_ray.errors import InputError, NotEnoughPlaces
 from faultset_ray.limits import STORE_RESERVE_BYTES_MAX
-from faultset_ray.objects.placement import place_object, read_order, replace_lost, trusted
+from faultset_ray.objects.placement import place_object, read_order, replace_lost, seconds_away, trusted
 from faultset_ray.objects.sites import Columns, Site
 
 GB = 10**9
@@ -215,6 +215,25 @@ def test_a_reader_asks_its_own_place_then_its_region_then_by_distance():
     assert order("l1") == ["l1", "l2", "p", "b1", "b2", "b3", "s"]
     assert order("gone") == order(None) == ["s", "l1", "l2", "b1", "b2", "b3", "p"], "as the answer has it"
     assert len(set(read_order(shards, None, "b2").values())) == 1
+
+
+def test_how_far_places_are_is_measured_or_else_goes_by_the_great_circle():
+    answer = Answer(**{SYDNEY: ["s"], PARIS: ["p"], BERLIN: ["b1", "b2"]})
+    away = seconds_away(answer, "b2", {})
+    assert list(away) == ["s", "p", "b1", "b2"]
+    assert sorted(away, key=away.get) == ["b2", "b1", "p", "s"]
+    assert away["b2"] < 1e-6, "it is there"
+    assert 0 < away["b1"] < 0.001
+    assert away["p"] == pytest.approx(0.0088, rel=0.1), "878 km there, and back"
+    assert away["s"] == pytest.approx(0.161, rel=0.1)
+    measured = seconds_away(answer, "b2", {"s": 0.25, "b1": 0.003, "b2": 0.002, "gone": 1.0})
+    assert measured["s"] == pytest.approx(0.25)
+    assert measured["b1"] == pytest.approx(0.003)
+    assert measured["b2"] < 1e-6, "a call costs more than the way"
+    assert measured["p"] == away["p"]
+    lost = seconds_away(answer, "elsewhere", {})
+    assert max(lost.values()) < 0.001, "where the reader is in no region, nothing is known"
+    assert sorted(lost, key=lost.get) == ["s", "p", "b1", "b2"]
 
 
 def test_distance_goes_over_the_antimeridian_and_the_poles():

@@ -251,6 +251,10 @@ class ObjectVerbs(RebuildVerbs):
         """What was reported and not made good yet, oldest first; so many, after those that are skipped."""
         return self._objects().upkeep.damage(limit, skip)
 
+    def damage_of(self, write_id: bytes) -> list[Damage]:
+        """What was reported of the shards of a write and not made good yet."""
+        return self._objects().upkeep.damage_of(write_id)
+
     def damage_settled(self, reports: Sequence[Damage]) -> None:
         """Take reports back: the shards are sound."""
         self._objects().upkeep.sound(reports)

@@ -54,6 +54,13 @@ class Upkeep:
         )
         return [Damage(write_id, index, self._stores.uuid(store), reason) for write_id, index, store, reason in rows]
 
+    def damage_of(self, write_id: bytes) -> list[Damage]:
+        """The same of one write, by index; also where its object was deleted and brought back since."""
+        rows = self._catalog.all(
+            "SELECT idx, store, reason FROM damage WHERE generation = ? ORDER BY idx", self._entries.committed(write_id)
+        )
+        return [Damage(write_id, index, self._stores.uuid(store), reason) for index, store, reason in rows]
+
     def sound(self, reports: Sequence[Damage]) -> None:
         """Take damage back that turned out to be none."""
         with self._catalog.transaction():

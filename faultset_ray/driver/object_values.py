@@ -78,10 +78,11 @@ class ObjectStat(ObjectInfo):
     tolerate: int
     """Losses of stores that were promised."""
     health: Health
-    """``"healthy"`` with all shards, ``"degraded"`` with enough of them, else ``"lost"``."""
+    """``"healthy"`` with all shards, ``"degraded"`` with enough of them, else ``"lost"``: then sound parts of damaged
+    shards may still make it whole."""
     survivable: int
     """How many more stores may be lost, whichever they are; -1 if it is lost."""
     locations: Mapping[int, tuple[str, str, str]]
     """``{index: (store's UUID, place, path)}`` of the shards that are there. On Ray the place is the NodeID in hex."""
     missing: Mapping[int, str]
-    """Why each of the others isn't."""
+    """Why each of the others isn't: also of those that are there and damaged, as far as that was found."""

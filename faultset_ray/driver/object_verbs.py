@@ -158,7 +158,8 @@ class AsyncObjectVerbs:
     async def stat(self, name: str) -> ObjectStat:
         """How an object is: size, generation, code, where its shards are, and what it bears now.
 
-        Its stores are asked what they hold; a shard's bytes are not read.
+        Its stores are asked what they hold, and the coordinator, while it is there, what reads and scrubs found
+        damaged; a shard's bytes are not read.
 
         Raises
         ------

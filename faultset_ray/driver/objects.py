@@ -86,6 +86,8 @@ class Objects:
         self._reports: Batcher[Damage, None] = Batcher(self._report_all)
         self._reported: dict[Damage, float] = {}
         """When it was reported, by the uptime."""
+        self._telling: set[asyncio.Future[None]] = set()
+        """Reports that are under way."""
         self._own: dict[str, int] = {}
         """The last generation of each name that this driver wrote: the stores have not forgotten it."""
         self._warned: set[str] = set()
@@ -305,10 +307,13 @@ class Objects:
         record = entry.record
         stores, _ = await self._room.find(entry)
         found = await self._held(record.write_id, {ref.uuid: ref for ref in stores.values()})
+        damaged = await self._damaged(record.write_id)
         missing, locations = {}, {}
         for index, uuid in enumerate(entry.layout):
             held = found.get(uuid, "unreachable" if uuid else "not written")
-            if isinstance(held, Held) and index in held.indices:
+            if isinstance(held, Held) and index in held.indices and (index, uuid) in damaged:
+                missing[index] = damaged[index, uuid]
+            elif isinstance(held, Held) and index in held.indices:
                 path = shard_file(self._room.path(uuid), record.write_id, index)
                 locations[index] = uuid, self._room.place_of(uuid), path
             else:
@@ -418,6 +423,19 @@ class Objects:
 
         return dict(zip(stores, await asyncio.gather(*map(ask, stores.values())), strict=True))
 
+    async def _damaged(self, write_id: bytes) -> dict[tuple[int, str], str]:
+        """Why shards are known not to be sound, by index and store; nothing while the coordinator is away."""
+        if self._backend.uptime_s() < self._away_until_s:
+            return {}
+        if self._telling:
+            await asyncio.wait(self._telling)
+        try:
+            noted = await self._authority.ask_within(LOOKUP_SECONDS, Coordinator.damage_of, write_id)
+        except CoordinatorUnavailable as error:
+            _LOG.warning("which shards are damaged is not known now: %s", error)
+            return {}
+        return {(damage.index, damage.store): damage.reason for damage in noted}
+
     def _account(self, reading: Reading) -> None:
         """Tell the coordinator of the shards that were found damaged."""
         entry = reading.entry
@@ -434,7 +452,10 @@ class Objects:
             if self._reported.get(damage, -inf) < now_s - _REPORT_AGAIN_SECONDS:
                 self._reported[damage] = now_s
                 _LOG.warning("shard %d of write %s: %s", damage.index, damage.write_id.hex(), damage.reason)
-                self._reports.add(damage).add_done_callback(_told)
+                telling = self._reports.add(damage)
+                self._telling.add(telling)
+                telling.add_done_callback(self._telling.discard)
+                telling.add_done_callback(_told)
 
     async def _report_all(self, reports: list[Damage]) -> list[None]:
         await self._authority.ask(Coordinator.report_damage, reports)

@@ -101,6 +101,9 @@ def test_what_the_runbooks_say(attached, driver, follow):
     for name in "efg":
         attached.add_node(store_in(name))
 
+    flip(Path(driver.stat("one").locations[0][2]))
+    until(lambda: driver.get("one") == PAYLOADS["one"] and driver.stat("one").health == "degraded", 30.0)
+    until(lambda: driver.stat("one").health == "healthy", 60.0)  # in the background
     flip(Path(driver.stat("two").locations[0][2]))
     before, repaired, after = follow("Shards are corrupt", 4, 0, 0)
     assert (before["corrupt"], repaired["shards"], after["corrupt"]) == (1, 1, 0)

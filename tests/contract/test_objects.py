@@ -298,12 +298,18 @@ def test_damage_on_disk_is_read_around_and_reported(harness, driver):
         assert await driver.get("damaged") == data
         for start in range(0, len(data), 37_777):
             assert await driver.get("damaged", (start, min(start + 99, len(data)))) == data[start : start + 99]
+        now = await driver.stat("damaged")
+        assert (now.health, now.survivable, set(now.missing)) == ("degraded", 0, {0, 3})
+        assert now.missing[0].startswith("corrupt"), "as it was found"
         shard_path(stat, 1).write_bytes(shard_path(other, 1).read_bytes())
         with pytest.raises(NotEnoughShards) as caught:
             await driver.get("damaged")
         assert (caught.value.have, caught.value.need) == (3, 4)
         assert set(caught.value.missing) == {0, 1, 3}
         assert "damaged" in str(caught.value)
+        now = await driver.stat("damaged")
+        assert (now.health, now.survivable, set(now.missing)) == ("lost", -1, {0, 1, 3})
+        assert (await driver.stat("other")).health == "healthy"
 
     harness.run(scenario())
 

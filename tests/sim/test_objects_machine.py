@@ -30,6 +30,8 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.sim = self.run.sim
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.deleted: dict[str, bytes] = {}
+        self.before: dict[str, dict[str, bytes]] = {}
+        """The shard files of the last generation that was overwritten, by name and index."""
         self.away: set[str] = set()
         self.harmed: set[str] = set()
         self.retired: set[str] = set()
@@ -66,6 +68,8 @@ class ObjectsMachine(RuleBasedStateMachine):
             with pytest.raises(PreconditionFailed):
                 self.do(self.driver.put(name, data, **options))
             return
+        if held:
+            self.before[name] = {index_of(path): path.read_bytes() for path in self.files(name)}
         receipt = self.do(self.driver.put(name, data, **options))
         assert receipt.survivable >= TOLERATED
         assert held is None or receipt.generation > held[1]
@@ -108,6 +112,13 @@ class ObjectsMachine(RuleBasedStateMachine):
     def room(self):
         return len(self.away | self.harmed) < TOLERATED
 
+    def files(self, name, places=None):
+        """The shard files of an object's newest generation at some places, or at all that are there."""
+        write = self.do(self.run.entry(name)).record.write_id.hex()
+        at = [f"p{index:02}" for index in range(PLACES)] if places is None else places
+        roots = [root for place in at if place not in self.away and (root := self.run.root_of(place))]
+        return [path for root in roots for path in sorted(root.glob(f"shards/*/{write}.*.shard"))]
+
     @rule(places=st.lists(PLACE, min_size=1, max_size=4, unique=True))
     def kill(self, places):
         for place in places:
@@ -122,13 +133,16 @@ class ObjectsMachine(RuleBasedStateMachine):
         self.run.revive(place)
         self.away.discard(place)
 
-    @rule(place=PLACE, how=st.sampled_from(["flip", "truncate", "swap", "remove", "foreign"]), data=st.data())
+    @rule(place=PLACE, how=st.sampled_from(["flip", "truncate", "swap", "remove", "foreign", "stale"]), data=st.data())
     def damage(self, place, how, data):
         """All of it on one disk."""
         if place in self.away | self.retired or not (self.room or place in self.harmed):
             return
         root = self.run.root_of(place)
         files = sorted(root.glob("shards/*/*.shard")) if root else []
+        if how == "stale":
+            older = {path: old for name in self.objects for path, old in self.stale(name, place)}
+            files = sorted(older)
         if not files:
             return
         path, other = data.draw(st.sampled_from(files)), data.draw(st.sampled_from(files))
@@ -144,8 +158,15 @@ class ObjectsMachine(RuleBasedStateMachine):
             other.write_bytes(whole)
         elif how == "foreign":
             path.write_bytes(other.read_bytes())
+        elif how == "stale":
+            path.write_bytes(older[path])
         else:
             path.unlink()
+
+    def stale(self, name, place):
+        """Of an object's files at a place, those whose like of the generation before is kept."""
+        before = self.before.get(name, {})
+        return [(path, before[index_of(path)]) for path in self.files(name, [place]) if index_of(path) in before]
 
     @rule()
     def mend(self):
@@ -218,6 +239,10 @@ class ObjectsMachine(RuleBasedStateMachine):
             self.do(self.run.check_objects())
             self.do(self.run.check_shards())
             self.do(self.driver.close())
+
+
+def index_of(path):
+    return path.name.split(".")[1]
 
 
 ObjectsMachine.TestCase.settings = settings(

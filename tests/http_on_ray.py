@@ -1,0 +1,61 @@
+"""The HTTP API on a Ray Serve of this machine, for tests under load."""
+
+import os
+import socket
+from contextlib import contextmanager
+
+import ray
+from http_server import token_of
+from ray import serve
+
+from actors import ingress
+from actors.attach import attach
+from faultset_ray.http.config import HttpConfig
+
+MIB = 1 << 20
+OBJECT = "?code=rs:2%2B1&tolerate=0"
+"""One store is what one machine has."""
+
+
+@serve.deployment(max_ongoing_requests=16)
+class Discard:
+    """Reads a body and forgets it; answers 64 MiB of zeros."""
+
+    async def __call__(self, request):
+        from starlette.responses import StreamingResponse
+
+        if request.method == "PUT":
+            count = 0
+            async for piece in request.stream():
+                count += len(piece)
+            return str(count)
+
+        async def zeros():
+            for _ in range(64):
+                yield bytes(MIB)
+
+        return StreamingResponse(zeros())
+
+
+@contextmanager
+def served_on_ray(folder, bare=False):
+    """The URL of the API, and the headers that it asks for; with ``bare`` a deployment that discards stands beside it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    config = HttpConfig(port=port, tokens=str(folder / "tokens"))
+    token = token_of(folder / "tokens", "admin")
+    before = os.environ.get("FAULTSET_STORE_DIR")
+    os.environ["FAULTSET_STORE_DIR"] = str(folder / "stores")
+    started = attach("local", runtime_env=ingress.job_environment())
+    try:
+        ingress.run(ingress.application(config, "load", create=True, state_dir=str(folder / "state")), config)
+        if bare:
+            serve.run(Discard.bind(), name="bare", route_prefix="/bare")
+        yield f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
+        ingress.stop(whole=started)
+    finally:
+        ray.shutdown()
+        if before is None:
+            del os.environ["FAULTSET_STORE_DIR"]
+        else:
+            os.environ["FAULTSET_STORE_DIR"] = before

@@ -85,7 +85,7 @@ class Policy:
         Seconds an ejected node stays out at least: ``min``, doubled with each further ejection, at most
         ``max``. For each ``max`` that it then spends healthy, one ejection is forgotten.
     ttl_s : float, optional
-        A node without a sample for longer is unknown.
+        A node without a sample for longer is unknown. One that was out then comes back through probation.
     half_life_s : float
         In which a latency's weight in ewma, peak and p95 halves.
     eject_max : float

@@ -37,7 +37,8 @@ def condition(health: Health, slots: slice | NDArray[np.intp], now_ms: int) -> C
     state, unmarked = health.state[slots], health.mark[slots] == Mark.NONE
     measured = int(np.count_nonzero(unmarked & (state != State.UNKNOWN)))
     bad = (state > State.SUSPECT) | ((state == State.SUSPECT) & (health.window[slots] & 1 == 1))
-    turned_ms = health.since_ms[slots][unmarked & bad]
+    since_ms = np.where(state == State.PROBATION, health.until_ms[slots], health.since_ms[slots])
+    turned_ms = since_ms[unmarked & bad]  # who is on probation was bad until its hold-down had passed, if not longer
     half = measured // 2
     degraded_ms = int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None
     lately = turned_ms[turned_ms > now_ms - _WINDOW_MS]

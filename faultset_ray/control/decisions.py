@@ -23,7 +23,8 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
 
     Where a cap limits the ejections of a region, the worst go first: failing nodes, then by the statistic,
     ties by handle. Where more are out than it allows, since nodes left or the policy is another, the best of
-    them are taken back. So no region has more nodes out than its cap after this.
+    them are taken back. So no region has more nodes out than its cap after this. A cap or a freeze keeps who survives
+    from being ejected; it makes no survivor of an unknown node.
 
     Parameters
     ----------
@@ -71,7 +72,10 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
 
 
 def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_ms: int) -> None:
-    """Eject as many candidates as caps allow, the others are suspect; where too many are out, take some back."""
+    """Eject as many candidates as caps allow, the others stay; where too many are out, take some back.
+
+    Candidates whose newest sample is good come back from silence to be out again: they have the room that is left.
+    """
     admitted = np.ones(len(candidates), np.bool_)
     if rules.eject_numerator < rules.eject_denominator:
         out = active[(health.state[active] >= State.EJECTED) & (health.mark[active] == Mark.NONE)]
@@ -80,7 +84,8 @@ def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_m
         _take_back(health, out, -room, rules, now_ms)
         candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first
         marked = int(np.count_nonzero(health.mark[candidates] != Mark.NONE))
-        candidates[marked:] = _worst_first(health, candidates[marked:], rules)
+        ranked = _worst_first(health, candidates[marked:], rules)
+        candidates[marked:] = ranked[np.argsort(health.good[ranked] > 0, kind="stable")]
         judge.admit(candidates[marked:], health.group_of, room, admitted[marked:])
     judge.eject(
         candidates,
@@ -89,6 +94,7 @@ def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_m
         rules.hold_min_ms,
         rules.hold_max_ms,
         health.octets,
+        health.words,
         health.halves,
         health.entered,
     )

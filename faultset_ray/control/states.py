@@ -21,7 +21,7 @@ class State(Named):
     """What is known about a node. Healthy and suspect nodes survive; marks are apart."""
 
     UNKNOWN = 0
-    """Never measured, or not for longer than the TTL: neither survivor nor dead."""
+    """Never measured, or not for longer than the TTL, and no good sample since: neither survivor nor dead."""
     HEALTHY = 1
     SUSPECT = 2
     """There is evidence against it, which does not suffice, or its ejection is blocked. It survives."""
@@ -53,7 +53,7 @@ class Rule(Named):
     WITHIN = 2
     """Healthy: value = the statistic, threshold = the highest good one."""
     SOME_BAD = 3
-    """Suspect: value = bad samples of the window, threshold = how many eject."""
+    """Suspect, or unknown still: value = bad samples of the window, threshold = how many eject."""
     OVER_THRESHOLD = 4
     """Ejected (or blocked): value = the statistic, threshold = what it exceeded."""
     FAILURES = 5
@@ -61,7 +61,7 @@ class Rule(Named):
     RELAPSE = 6
     """Ejected anew, after a bad sample in probation: value and threshold as in OVER_THRESHOLD."""
     PROVING = 7
-    """Probation: value = good samples in a row, threshold = how many are needed."""
+    """Probation, or unknown after that: value = good samples in a row, threshold = how many are needed."""
     RECOVERED = 8
     """Healthy again: value = the statistic, threshold = the highest that counts as recovered."""
     REINSTATED = 9
@@ -98,7 +98,7 @@ class Blocked(Named):
     HOLD = 3
     """It would be re-admitted, but its hold-down has not passed."""
     SAMPLES = 4
-    """It is out, and has too few good samples in a row to be re-admitted."""
+    """It is out, or was when it fell silent, and has too few good samples in a row to be re-admitted."""
 
 
 def survival(state: NDArray[np.uint8], mark: NDArray[np.uint8]) -> NDArray[np.bool_]:

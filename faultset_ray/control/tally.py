@@ -107,7 +107,7 @@ class Tally:
         """Take decisions in: states before and after; return by how much each changes the number of nodes out."""
         was_out, out = _is_out(before), _is_out(after)
         survives = (after == State.HEALTHY) | (after == State.SUSPECT)
-        left, back = nodes[out & ~was_out], nodes[survives & was_out]
+        left, back = nodes[(after == State.EJECTED) & ~was_out], nodes[survives & was_out]
         self._ejections += len(left)
         self._readmissions += len(back)
         self._flaps += int(np.count_nonzero(self._left[left] & self._back[left]))

@@ -1,8 +1,8 @@
 """From the evidence in health to states: one step of every node's state machine.
 
 A pass finds the nodes that could change, which in a fleet that is well are few; a second one moves them,
-except that those to be ejected are only listed. The caller ranks these where a cap limits them, and
-:func:`eject` ends the step. The arrays are the lines of :mod:`faultset_ray.kernels.health`.
+except that those to be ejected, and those that come back to be out, are only listed. The caller ranks these where a cap
+limits them, and :func:`eject` ends the step. The arrays are the lines of :mod:`faultset_ray.kernels.health`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ NO_MARK, DRAIN, PIN = range(3)
 IS_NEVER_MEASURED, IS_STALE, IS_WITHIN, IS_SOME_BAD, IS_OVER, IS_FAILING, IS_RELAPSE, IS_PROVING = range(8)
 IS_RECOVERED, IS_REINSTATED = 8, 9
 BY_NOTHING, BY_CAP, BY_FREEZE = range(3)
+BY_SAMPLES = 4
+"""Of an unknown node: it fell silent while it was out, and has to prove itself before it is trusted again."""
 
 _EJECTIONS_MAX = 255
 
@@ -108,7 +110,7 @@ def judge(
     ttl_ms: Any,
     candidates: Any,
 ) -> Any:
-    """Move each of these nodes to its next state, in place; list those to be ejected, and return their number."""
+    """Move each of these nodes to its next state, in place; list those for :func:`eject`, and return their number."""
     count = 0
     for j in range(len(slots)):
         s = slots[j]
@@ -134,16 +136,14 @@ def judge(
                 pass
             elif not fresh:
                 _forget_samples(s, words, halves)
-                _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, entered)
+                _enter(s, UNKNOWN, absent, BY_SAMPLES, now_ms, octets, entered)
             elif state == PROBATION and bad > 0:
                 if freezes:
                     octets[s, BLOCKED] = BY_FREEZE
                 else:
                     _eject_one(s, IS_RELAPSE, now_ms, hold_min_ms, hold_max_ms, octets, halves, entered)
             elif good >= good_min:
-                _forget_samples(s, words, halves)
-                entered[s, UNTIL_MS] = 0
-                _enter(s, HEALTHY, IS_RECOVERED, BY_NOTHING, now_ms, octets, entered)
+                _recover(s, now_ms, octets, words, halves, entered)
             elif state == EJECTED and good > 0:
                 words[s, WINDOW] = 0
                 _enter(s, PROBATION, IS_PROVING, BY_NOTHING, now_ms, octets, entered)
@@ -151,15 +151,24 @@ def judge(
         if state == HEALTHY and (bad > 0 or not fresh) and hold_max_ms > 0:
             forgotten = max((now_ms - entered[s, SINCE_MS]) // hold_max_ms, 0)
             octets[s, EJECTIONS] = max(np.int64(octets[s, EJECTIONS]) - forgotten, 0)
+        owing = state == UNKNOWN and octets[s, BLOCKED] == BY_SAMPLES
+        newest_bad = failing or np.int64(words[s, WINDOW]) & 1 != 0
         if not fresh:
             _forget_samples(s, words, halves)
-            _enter(s, UNKNOWN, absent, BY_NOTHING, now_ms, octets, entered)
-        elif (bad >= bad_min and np.int64(words[s, WINDOW]) & 1 != 0) or (failing and not answered):
+            _enter(s, UNKNOWN, absent, BY_SAMPLES if owing else BY_NOTHING, now_ms, octets, entered)
+        elif (bad >= bad_min and newest_bad) or (failing and not answered):
             if freezes:
-                _enter(s, SUSPECT, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, entered)
+                _stay(s, IS_FAILING if failing else IS_OVER, BY_FREEZE, now_ms, octets, entered)
             else:
                 candidates[count] = s
                 count += 1
+        elif owing and good >= good_min:
+            _recover(s, now_ms, octets, words, halves, entered)
+        elif owing and good > 0:
+            candidates[count] = s
+            count += 1
+        elif owing or (state == UNKNOWN and newest_bad):  # what is bad makes no survivor of it
+            _stay(s, IS_SOME_BAD if newest_bad else IS_PROVING, BY_NOTHING, now_ms, octets, entered)
         elif bad > 0:
             _enter(s, SUSPECT, IS_SOME_BAD, BY_NOTHING, now_ms, octets, entered)
         elif state != HEALTHY:
@@ -184,17 +193,27 @@ def eject(
     hold_min_ms: Any,
     hold_max_ms: Any,
     octets: Any,
+    words: Any,
     halves: Any,
     entered: Any,
 ) -> None:
-    """Eject these nodes where ``admitted``; the others are suspect, blocked by the cap."""
+    """Eject these nodes where ``admitted``; the others stay, blocked by the cap.
+
+    One whose newest sample is good fell silent while it was out, and comes back on probation.
+    """
     for j in range(len(slots)):
         s = slots[j]
         why = IS_FAILING if halves[s, FAILURES] > 0 else IS_OVER
-        if admitted[j]:
+        if halves[s, GOOD] > 0:
+            if admitted[j]:
+                words[s, WINDOW] = 0
+                _enter(s, PROBATION, IS_PROVING, BY_NOTHING, now_ms, octets, entered)
+            else:
+                _stay(s, IS_PROVING, BY_CAP, now_ms, octets, entered)
+        elif admitted[j]:
             _eject_one(s, why, now_ms, hold_min_ms, hold_max_ms, octets, halves, entered)
         else:
-            _enter(s, SUSPECT, why, BY_CAP, now_ms, octets, entered)
+            _stay(s, why, BY_CAP, now_ms, octets, entered)
 
 
 @kernel()
@@ -204,6 +223,24 @@ def _enter(s: Any, state: Any, why: Any, blocked: Any, now_ms: Any, octets: Any,
     if octets[s, STATE] != state:
         octets[s, STATE] = state
         entered[s, SINCE_MS] = now_ms
+
+
+@kernel()
+def _stay(s: Any, why: Any, blocked: Any, now_ms: Any, octets: Any, entered: Any) -> None:
+    """Keep a node in spite of what is against it: who survived is a suspect, who was unknown stays so."""
+    if octets[s, STATE] != UNKNOWN:
+        _enter(s, SUSPECT, why, blocked, now_ms, octets, entered)
+    elif octets[s, BLOCKED] == BY_SAMPLES:
+        _enter(s, UNKNOWN, why, BY_SAMPLES, now_ms, octets, entered)
+    else:
+        _enter(s, UNKNOWN, why, blocked, now_ms, octets, entered)
+
+
+@kernel()
+def _recover(s: Any, now_ms: Any, octets: Any, words: Any, halves: Any, entered: Any) -> None:
+    _forget_samples(s, words, halves)
+    entered[s, UNTIL_MS] = 0
+    _enter(s, HEALTHY, IS_RECOVERED, BY_NOTHING, now_ms, octets, entered)
 
 
 @kernel()

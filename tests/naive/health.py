@@ -48,6 +48,7 @@ class Node:
     def __init__(self, handle, cell):
         self.handle, self.cell = handle, cell
         self.state, self.rule, self.blocked, self.mark = "unknown", "never_measured", "nothing", "none"
+        self.owes = False  # unknown now, and was out before
         self.since_ms = self.until_ms = self.ejections = 0
         self.value = self.threshold = math.nan
         self.last_ms = None
@@ -181,17 +182,21 @@ class Fleet:
         survived = {node.handle: self.survives(node) for node in self.nodes.values()}
         rules = {node.handle: node.rule for node in self.nodes.values()}
         frozen = freeze is not None and now_ms < freeze[1]
-        to_eject = []
+        to_eject, returning = [], []
         for node in self.nodes.values():
             hindered = frozen and node.mark == "none"
             if node.state in OUT:
                 self.step_out(node, now_ms, freeze[0] if hindered else None)
-            elif self.step_in(node, now_ms):
-                if hindered:
-                    self.enter(node, "suspect", self.reason(node), now_ms, blocked="freeze")
-                else:
-                    to_eject.append(node)
+                continue
+            step = self.step_in(node, now_ms)
+            if step == "eject" and hindered:
+                self.stay(node, self.reason(node), now_ms, blocked="freeze")
+            elif step == "eject":
+                to_eject.append(node)
+            elif step == "return":
+                returning.append(node)
         self.eject_worst(to_eject, now_ms)
+        self.return_to_probation(returning, now_ms)
         self.take_back_the_best(now_ms)
         for node in self.nodes.values():
             if (node.state, node.rule) != (before[node.handle], rules[node.handle]):
@@ -234,6 +239,14 @@ class Fleet:
         if node.state != state:
             node.since_ms = now_ms
         node.state, node.rule, node.blocked = state, rule, blocked
+        node.owes = node.owes and state == "unknown"
+
+    def stay(self, node, rule, now_ms, blocked="nothing"):
+        """There is something against it, and it is not ejected: a survivor becomes suspect, an unknown node stays."""
+        if node.state == "unknown":
+            self.enter(node, "unknown", rule, now_ms, "samples" if node.owes else blocked)
+        else:
+            self.enter(node, "suspect", rule, now_ms, blocked)
 
     def step_out(self, node, now_ms, frozen_since_ms):
         """One step of a node that is out; ``frozen_since_ms`` is None unless ejections are frozen."""
@@ -249,6 +262,7 @@ class Fleet:
         elif now_ms < node.until_ms:
             return
         elif not self.has_fresh_evidence(node, now_ms):
+            node.owes = True
             self.become_unknown(node, now_ms)
         elif node.state == "probation" and self.bad_in_window(node):
             if frozen_since_ms is None:
@@ -256,8 +270,7 @@ class Fleet:
             else:
                 node.blocked = "freeze"
         elif node.good >= self.policy.samples[2]:
-            node.bad, node.good, node.until_ms = [], 0, 0
-            self.enter(node, "healthy", "recovered", now_ms)
+            self.recover(node, now_ms)
         elif node.state == "ejected" and node.good:
             node.bad = []
             self.enter(node, "probation", "proving", now_ms)
@@ -265,27 +278,41 @@ class Fleet:
     def become_unknown(self, node, now_ms):
         node.bad, node.good = [], 0
         never = node.measured_ms is None and node.failures == 0
-        self.enter(node, "unknown", "never_measured" if never else "stale", now_ms)
+        self.enter(node, "unknown", "never_measured" if never else "stale", now_ms, "samples" if node.owes else "nothing")
+
+    def recover(self, node, now_ms):
+        node.bad, node.good, node.until_ms = [], 0, 0
+        self.enter(node, "healthy", "recovered", now_ms)
 
     def step_in(self, node, now_ms):
-        """One step of a node that is not out; return whether it is to be ejected."""
+        """One step of a node that is not out; return "eject", "return" (to probation), or nothing."""
         fresh = self.has_fresh_evidence(node, now_ms)
         bad = self.bad_in_window(node)
         if node.state == "healthy" and (bad or not fresh):
             self.forget_ejections(node, now_ms)
         if not fresh:
             self.become_unknown(node, now_ms)
-            return False
+            return None
         only_failures = node.failures > 0 and (
             node.measured_ms is None or self.age_exceeds_ttl(node.measured_ms, now_ms)
         )
-        if (bad >= self.policy.samples[0] and node.bad[-1]) or only_failures:
-            return True
-        if bad:
+        newest_is_bad = bool(node.failures or (node.bad and node.bad[-1]))
+        if (bad >= self.policy.samples[0] and newest_is_bad) or only_failures:
+            return "eject"
+        if node.owes:
+            if node.good >= self.policy.samples[2]:
+                self.recover(node, now_ms)
+            elif node.good:
+                return "return"
+            else:
+                self.stay(node, "some_bad" if newest_is_bad else "proving", now_ms)
+        elif node.state == "unknown" and newest_is_bad:
+            self.stay(node, "some_bad", now_ms)
+        elif bad:
             self.enter(node, "suspect", "some_bad", now_ms)
         elif node.state != "healthy":
             self.enter(node, "healthy", "within", now_ms)
-        return False
+        return None
 
     def forget_ejections(self, node, now_ms):
         longest = self.ms(self.policy.hold_s[1])
@@ -318,7 +345,17 @@ class Fleet:
             if node.mark != "none" or len(out) + 1 <= most:
                 self.eject(node, self.reason(node), now_ms)
             else:
-                self.enter(node, "suspect", self.reason(node), now_ms, blocked="cap")
+                self.stay(node, self.reason(node), now_ms, blocked="cap")
+
+    def return_to_probation(self, returning, now_ms):
+        """They fell silent while they were out; to be out again they need room under the cap, like the others."""
+        for node in sorted(returning, key=self.how_bad):
+            _, out, most = self.counted(node.cell)
+            if node.mark != "none" or len(out) + 1 <= most:
+                node.bad = []
+                self.enter(node, "probation", "proving", now_ms)
+            else:
+                self.stay(node, "proving", now_ms, blocked="cap")
 
     def eject(self, node, rule, now_ms):
         node.ejections = min(node.ejections + 1, 255)

@@ -81,7 +81,7 @@ class HealthMachine(RuleBasedStateMachine):
         health = self.pair.real
         counted = health.mark == Mark.NONE
         out = counted & (health.state >= State.EJECTED)
-        went = out & (before < State.EJECTED)
+        went = out & (before < State.EJECTED) & (health.state == State.EJECTED)
         share = share_of(self.pair.policy)
         for cell in np.unique(health.cells[out]):
             region = health.cells == cell

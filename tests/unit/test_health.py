@@ -46,6 +46,7 @@ def test_n_of_m():
 
 def test_who_was_kept_and_is_well_again_is_not_ejected_when_there_is_room():
     nodes = Range([4], samples=(2, 5, 2), eject_max=0.25)
+    nodes.hear(GOOD)
     for _ in range(2):
         nodes.hear({0: BAD + 1, 1: BAD, 2: BAD, 3: GOOD})
     assert nodes.states == ["ejected", "suspect", "suspect", "healthy"]
@@ -146,6 +147,7 @@ def test_the_hold_down_of_many_ejections_does_not_overflow(ejections):
 def test_caps_are_exact_and_the_worst_go_first(size, share, out):
     nodes = Range([size, 5], eject_max=share)
     worst_last = {slot: BAD + slot for slot in range(size)}
+    nodes.hear(GOOD)
     nodes.hear({**worst_last, **dict.fromkeys(range(size, size + 5), GOOD)})
     assert nodes.states == ["suspect"] * (size - out) + ["ejected"] * out + ["healthy"] * 5
     if out < size:
@@ -181,6 +183,7 @@ def test_where_the_cap_allows_fewer_now_the_best_are_taken_back():
 
 def test_room_is_used_when_it_comes_and_failing_nodes_are_the_worst():
     nodes = Range([4], eject_max=0.25)
+    nodes.hear(GOOD)
     nodes.hear({0: BAD, 1: FAILED, 2: 1e6, 3: GOOD})
     assert nodes.states == ["suspect", "ejected", "suspect", "healthy"]
     assert nodes.why(1).rule == Rule.FAILURES
@@ -193,6 +196,7 @@ def test_room_is_used_when_it_comes_and_failing_nodes_are_the_worst():
 
 def test_ties_go_by_handle():
     nodes = Range([4], eject_max=0.5)
+    nodes.hear(GOOD)
     nodes.hear(BAD)
     assert nodes.states == ["ejected", "ejected", "suspect", "suspect"]
 
@@ -229,7 +233,9 @@ def test_what_is_stale_is_unknown():
     assert nodes.why(0).threshold == 10_000
     assert nodes.decide(after_s=15) == [(2, "healthy", "unknown", "stale")]
     assert nodes.decide(after_s=5) == [(1, "ejected", "unknown", "stale")]
-    assert nodes.hear(GOOD) == [(slot, "unknown", "healthy", "within") for slot in range(3)]
+    assert nodes.hear(GOOD) == [
+        (0, "unknown", "healthy", "within"), (1, "unknown", "healthy", "recovered"), (2, "unknown", "healthy", "within")
+    ]  # fmt: skip
 
 
 def test_failing_for_longer_than_the_ttl_is_bad_whatever_the_window():
@@ -377,6 +383,7 @@ def test_policy_without_arguments_answers_like_failover():
 
 def test_a_dry_run_leaves_everything_as_it_is():
     nodes = Range([4], samples=(2, 3, 1))
+    nodes.hear({0: 30.0, 1: 80.0, 2: GOOD})
     nodes.hear({0: 30.0, 1: 80.0, 2: BAD, 3: FAILED})
     before = nodes.health.to_columns()
     difference, copy = dry_run(nodes.health, nodes.rules, Policy(threshold_ms=50).rules, nodes.now_ms)

@@ -70,7 +70,8 @@ def test_a_roster_keeps_what_is_known_and_forgets_who_is_gone():
     again = new.enroll(handles, cells, latency, at_ms, nodes.rules)
     columns_equal(again, new)
     nodes.health = new
-    assert nodes.decide(after_s=1) == [(7, "unknown", "suspect", "some_bad")]
+    assert nodes.decide(after_s=1) == [(2, "unknown", "suspect", "some_bad")]
+    assert nodes.states == ["unknown", "suspect", "unknown", "unknown"], "a bad sample makes no survivor"
 
 
 def test_no_nodes_at_all():

@@ -139,7 +139,7 @@ def test_counts_equal_those_of_single_events(seed, nodes, samples, policy):
             open_episode[node][1] += 1
         changes = run.feed(trace.at_ms[one], trace.nodes[one], trace.latency_ms[one], trace.ok[one], trace.bad[one])
         for n, before, after in zip(changes.handles, changes.before, changes.after, strict=True):
-            if after in {State.EJECTED, State.PROBATION} and before not in {State.EJECTED, State.PROBATION}:
+            if after == State.EJECTED and before not in {State.EJECTED, State.PROBATION}:
                 expected["ejections"] += 1
                 expected["false"] += not bad[n]
                 expected["flaps"] += history[n].endswith("left back")

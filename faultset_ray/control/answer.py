@@ -61,6 +61,9 @@ class Survivors:
         and the need. These borrow, as far as the policy's ``fallback`` goes.
     panic : mapping of str to str
         Regions for which the fallback found too few: all their other nodes are named too, and here is why.
+    panic_withheld : mapping of str to str
+        Regions that would be in panic, had not regions within reach of the fallback failed to answer, which may have survivors
+        to lend: how many these are. Their other nodes are not named.
     frozen_until_ms : int or None
         Until when ejections are frozen; None if they are not.
     """
@@ -224,14 +227,23 @@ class Survivors:
     @property
     def panic(self) -> dict[str, str]:
         """See the class."""
-        if self._shortage is None or not self._shortage.panic.any():
+        return {} if self._shortage is None else self._reasons(self._shortage, self._shortage.panic)
+
+    @property
+    def panic_withheld(self) -> dict[str, str]:
+        """See the class."""
+        return {} if self._shortage is None else self._reasons(self._shortage, self._shortage.silent > 0)
+
+    def _reasons(self, shortage: Shortage, which: NDArray[np.bool_]) -> dict[str, str]:
+        """Why some of the flagged regions are in panic, or would be."""
+        if not which.any():
             return {}
         assert self.policy is not None
-        cells = self._cells[self._shortage.groups[self._shortage.panic]]
-        own = self._shortage.own[self._shortage.panic]
+        cells, own = self._cells[shortage.groups[which]], shortage.own[which]
         found = self._ladder.found(cells, own)
-        columns_ = (cells_to_strings(cells).tolist(), own.tolist(), found.tolist())
-        return {region: _reason(self.policy, *counts) for region, *counts in zip(*columns_, strict=True)}
+        counts = own.tolist(), found.tolist(), shortage.silent[which].tolist()
+        regions = cells_to_strings(cells).tolist()
+        return {region: _reason(self.policy, *row) for region, *row in zip(regions, *counts, strict=True)}
 
     @property
     def whole(self) -> bool:
@@ -294,8 +306,9 @@ def _frozen(name: str, value: Any) -> Any:
     return value
 
 
-def _reason(policy: Policy, own: int, found: int) -> str:
-    return f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}"
+def _reason(policy: Policy, own: int, found: int, silent: int) -> str:
+    reason = f"{own} of the {policy.survivors_min} needed survive, fallback {policy.fallback!r} adds {found}"
+    return reason if not silent else f"{reason}, and {silent:,} region{'s' * (silent > 1)} within reach did not answer"
 
 
 class _ByRegion(Mapping[str, Strings]):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.ladder import Ladder
+from faultset_ray.control.missing import Missing
 from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
@@ -72,6 +73,8 @@ class Shortage(NamedTuple):
     """int64[f]: survivors of their own."""
     panic: Flags
     """bool[f]: with what the ladder finds they are below their need, and have other nodes, so these are named too."""
+    silent: Counts
+    """int64[f]: of one that would be in panic, how many regions within its reach did not answer; else 0."""
 
 
 class Composed(NamedTuple):
@@ -94,7 +97,12 @@ def lay_out(parts: Sequence[RegionPart]) -> Layout:
     return Layout(order, np.concatenate([part.cells for part in parts])[order])
 
 
-def compose(parts: Sequence[RegionPart], policy: Policy | None = None, layout: Layout | None = None) -> Composed:
+def compose(
+    parts: Sequence[RegionPart],
+    policy: Policy | None = None,
+    layout: Layout | None = None,
+    missing: Missing | None = None,
+) -> Composed:
     """Put the cells of all parts into order of first registration, and see where panic is.
 
     Parameters
@@ -105,6 +113,8 @@ def compose(parts: Sequence[RegionPart], policy: Policy | None = None, layout: L
         Under which they were made; None for the plain rule, which knows neither need nor panic.
     layout
         Of these parts, if it is known.
+    missing
+        Regions that did not answer: where they are within its reach, none is in panic, since they may have somebody to lend.
     """
     if not parts:
         return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))
@@ -119,7 +129,7 @@ def compose(parts: Sequence[RegionPart], policy: Policy | None = None, layout: L
         return Composed(cells, starts, handles, None, frozen_until_ms)
     rest_counts, rest = _rest(parts)
     rest_begins, rest_counts = (np.cumsum(rest_counts) - rest_counts + len(handles))[order], rest_counts[order]
-    shortage = _shortage(cells, own, flagged, rest_counts, policy)
+    shortage = _shortage(cells, own, flagged, rest_counts, policy, missing)
     named = np.zeros_like(own)
     panicking = shortage.groups[shortage.panic]
     named[panicking] = rest_counts[panicking]
@@ -152,11 +162,15 @@ def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
     return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
 
 
-def _shortage(cells: Cells, own: Counts, flagged: NDArray[np.intp], rest: Counts, policy: Policy) -> Shortage:
+def _shortage(
+    cells: Cells, own: Counts, flagged: NDArray[np.intp], rest: Counts, policy: Policy, missing: Missing | None
+) -> Shortage:
     need = policy.survivors_min
     panic = (own[flagged] < need) & (rest[flagged] > 0) & (policy.panic == "all")  # if there is anybody else to name
+    silent = np.zeros(len(flagged), np.int64)
     if panic.any():
-        asked = flagged[panic]
-        found = Ladder(cells, own, policy).found(cells[asked], own[asked])
-        panic[panic] = own[asked] + found < need
-    return Shortage(flagged, own[flagged], panic)
+        asked, ladder = flagged[panic], Ladder(cells, own, policy)
+        panic[panic] = own[asked] + ladder.found(cells[asked], own[asked]) < need
+        if missing:
+            silent[panic] = ladder.silent(cells[flagged[panic]], missing.cells)
+    return Shortage(flagged, own[flagged], panic & (silent == 0), silent)

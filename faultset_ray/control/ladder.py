@@ -8,7 +8,8 @@ their order. At a pole a cell has five neighbours. A cell of precision 1 has no 
 
 A region is *flagged* while it is below its need. It stays flagged until it has some survivors to spare, so
 that answers don't swing where survivors come and go around the need; and a flagged region borrows at least one. Panic
-has no such margin: it ends at the need, since it names nodes that are known to be bad.
+has no such margin: it ends at the need, since it names nodes that are known to be bad. Nor is there panic while a region
+within reach of the ladder did not answer: it may have survivors to lend.
 """
 
 from __future__ import annotations
@@ -170,17 +171,38 @@ class Ladder:
         some: Flags = found > 0
         return some
 
+    def silent(self, cells: Cells, missing: Cells) -> Counts:
+        """Return how many regions that did not answer are within reach of each of these, int64[f].
+
+        Parameters
+        ----------
+        cells : uint64[f]
+        missing : uint64[m]
+            Ascending. Any of them may be the nearest that has survivors, so from that rung on all are within reach.
+        """
+        if self._reach >= Tier.NEAREST or not len(missing):
+            return np.full(len(cells), len(missing))
+        if self._reach == Tier.OWN:
+            return np.zeros(len(cells), np.int64)
+        position, there = _find(missing, neighbours(cells))
+        total: Counts = there.sum(axis=1)
+        if self._reach >= Tier.PARENT:
+            begin, end = _siblings_in(missing, cells)
+            counted = there & (position >= begin[:, None]) & (position < end[:, None])
+            total += end - begin - counted.sum(axis=1)
+        return total
+
     # -- Inside. Lenders are counted in Z-order.
 
     def _found(self, cells: Cells, own: Counts) -> Counts:
         lack = lacking(own, self._need)
         around = neighbours(cells)
-        position, there = self._find(around)
+        position, there = _find(self._cells, around)
         lent = np.where(there, self._own[position], 0) if len(self._own) else np.zeros(around.shape, np.int64)
         total = lent.sum(axis=1)
         low, high = _siblings(cells)
         if self._reach >= Tier.PARENT:
-            begin, end = np.searchsorted(self._cells, low), np.searchsorted(self._cells, high, side="right")
+            begin, end = _siblings_in(self._cells, cells)
             upto = np.concatenate([[0], np.cumsum(self._own)])
             counted = (position >= begin[:, None]) & (position < end[:, None])
             has_parent = low <= high
@@ -200,23 +222,15 @@ class Ladder:
     def _rungs(self, at: Cells, free: Flags) -> Iterator[tuple[Tier, NDArray[np.intp]]]:
         """Lenders of each tier; those of earlier ones, which are not ``free`` any more, may be among them."""
         if self._reach >= Tier.NEIGHBOURS:
-            position, there = self._find(neighbours(at)[0])
+            position, there = _find(self._cells, neighbours(at)[0])
             yield Tier.NEIGHBOURS, position[there]
         if self._reach >= Tier.PARENT:
-            low, high = _siblings(at)
-            begin, end = np.searchsorted(self._cells, low), np.searchsorted(self._cells, high, side="right")
+            begin, end = _siblings_in(self._cells, at)
             yield Tier.PARENT, np.arange(begin[0], end[0])
         if self._reach >= Tier.NEAREST:
             yield Tier.NEAREST, self._nearest_first(at, np.flatnonzero(free), 1)
         if self._reach >= Tier.EVERYWHERE:
             yield Tier.EVERYWHERE, np.arange(len(self._cells))
-
-    def _find(self, cells: Cells) -> tuple[NDArray[np.intp], Flags]:
-        """Position of each cell among the lenders, and whether it is one."""
-        position = np.searchsorted(self._cells, cells)
-        there = position < len(self._cells)
-        there[there] = self._cells[position[there]] == cells[there]
-        return np.where(there, position, 0), there
 
     def _nearest_first(self, at: Cells, lenders: NDArray[np.intp], most: int) -> NDArray[np.intp]:
         """The ``most`` lenders nearest to a cell, in order."""
@@ -226,6 +240,21 @@ class Ladder:
             near = np.flatnonzero(squared <= np.partition(squared, most - 1)[most - 1])
             lenders, squared = lenders[near], squared[near]
         return lenders[np.lexsort((self._cells[lenders], squared))][:most]
+
+
+def _find(among: Cells, cells: Cells) -> tuple[NDArray[np.intp], Flags]:
+    """Position of each cell among others, ascending, and whether it is one of them; 0 where it is not."""
+    position = np.searchsorted(among, cells)
+    there = position < len(among)
+    there[there] = among[position[there]] == cells[there]
+    return np.where(there, position, 0), there
+
+
+def _siblings_in(among: Cells, cells: Cells) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the descendants of each cell's parent begin and end among others, ascending; both alike if it has no parent."""
+    low, high = _siblings(cells)
+    begin, end = np.searchsorted(among, low), np.searchsorted(among, high, side="right")
+    return begin, np.maximum(begin, end)
 
 
 def _siblings(cells: Cells) -> tuple[Cells, Cells]:

@@ -37,6 +37,11 @@ class Missing:
         return any(len(cells) for cells in self._cells.values())
 
     @cached_property
+    def cells(self) -> NDArray[np.uint64]:
+        """uint64[m], ascending: the regions' cells, each once."""
+        return np.unique(np.concatenate([np.empty(0, np.uint64), *self._cells.values()]))
+
+    @cached_property
     def regions(self) -> tuple[str, ...]:
         """Geohashes, range by range in Z-order."""
         return tuple(region for regions in self._by_range.values() for region in regions)

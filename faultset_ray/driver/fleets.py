@@ -366,7 +366,7 @@ class Fleets:
             threshold if threshold is not None else (policy or directory.policy).threshold_ms,
             at_ms,
             directory.fleet.ids,
-            delayed(compose, list(ordered.values()), decided, layout),
+            delayed(compose, list(ordered.values()), decided, layout, missing),
             {range_id: (part.epoch, part.version) for range_id, part in parts.items()},
             missing,
             policy=decided,

@@ -278,7 +278,9 @@ class Fleet:
     def become_unknown(self, node, now_ms):
         node.bad, node.good = [], 0
         never = node.measured_ms is None and node.failures == 0
-        self.enter(node, "unknown", "never_measured" if never else "stale", now_ms, "samples" if node.owes else "nothing")
+        self.enter(
+            node, "unknown", "never_measured" if never else "stale", now_ms, "samples" if node.owes else "nothing"
+        )
 
     def recover(self, node, now_ms):
         node.bad, node.good, node.until_ms = [], 0, 0

@@ -72,17 +72,35 @@ def borrow(region, survivors, need, fallback):
     return got[:wanted]
 
 
-def answer(survivors, flags, rest, need, fallback, panic):
-    """({region: [(id, tier), …]}, regions in panic); ``flags`` is a set of regions, ``rest`` {region: [id, …]}."""
-    by_region, panicking = {}, set()
+def silent(region, missing, fallback):
+    """Which of the regions that did not answer ``region`` might borrow from."""
+    climbs = TIERS[fallback]
+    return {
+        lender
+        for lender in missing
+        if climbs >= 3
+        or (climbs >= 1 and lender in around(region))
+        or (climbs >= 2 and len(region) > 1 and lender.startswith(region[:-1]))
+    }
+
+
+def answer(survivors, flags, rest, need, fallback, panic, missing=()):
+    """({region: [(id, tier), …]}, regions in panic, {region that would be: how many within its reach are silent}).
+
+    ``flags`` is a set of regions, ``rest`` {region: [id, …]}.
+    """
+    by_region, panicking, withheld = {}, set(), {}
     for region, own in survivors.items():
         named = [(node, 0) for node in own]
         if region in flags:
             borrowed = borrow(region, survivors, need, fallback)
             named += borrowed
             if panic == "all" and rest[region] and len(own) + len(borrowed) < need:
-                panicking.add(region)
-                named += [(node, PANIC) for node in rest[region]]
+                if quiet := silent(region, missing, fallback):
+                    withheld[region] = len(quiet)
+                else:
+                    panicking.add(region)
+                    named += [(node, PANIC) for node in rest[region]]
         if named:
             by_region[region] = named
-    return by_region, panicking
+    return by_region, panicking, withheld

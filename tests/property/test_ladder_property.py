@@ -14,6 +14,7 @@ from naive import ladder as naive
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.compose import RegionPart, Rest, compose
 from faultset_ray.control.ladder import flag_regions, rest_of
+from faultset_ray.control.missing import Missing
 from faultset_ray.geohash import cells_to_strings, encode_many, strings_to_cells
 from faultset_ray.kernels.nearest import points, squares
 from faultset_ray.policy import Policy
@@ -86,7 +87,7 @@ def ask(world, ranges, fallback, panic):
 
 
 def check(found, world, fallback, panic):
-    by_region, panicking = naive.answer(world.survivors, world.flags, world.rest, world.need, fallback, panic)
+    by_region, panicking, _ = naive.answer(world.survivors, world.flags, world.rest, world.need, fallback, panic)
     assert {region: list(zip(found.by_region[region], found.tiers_of(region), strict=True)) for region in found.by_region} == by_region  # fmt: skip
     assert list(found.by_region) == [region for region in world.regions if region in by_region]
     assert found.panic.keys() == panicking
@@ -117,6 +118,41 @@ def test_answers_equal_brute_force(seed, precision, count, need, alive, ranges, 
     found = ask(world, ranges, fallback, panic)
     check(found, world, fallback, panic)
     check(pickle.loads(pickle.dumps(found)), world, fallback, panic)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 12),
+    st.integers(2, 40),
+    st.integers(1, 9),
+    st.sampled_from([0.0, 0.1, 0.5]),
+    st.sampled_from(list(naive.TIERS)),
+    st.sampled_from([0.0, 0.03, 0.3]),
+)
+def test_no_panic_while_somebody_within_reach_is_silent(seed, precision, count, need, alive, fallback, silent):
+    world = World(seed, precision, count, need, alive)
+    missing = {region for region in world.regions[1:] if world.dice.random() < silent}
+    world.regions = [region for region in world.regions if region not in missing]
+    for column in (world.survivors, world.rest):
+        for region in missing:
+            del column[region]
+    world.flags -= missing
+    policy = Policy(survivors_min=need, fallback=fallback, panic="all")
+    unheard = Missing({0: strings_to_cells(sorted(missing) * 2)})
+    composed = compose(world.parts(2), policy, None, unheard)
+    found = Survivors("f", 1.0, 0, np.array(world.ids, object), composed, {}, unheard, policy=policy)
+    by_region, panicking, withheld = naive.answer(
+        world.survivors, world.flags, world.rest, need, fallback, "all", missing
+    )  # fmt: skip
+    for answer in (found, pickle.loads(pickle.dumps(found))):
+        named = {region: ids.tolist() for region, ids in answer.by_region.items() if region not in missing}
+        assert named == {region: [name for name, _ in names] for region, names in by_region.items()}
+        assert answer.panic.keys() == panicking
+        assert answer.panic_withheld.keys() == withheld.keys()
+        for region, reason in answer.panic_withheld.items():
+            some = f"{withheld[region]} region{'s' * (withheld[region] > 1)}"
+            assert reason.endswith(f", and {some} within reach did not answer")
 
 
 @pytest.mark.parametrize("fallback", list(naive.TIERS))

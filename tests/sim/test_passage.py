@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,6 +182,34 @@ def test_a_missing_region_borrows(sim, monkeypatch):
         await driver.set_policy(fs.Policy(threshold_ms=100.0, survivors_min=1, fallback="none"))
         answer = await driver.survivors(deadline_s=1.0)
         assert (answer.missing_regions, list(answer.by_region)) == ([west], [east])
+        await driver.close()
+
+    simulate(sim, scenario())
+
+
+def test_no_panic_while_who_might_lend_does_not_answer(sim, monkeypatch):
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "passage", region_actors=2)
+        policy = fs.Policy(threshold_ms=100.0, survivors_min=2, fallback="everywhere", panic="all")
+        fleet = await driver.register(fleet_of(a=WEST, b=WEST, c=EAST, d=EAST), 2, policy=policy)
+        await driver.observe(fleet.handles[:1], [SLOW])
+        west, east = (await driver.why("a")).region, (await driver.why("c")).region
+        answer = await driver.survivors()
+        assert (list(answer.short), answer.by_region[west].tolist()) == ([west], ["b", "c"])
+        directory = await driver._keeper.directory("default")
+        monkeypatch.setattr(driver._keeper, "restore", lambda *_, **__: None)  # it stays missing
+        sim.kill(sim._world.hosted[address("default", directory.ranges[1]).name].place)
+        for answer in (
+            await driver.survivors(deadline_s=1.0),
+            (await driver.plan(replace(policy, threshold_ms=99.0), deadline_s=1.0)).planned,
+        ):
+            assert (answer.missing_regions, answer.panic, answer.ids.tolist()) == ([east], {}, ["b"])
+            reason = "1 of the 2 needed survive, fallback 'everywhere' adds 0, and 1 region within reach did not answer"
+            assert answer.panic_withheld == {west: reason}
+            assert (answer.by_region[west].tolist(), answer.tiers.tolist()) == (["b"], [Tier.OWN])
+        await driver.set_policy(replace(policy, fallback="neighbours"))
+        answer = await driver.survivors(deadline_s=1.0)
+        assert (list(answer.panic), answer.panic_withheld, answer.ids.tolist()) == ([west], {}, ["b", "a"])
         await driver.close()
 
     simulate(sim, scenario())

@@ -46,7 +46,9 @@ def test_never_measured_a_slow_first_sample_waits_for_a_better_one():
     nodes = Range([1], **STEADY)
     assert nodes.hear(60_000.0) == []
     assert (nodes.states, nodes.why(0).survives, nodes.why(0).value_then) == (["unknown"], False, 1)
-    assert nodes.hear(BETWEEN) == [(0, "unknown", "suspect", "some_bad")], "it was never out, so one that is not bad is enough"
+    assert nodes.hear(BETWEEN) == [(0, "unknown", "suspect", "some_bad")], (
+        "it was never out, so one that is not bad is enough"
+    )
     nodes = Range([1], **STEADY)
     assert nodes.hear(BETWEEN) == [(0, "unknown", "healthy", "within")]
 

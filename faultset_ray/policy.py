@@ -87,7 +87,8 @@ class Policy:
     ttl_s : float, optional
         A node without a sample for longer is unknown. One that was out then comes back through probation.
     half_life_s : float
-        In which a latency's weight in ewma, peak and p95 halves.
+        In which a latency's weight in ewma, peak and p95 halves. For so long all nodes of a region that has none to
+        spare must survive before it is no longer short.
     eject_max : float
         Share of a region's nodes (drained and pinned ones aside) that may be out at once, the one to be
         ejected included: at most floor(share · nodes), so 0.5 ejects none of one node and one of two or
@@ -99,7 +100,8 @@ class Policy:
     fallback : {"none", "neighbours", "parent", "nearest", "everywhere"}
         How far away survivors may be borrowed from, rung after rung.
     panic : {"none", "all"}
-        With "all", a region still short of its need answers with all its nodes that are not drained.
+        With "all", a region still short of its need answers with all its nodes that are not drained, if all regions
+        that it might borrow from answered.
     freeze_at : float, optional
         Share of the ranges that must degrade at once for ejections to be frozen, and those since then to
         be taken back: it is more likely that the observer failed than most of a fleet.

@@ -13,6 +13,7 @@ from faultset_ray.control.decisions import survives
 from faultset_ray.control.health import Changes, Health
 from faultset_ray.control.ladder import flag_regions
 from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
@@ -35,6 +36,10 @@ class Alarms:
     """Since and until when ejections are frozen; it may be over."""
     frozen: bool = False
     """Whether it was told that they are, and not yet that they are no more."""
+    full: Cells = field(default_factory=_NONE.copy)
+    """uint64[r]: those of the flagged that have what they need, and no node more that could survive."""
+    full_ms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """int64[r]: since when."""
 
     def freeze_under(self, policy: Policy, now_ms: int) -> tuple[int, int] | None:
         """The freeze that was advised, if it is not over and a policy knows freezes."""
@@ -47,7 +52,20 @@ class Alarms:
         rule = Rule.FROZEN if frozen else Rule.THAWED
         return replace(self, frozen=frozen), _happened(_WHOLE_RANGE[: frozen != self.frozen], rule)
 
-    def counted(self, health: Health, policy: Policy) -> tuple[Self, Changes]:
+    def rested(self, policy: Policy, now_ms: int) -> bool:
+        """Whether a flagged region has been full for so long that it is to be counted anew."""
+        return bool(len(self.full_ms)) and now_ms - int(self.full_ms.min()) >= policy.rules.half_life_ms
+
+    def flags(
+        self, cells: Cells, own: NDArray[np.int64], eligible: NDArray[np.int64], policy: Policy, now_ms: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which regions are flagged now, and since when they are full; see :func:`flag_regions`."""
+        full_ms = np.full(len(cells), NEVER)
+        _, mine, theirs = np.intersect1d(cells, self.full, assume_unique=True, return_indices=True)
+        full_ms[mine] = self.full_ms[theirs]
+        return flag_regions(np.isin(cells, self.flagged), full_ms, own, eligible, policy, now_ms)
+
+    def counted(self, health: Health, policy: Policy, now_ms: int) -> tuple[Self, Changes]:
         """See which regions are short of survivors; see :func:`~faultset_ray.control.ladder.flag_regions`."""
         cells, need = health.groups.cells, policy.survivors_min
         own, eligible = (
@@ -55,11 +73,13 @@ class Alarms:
             for chosen in (survives(health), health.mark != Mark.DRAIN)
         )
         before = np.isin(cells, self.flagged)
-        now = flag_regions(before, own, eligible, need)
+        now, full_ms = self.flags(cells, own, eligible, policy, now_ms)
+        full = full_ms != NEVER
         short, enough = now & ~before, before & ~now
         gone = self.flagged[~np.isin(self.flagged, cells)]
         panicking = self.panicking if policy.panic == "all" else _NONE
-        calm, ended = replace(self, flagged=cells[now]).panicked(panicking)
+        counted = replace(self, flagged=cells[now], full=cells[full], full_ms=full_ms[full])
+        calm, ended = counted.panicked(panicking)
         return calm, _joined(
             [
                 ended,
@@ -77,9 +97,19 @@ class Alarms:
 
     def of(self, inside: Callable[[Cells], NDArray[np.bool_]]) -> Self:
         """Those of a range that takes over the cells that ``inside`` says are its own."""
+        flagged, panicking, full = (inside(cells) for cells in (self.flagged, self.panicking, self.full))
         return replace(
-            self, flagged=self.flagged[inside(self.flagged)], panicking=self.panicking[inside(self.panicking)]
+            self,
+            flagged=self.flagged[flagged],
+            panicking=self.panicking[panicking],
+            full=self.full[full],
+            full_ms=self.full_ms[full],
         )
+
+    def set_back(self, by_ms: int) -> Self:
+        """The same so much earlier."""
+        freeze = self.freeze and (self.freeze[0] - by_ms, self.freeze[1] - by_ms)
+        return replace(self, freeze=freeze, full_ms=self.full_ms - by_ms)
 
     @classmethod
     def joined(cls, parts: Sequence[Alarms]) -> Self:
@@ -87,12 +117,14 @@ class Alarms:
         latest = max(parts, key=lambda part: part.freeze or (0, 0))
         flagged = np.concatenate([part.flagged for part in parts])
         panicking = np.sort(np.concatenate([part.panicking for part in parts]))
-        return cls(flagged, panicking, latest.freeze, latest.frozen)
+        full, full_ms = (np.concatenate([getattr(part, name) for part in parts]) for name in ("full", "full_ms"))
+        return cls(flagged, panicking, latest.freeze, latest.frozen, full, full_ms)
 
     def to_columns(self) -> dict[str, NDArray[Any]]:
         """Plain arrays by name."""
         freeze = () if self.freeze is None else (*self.freeze, int(self.frozen))
-        return {"flagged": self.flagged, "panicking": self.panicking, "freeze": np.array(freeze, np.int64)}
+        columns = {name: getattr(self, name) for name in ("flagged", "panicking", "full", "full_ms")}
+        return {**columns, "freeze": np.array(freeze, np.int64)}
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, NDArray[Any]]) -> Self:
@@ -103,6 +135,8 @@ class Alarms:
             np.asarray(columns.get("panicking", _NONE), np.uint64),
             (freeze[0], freeze[1]) if freeze else None,
             bool(freeze and freeze[2]),
+            np.asarray(columns.get("full", _NONE), np.uint64),
+            np.asarray(columns.get("full_ms", _NONE), np.int64),
         )
 
 

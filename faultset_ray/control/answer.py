@@ -62,8 +62,8 @@ class Survivors:
     panic : mapping of str to str
         Regions for which the fallback found too few: all their other nodes are named too, and here is why.
     panic_withheld : mapping of str to str
-        Regions that would be in panic, had not regions within reach of the fallback failed to answer, which may have survivors
-        to lend: how many these are. Their other nodes are not named.
+        Regions that would be in panic, but that regions within reach of the fallback did not answer, which may have
+        somebody to lend: why, and how many did not. Their other nodes are not named.
     frozen_until_ms : int or None
         Until when ejections are frozen; None if they are not.
     """

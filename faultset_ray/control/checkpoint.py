@@ -127,12 +127,11 @@ class Checkpoint:
             return self
         parked = self.passage.parked
         parked = Rows(Health.from_columns(_set_back(parked.health.to_columns(), by_ms)), parked.rosters)
-        freeze = self.alarms.freeze and (self.alarms.freeze[0] - by_ms, self.alarms.freeze[1] - by_ms)
         return replace(
             self,
             at_ms=self.at_ms - by_ms,
             health=_set_back(self.health, by_ms),
-            alarms=replace(self.alarms, freeze=freeze),
+            alarms=self.alarms.set_back(by_ms),
             passage=replace(self.passage, parked=parked),
         )
 

@@ -114,7 +114,7 @@ def compose(
     layout
         Of these parts, if it is known.
     missing
-        Regions that did not answer: where they are within its reach, none is in panic, since they may have somebody to lend.
+        Regions that did not answer. One that has them within its reach is in no panic: they may have somebody to lend.
     """
     if not parts:
         return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))

@@ -7,9 +7,10 @@ region comes first, by the great circle between the centres of cells (see
 their order. At a pole a cell has five neighbours. A cell of precision 1 has no parent.
 
 A region is *flagged* while it is below its need. It stays flagged until it has some survivors to spare, so
-that answers don't swing where survivors come and go around the need; and a flagged region borrows at least one. Panic
-has no such margin: it ends at the need, since it names nodes that are known to be bad. Nor is there panic while a region
-within reach of the ladder did not answer: it may have survivors to lend.
+that answers don't swing where survivors come and go around the need; and a flagged region borrows at least one.
+One that has too few nodes for that stays flagged until all of them have survived for the policy's half-life. Panic
+has no such margin: it ends at the need, since it names nodes that are known to be bad. Nor is there panic while a
+region within reach of the ladder did not answer: it may have survivors to lend.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.geohash import centers, neighbours, precisions
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.kernels.morton import mask_of
 from faultset_ray.kernels.nearest import nearest_outside, points, squares
 from faultset_ray.limits import GEOHASH_PRECISION_MAX
@@ -51,28 +53,42 @@ _FEW = 64
 """Up to so many cells are placed on the globe as they are met; for more, all lenders are, once."""
 
 
-def flag_regions(flagged: Flags, own: Counts, eligible: Counts, need: int) -> Flags:
+def flag_regions(
+    flagged: Flags, full_ms: Counts, own: Counts, eligible: Counts, policy: Policy, now_ms: int
+) -> tuple[Flags, Counts]:
     """Return which regions are below their need, or were and are not well above it yet.
+
+    In its half-life a policy forgets half of what was; and it is the one time that every policy has, since ``hold_s``
+    is 0 and ``ttl_s`` none by default.
 
     Parameters
     ----------
     flagged : bool[g]
         Which were; all False at first.
+    full_ms : int64[g]
+        Since when these have been full, as this returned it; :data:`NEVER` for the others.
     own, eligible : int64[g]
-        Survivors of each region, and its nodes that could be (all but the drained).
-    need : int
-        Survivors that a region should have; 0 flags none.
+        Survivors of each region, and its nodes that could be (all but the drained). It is full with as many.
+    policy : Policy
+        Its ``survivors_min`` is the need; 0 flags none.
 
     Returns
     -------
-    bool[g]
-        Set where survivors are fewer than the need; kept until there are ``max(1, need // 4)`` more than that, or
-        no eligible node is left that does not survive.
+    flagged : bool[g]
+        Set where survivors are fewer than the need; kept until there are ``max(1, need // 4)`` more than that, or the
+        region has been full for ``half_life_s``.
+    full_ms : int64[g]
+        Of these, since when those that have what they need have been full; else :data:`NEVER`.
     """
+    need = policy.survivors_min
     if need <= 0:
-        return np.zeros(len(own), np.bool_)
-    recovering = flagged & (own < need + max(1, need // 4)) & (own < eligible)
-    return (own < need) | recovering
+        return np.zeros(len(own), np.bool_), np.full(len(own), NEVER)
+    full = flagged & (own >= need) & (own >= eligible)
+    since_ms = np.where(full & (full_ms == NEVER), now_ms, full_ms)
+    rested = full & (now_ms - since_ms >= policy.rules.half_life_ms)
+    recovering = flagged & (own < need + max(1, need // 4)) & ~rested
+    now = (own < need) | recovering
+    return now, np.where(full & now, since_ms, NEVER)
 
 
 def rest_of(
@@ -251,7 +267,7 @@ def _find(among: Cells, cells: Cells) -> tuple[NDArray[np.intp], Flags]:
 
 
 def _siblings_in(among: Cells, cells: Cells) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the descendants of each cell's parent begin and end among others, ascending; both alike if it has no parent."""
+    """Where the descendants of each cell's parent are among others, ascending: from, to; alike if it has no parent."""
     low, high = _siblings(cells)
     begin, end = np.searchsorted(among, low), np.searchsorted(among, high, side="right")
     return begin, np.maximum(begin, end)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.alarms import Alarms
 from faultset_ray.control.compose import RegionPart, Rest
 from faultset_ray.control.decisions import live_survivors, plain_survivors
 from faultset_ray.control.evidence import statistic
 from faultset_ray.control.health import Health
-from faultset_ray.control.ladder import flag_regions, rest_of
+from faultset_ray.control.ladder import rest_of
 from faultset_ray.control.states import Mark
 from faultset_ray.policy import Policy
 
@@ -30,10 +31,10 @@ def by_threshold(blank: RegionPart, health: Health, threshold_ms: float) -> Regi
     return _filled(blank, health, *plain_survivors(health, threshold_ms))
 
 
-def by_state(blank: RegionPart, health: Health, policy: Policy, flagged: NDArray[np.uint64]) -> RegionPart:
+def by_state(blank: RegionPart, health: Health, policy: Policy, alarms: Alarms, now_ms: int) -> RegionPart:
     """Who survives under a policy, the regions that are short and, for panic, all that these have.
 
-    ``flagged`` are the cells of those that were short before.
+    ``alarms`` know those that were short before.
     """
     slots, counts = live_survivors(health, policy.rules)
     part = _filled(blank, health, slots, counts)
@@ -41,7 +42,7 @@ def by_state(blank: RegionPart, health: Health, policy: Policy, flagged: NDArray
         return part
     groups, able = health.groups, health.mark != Mark.DRAIN
     eligible = np.bincount(health.group_of[able], minlength=len(counts))
-    short = flag_regions(np.isin(groups.cells, flagged), counts, eligible, policy.survivors_min)
+    short, _ = alarms.flags(groups.cells, counts, eligible, policy, now_ms)
     rest = None
     if policy.panic == "all" and short.any():
         able[slots] = False

@@ -406,14 +406,14 @@ class Region(Servant):
             marked, decided = marked.settled(decided)
             self._note(marked)
         self._note(decided)
-        if self._uncounted:
+        if self._uncounted or self._alarms.rested(policy, self._now_ms):
             self._count()
 
     def _count(self) -> None:
         """See which regions are short of survivors."""
         policy = self._orders.policy
         if policy.survivors_min > 0 or len(self._alarms.flagged):
-            self._alarms, told = self._alarms.counted(self._health, policy)
+            self._alarms, told = self._alarms.counted(self._health, policy, self._now_ms)
             self._note(told)
         self._uncounted = False
 
@@ -442,7 +442,7 @@ class Region(Servant):
         return blank_part(self._epoch, self._version, self._roster, frozen_until_ms=until_ms, ahead_ms=ahead_ms)
 
     def _by_state(self, health: Health, policy: Policy, ahead_ms: int = 0) -> RegionPart:
-        return by_state(self._blank(policy, ahead_ms), health, policy, self._alarms.flagged)
+        return by_state(self._blank(policy, ahead_ms), health, policy, self._alarms, self._now_ms)
 
     def _made(self, since: int) -> Checkpoint:
         """A checkpoint, whole or since a version; it shares nothing that changes."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.ladder import Ladder, flag_regions
 from faultset_ray.control.states import State
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.policy import Policy
 
 Flags = NDArray[np.bool_]
@@ -166,12 +167,16 @@ class Needs:
         self._sizes = sizes
         self._own = np.zeros(len(cells), np.int64)
         self._flagged = np.zeros(len(cells), np.bool_)
+        self._full_ms = np.full(len(cells), NEVER)
+        self._now_ms = 0
+        """Since the first moment."""
         self._counts = (0, 0, 0)
         """Regions that are short, short and not served, in panic."""
         self._ms = [0, 0, 0]
 
     def elapse(self, ms: int) -> None:
         """Let time pass in which nothing changes."""
+        self._now_ms += ms
         self._ms = [total + ms * count for total, count in zip(self._ms, self._counts, strict=True)]
 
     def move(self, groups: NDArray[np.uint32], survived: Flags, survives: Flags) -> None:
@@ -180,7 +185,9 @@ class Needs:
         if need == 0:
             return
         np.add.at(self._own, groups, survives.astype(np.int64) - survived)
-        self._flagged = flag_regions(self._flagged, self._own, self._sizes, need)
+        self._flagged, self._full_ms = flag_regions(
+            self._flagged, self._full_ms, self._own, self._sizes, self._policy, self._now_ms
+        )
         short = np.flatnonzero(self._flagged)
         own = self._own[short]
         found = Ladder(self._cells, self._own, self._policy).found(self._cells[short], own)

@@ -38,13 +38,13 @@ def great_circle_m(one, other):
     return 2 * 6_371_000 * math.asin(min(1.0, math.sqrt(h)))
 
 
-def flagged(was, own, eligible, need):
-    """Below the need; or it was, it is not a quarter of the need (at least one) above it, and some are still bad."""
+def flagged(was, own, eligible, need, full_for_a_half_life=False):
+    """Below the need; or it was, it is not a quarter of the need (at least one) above it, nor has long been all well."""
     if need == 0:
         return False
     if own < need:
         return True
-    return was and own < need + max(1, need // 4) and own < eligible
+    return was and own < need + max(1, need // 4) and not (own == eligible and full_for_a_half_life)
 
 
 def borrow(region, survivors, need, fallback):

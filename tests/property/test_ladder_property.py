@@ -16,6 +16,7 @@ from faultset_ray.control.compose import RegionPart, Rest, compose
 from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.missing import Missing
 from faultset_ray.geohash import cells_to_strings, encode_many, strings_to_cells
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.kernels.nearest import points, squares
 from faultset_ray.policy import Policy
 
@@ -235,24 +236,49 @@ def test_whole_numbers_order_regions_as_the_great_circle_does(seed, precision):
 
 
 @given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.integers(0, 4)), max_size=20),
+    st.lists(
+        st.tuples(
+            st.booleans(), st.integers(0, 12), st.integers(0, 4), st.sampled_from([NEVER, 0, 4_000, 4_001, 9_000])
+        ),
+        max_size=20,
+    ),
     st.integers(0, 10),
 )
 def test_flags_equal_the_rule(regions, need):
-    was, own, bad = (np.array(column) for column in zip(*regions, strict=True)) if regions else np.zeros((3, 0), int)
-    found = flag_regions(was.astype(bool), own.astype(np.int64), (own + bad).astype(np.int64), need)
-    assert found.tolist() == [naive.flagged(w, o, o + b, need) for w, o, b in regions]
+    was, own, bad, since_ms = np.array(regions, np.int64).reshape(-1, 4).T
+    policy = Policy(survivors_min=need, half_life_s=5.0)
+    found, full_ms = flag_regions(was.astype(bool), since_ms, own, own + bad, policy, 9_000)
+    assert found.tolist() == [
+        naive.flagged(w, o, o + b, need, full_for_a_half_life=0 <= since <= 4_000) for w, o, b, since in regions
+    ]  # fmt: skip
+    expected = [
+        (9_000 if since == NEVER else since) if flag and own >= need and not bad else NEVER
+        for (_, own, bad, since), flag in zip(regions, found, strict=True)
+    ]
+    assert full_ms.tolist() == expected
 
 
 def test_around_the_need_nothing_swings():
     """One node of five comes and goes: the region borrows once and stays flagged until all are well."""
-    flags, changes = np.zeros(1, bool), []
-    for own in (5, 4, 3, 4, 3, 4, 3, 4, 4, 5, 5):
+    flags, full_ms, changes = np.zeros(1, bool), np.full(1, NEVER), []
+    for now_ms, own in enumerate((5, 4, 3, 4, 3, 4, 3, 4, 4, 5, 5)):
         before = flags
-        flags = flag_regions(flags, np.array([own]), np.array([5]), 4)
+        flags, full_ms = flag_regions(flags, full_ms, np.array([own]), np.array([5]), Policy(survivors_min=4), now_ms)
         changes.append((own, bool(flags[0])))
         assert bool(flags[0]) == bool(before[0]) or own in {3, 5}
     assert [flag for _, flag in changes] == [False, False, *[True] * 7, False, False]
+
+
+def test_where_a_region_has_just_what_it_needs_nothing_swings_either():
+    """One node of three comes and goes each second, until it stays."""
+    policy, flags, full_ms, changes = Policy(survivors_min=3), np.zeros(1, bool), np.full(1, NEVER), []
+    for second in range(50):
+        own = 3 if second % 2 == 0 or second > 30 else 2
+        before = bool(flags[0])
+        flags, full_ms = flag_regions(flags, full_ms, np.array([own]), np.array([3]), policy, second * 1000)
+        if bool(flags[0]) != before:
+            changes.append((second, bool(flags[0])))
+    assert changes == [(1, True), (40, False)], "full for its half-life, ten seconds, since second 30"
 
 
 @settings(deadline=None)

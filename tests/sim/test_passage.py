@@ -163,6 +163,40 @@ def test_shortage_and_panic_begin_and_end(sim):
     simulate(sim, scenario())
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_region_of_as_many_nodes_as_it_needs_is_short_until_it_was_full_for_a_while(sim, crash):
+    policy = fs.Policy(threshold_ms=100.0, survivors_min=3, fallback="everywhere", half_life_s=30.0)
+
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "passage", region_actors=2)
+        fleet = await driver.register(fleet_of(a=WEST, b=WEST, c=WEST, d=EAST, e=EAST, f=EAST), 2, policy=policy)
+        begun = await driver.survivors()
+        west = (await driver.why("a")).region
+        assert begun.short == {}
+        for latency in (SLOW, FAST) * 4:
+            await driver.observe(fleet.handles[:1], [latency])
+            await sim.sleep(1.0)
+            answer = await driver.survivors()
+            assert answer.short == {west: (3 if latency == FAST else 2, 3)}
+            assert len(answer.by_region[west]) == 3 + (latency == FAST), "it borrows at least one"
+            assert (await driver.plan(policy)).planned.short == answer.short
+        await sim.sleep(15.0)
+        if crash:
+            for place in {each.place for name, each in sim._world.hosted.items() if name.startswith("region/")}:
+                sim.kill(place)
+        while west in (answer := await driver.survivors()).short or not answer.whole:
+            await sim.sleep(0.5)
+        [short, enough] = [
+            change for change in await changes_of(driver, begun.versions) if isinstance(change, RegionChange)
+        ]
+        assert (short.rule, enough.rule, enough.value) == (Rule.SHORT, Rule.ENOUGH, 3.0)
+        took_s = (enough.at_ms - short.at_ms) / 1000 - 7.0
+        assert 30.0 <= took_s <= 32.0, "since it was full, also over a crash"
+        await driver.close()
+
+    simulate(sim, scenario())
+
+
 def test_a_missing_region_borrows(sim, monkeypatch):
     async def scenario():
         driver = await AsyncDriver.start(sim, "passage", region_actors=2)

@@ -17,6 +17,7 @@ from faultset_ray.control.messages import Members, Orders
 from faultset_ray.control.region import Region
 from faultset_ray.errors import NoSurvivorsError
 from faultset_ray.geohash import cells_to_strings, encode_many
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.model import Fleet
 from faultset_ray.pipeline import faultset
 from faultset_ray.policy import Policy
@@ -171,7 +172,8 @@ def test_under_the_default_policy_the_answer_is_the_one_of_faultset(seed, count,
         decide(health, policy.rules, 1)
         survivors, counts = live_survivors(health, policy.rules)
         order, starts, own_cells = health.groups
-        flagged = flag_regions(np.zeros(len(counts), np.bool_), counts, np.diff(starts), policy.survivors_min)
+        none = np.zeros(len(counts), np.bool_)
+        flagged, _ = flag_regions(none, np.full(len(counts), NEVER), counts, np.diff(starts), policy, 1)
         first = health.handles[order[starts[:-1]]]
         parts.append(RegionPart(1, 1, 1, own_cells, first, counts, health.handles[survivors], flagged))
     found = Survivors("f", policy.threshold_ms, 0, fleet.ids, compose(parts, policy), {}, [], policy=policy)

@@ -208,14 +208,20 @@ def test_a_row_that_comes_before_its_node_waits_for_it():
 def test_an_alarm_begins_and_ends_once():
     health = Health.from_columns(table([1, 2]))
     policy = Policy(survivors_min=1, panic="all", freeze_at=0.5)
-    alarms, told = Alarms().counted(health, policy)
+    alarms, told = Alarms().counted(health, policy, 0)
     assert [Rule(rule) for rule in told.rule] == [Rule.SHORT, Rule.SHORT]
     alarms, told = alarms.panicked(np.append(health.cells, np.uint64(99)))
     assert told.cells.tolist() == health.cells.tolist()
-    alarms, told = alarms.counted(health, policy)
+    alarms, told = alarms.counted(health, policy, 0)
     assert len(told) == 0
     health.state[0] = State.HEALTHY
-    alarms, told = alarms.counted(health, policy)
+    alarms, told = alarms.counted(health, policy, 0)
+    assert (len(told), alarms.full.tolist(), alarms.full_ms.tolist()) == (0, [health.cells[0]], [0])
+    assert [alarms.rested(policy, now_ms) for now_ms in (9_999, 10_000)] == [False, True]
+    again = Alarms.from_columns(Alarms.joined([alarms.set_back(-5), Alarms()]).of(lambda cells: cells > 0).to_columns())
+    assert (again.full.tolist(), again.full_ms.tolist()) == (alarms.full.tolist(), [5])
+    assert len(alarms.of(lambda cells: cells == 0).full_ms) == 0
+    alarms, told = alarms.counted(health, policy, 10_000)
     assert [(Rule(rule), cell) for rule, cell in zip(told.rule, told.cells.tolist(), strict=True)] == [
         (Rule.CALM, health.cells[0]),
         (Rule.ENOUGH, health.cells[0]),

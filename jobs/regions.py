@@ -51,6 +51,7 @@ def regions(
             },
             "short": answer.short,
             "panic": answer.panic,
+            "panic_withheld": answer.panic_withheld,
             "missing_regions": answer.missing_age_ms,
         }
     )

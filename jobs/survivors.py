@@ -61,13 +61,13 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
     table.add_column("survivors", justify="right")
     table.add_column("nearest")
     table.add_column("")
-    short, panic = answer.short, answer.panic
+    short, panic, withheld = answer.short, answer.panic, answer.panic_withheld
     for name in wanted[:_ROWS_SHOWN]:
         ids = answer.by_region.get(name, _NOBODY)
         if name in panic:
             ids = ids[answer.tiers_of(name) != Tier.PANIC]
         note = f"{short[name][0]} of {short[name][1]} needed are its own" if name in short else ""
-        table.add_row(name, f"{len(ids):,}", str(ids[0]) if len(ids) else "", panic.get(name, note))
+        table.add_row(name, f"{len(ids):,}", str(ids[0]) if len(ids) else "", panic.get(name, withheld.get(name, note)))
     console.print(table)
     if len(wanted) > _ROWS_SHOWN:
         console.print(f"… and {len(wanted) - _ROWS_SHOWN:,} more regions")

@@ -45,6 +45,7 @@ def told_survivors(answer: Survivors, regions: Sequence[str] | None = None) -> d
         "tiers": {name: answer.tiers_of(name).tolist() for name in by_region if name in short},
         "short": short,
         "panic": answer.panic,
+        "panic_withheld": answer.panic_withheld,
         "missing_regions": answer.missing_age_ms,
         "directory_age_ms": answer.directory_age_ms,
         "clock_ahead_ms": answer.clock_ahead_ms,

@@ -153,6 +153,7 @@ class SurvivorsShape(BaseModel):
     tiers: dict[str, list[int]]
     short: dict[str, Pair]
     panic: dict[str, str]
+    panic_withheld: dict[str, str]
     missing_regions: dict[str, int | None]
     directory_age_ms: int
     clock_ahead_ms: int

@@ -69,7 +69,8 @@ test-engines: setup ## what all codes promise, once on each engine that this mac
 	@for engine in $$($(PY) -c 'from faultset_ray.codes import engine; print(*engine.available())'); do \
 		echo "test-engines: $$engine"; \
 		FAULTSET_ENGINE=$$engine $(PYTEST) tests/contract/test_codes_contract.py tests/property/test_codes_linear.py \
-			tests/property/test_codes_lrc.py tests/property/test_codes_rs.py || exit 1; \
+			tests/property/test_codes_lrc.py tests/property/test_codes_rs.py tests/property/test_codes_matrices.py \
+			tests/golden/test_codes_golden.py || exit 1; \
 	done
 
 test-cluster: setup ## everything on real Ray clusters, all of what `make test` runs in part

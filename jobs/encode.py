@@ -39,6 +39,10 @@ def encode(
     """Encode a file into one file for each shard; from enough of them it can be decoded again."""
     if not name or "/" in name or not name.isprintable():
         raise typer.BadParameter(f"{name!r} can't be what files are called", param_hint="--name")
+    if out == Path("-"):
+        raise typer.BadParameter(
+            "shards are several files and can't go to stdout; name a directory", param_hint="--out"
+        )
     begun = time.perf_counter()
     size = file.stat().st_size if file.is_file() else None
     done = asyncio.run(_encode(private_backend(backend, address), file, size, code, out, name, generation, force))

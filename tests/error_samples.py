@@ -20,6 +20,7 @@ VALUES: dict[str, Any] = {
     "Mapping[str, int]": {"lat": 3, "lon": 4},
     "Mapping[str, str]": {"uuid-1": "gone", "uuid-2": "full"},
     "Mapping[int, str]": {2: "missing", 5: "corrupt"},
+    "Mapping[int, str] | None": {0: "can't be read", 3: "ends within the header"},
     "Mapping[int, int] | int": {0: 64, 1: 128},
 }
 

@@ -80,6 +80,11 @@ def mapping(rows: object) -> None:
         raise InputError(f"shards are a {type(rows).__name__}; expected a mapping of index to row")
 
 
+def row(what: str, value: Any) -> Bytes:
+    """Return contiguous uint8[L]."""
+    return _contiguous(array(what, value, 1))
+
+
 def blocks(what: str, value: Any, count: int) -> Bytes:
     """Return uint8[count, L] with contiguous rows."""
     checked = array(what, value, 2)
@@ -92,12 +97,12 @@ def shard_rows(rows: Mapping[int, Bytes], n: int) -> tuple[dict[int, Bytes], int
     """Return rows by checked index and their common length (0 for no rows)."""
     mapping(rows)
     checked: dict[int, Bytes] = {}
-    for key, row in rows.items():
+    for key, given in rows.items():
         index = shard_index(key, n)
         if index in checked:
             raise InvalidShardIndex(index, n, "given twice")
-        checked[index] = _contiguous(array(f"shard {index}", row, 1))
-    sizes = {index: row.size for index, row in checked.items()}
+        checked[index] = row(f"shard {index}", given)
+    sizes = {index: found.size for index, found in checked.items()}
     if len(set(sizes.values())) > 1:
         raise ShardSizeError("size of shards in bytes", sizes, "one size for all")
     return checked, next(iter(sizes.values()), 0)

@@ -223,11 +223,13 @@ class LinearCode(Code):
     def update(self, index: int, old: Bytes, new: Bytes, parity: Bytes) -> None:  # noqa: D102
         if check.shard_index(index, self.n) >= self.k:
             raise InvalidShardIndex(index, self.k, "not a data shard")
-        both, length = check.shard_rows({0: old, 1: new}, 2)
+        before, after = check.row("old", old), check.row("new", new)
+        if after.size != before.size:
+            raise ShardSizeError("size of new in bytes", after.size, f"{before.size}, the size of old")
         if parity is None:
             raise InputError("parity is None; expected the rows to bring up to date")
-        target = check.output(parity, (self.n - self.k, length), both.values(), "parity")
-        self._updater(int(index)).fold(list(both.values()), list(target), accumulate=True)
+        target = check.output(parity, (self.n - self.k, before.size), [before, after], "parity")
+        self._updater(int(index)).fold([before, after], list(target), accumulate=True)
 
     def _make_updater(self, index: int) -> Folder:
         return Folder(np.ascontiguousarray(np.repeat(self.generator[self.k :, index, None], 2, axis=1)))

@@ -47,9 +47,9 @@ _options: dict[str, Mapping[str, Any]] = {}
 
 
 def get(spec: str | Code) -> Code:
-    """Return the code that ``spec`` names, such as ``"rs:10+4"``; the same object for the same code.
+    """Return the code that ``spec`` names, such as ``"rs:10+4"``; equal codes for equal specs.
 
-    A code stands for its own spec.
+    It is the same object as long as it is one of the 256 used last. A code stands for its own spec.
 
     Raises
     ------

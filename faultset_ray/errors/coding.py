@@ -19,21 +19,38 @@ class NotEnoughShards(CodingError):
 
     code = "not_enough_shards"
 
-    def __init__(self, have: int, need: int, missing: Mapping[int, str], object_name: str = "") -> None:
-        super().__init__(have, need, missing, object_name)
+    def __init__(
+        self,
+        have: int,
+        need: int | None,
+        missing: Mapping[int, str],
+        object_name: str = "",
+        unusable: Mapping[int, str] | None = None,
+    ) -> None:
+        super().__init__(have, need, missing, object_name, unusable)
         self.have = have
         self.need = need
+        """None if nothing told what the object's code is."""
         self.missing = dict(missing)
         """Why each unusable shard is unusable, by index: missing, unreachable, corrupt, stale, …"""
         self.object_name = object_name
+        self.unusable = dict(unusable or {})
+        """Why what doesn't tell which shard it is can't be used, by its position among all that was given, from 0."""
 
     def __str__(self) -> str:
         subject = f"{self.object_name}: " if self.object_name else ""
-        reasons: dict[str, list[int]] = {}
-        for index in sorted(self.missing):
-            reasons.setdefault(self.missing[index], []).append(index)
-        why = "; ".join(f"{listed(indices)}: {reason}" for reason, indices in reasons.items())
-        return f"{subject}have {self.have} shards, need {self.need}" + (f"; missing {why}" if why else "")
+        need = "and none that tells how many are needed" if self.need is None else f"need {self.need}"
+        missing, unusable = _by_reason(self.missing), _by_reason(self.unusable)
+        whole = f"{subject}have {self.have} shards, {need}" + (f"; missing {missing}" if missing else "")
+        return whole + (f"; unusable at position {unusable}" if unusable else "")
+
+
+def _by_reason(told: Mapping[int, str]) -> str:
+    """Numbers with the reason that they share."""
+    reasons: dict[str, list[int]] = {}
+    for number in sorted(told):
+        reasons.setdefault(told[number], []).append(number)
+    return "; ".join(f"{listed(numbers)}: {reason}" for reason, numbers in reasons.items())
 
 
 class ShardSizeError(CodingError):

@@ -11,7 +11,7 @@ level      bytes   product
 gfni512    64      one ``gf2p8affineqb``: multiplication is an 8 × 8 matrix of bits
 gfni256    32      the same
 avx2       32      two ``pshufb`` of 16-entry tables, one for each half of a byte
-portable   16      x, 2x, 4x … 128x by shifts, each masked with a bit of the constant
+portable   16      x, 2x, 4x … 128x by doubling, each masked with a bit of the constant
 =========  ======  ==============================================================
 
 The affine trick: Plank, Greenan, Miller, "Screaming fast Galois field arithmetic using Intel SIMD
@@ -102,28 +102,20 @@ class _Shuffle:
 
 
 class _Shifts:
-    """Multiply with shifts and masks on plain 64-bit lanes; a coefficient's table is 8 masks of 8 bytes."""
+    """Multiply by doubling bytes, and masks of their lanes; a coefficient's table is 8 masks of 8 bytes."""
 
     unit = 64
     width = 16
 
     def prepare(self, builder: ir.IRBuilder, vector: Value) -> Value:
         kind = ir.VectorType(_I64, self.width // 8)
-
-        def constant(byte: int) -> Value:
-            return ir.Constant(kind, [int.from_bytes(bytes([byte]) * 8, "little")] * (self.width // 8))
-
-        def lanes(value: int) -> Value:
-            return ir.Constant(kind, [value] * (self.width // 8))
-
-        powers = [builder.bitcast(vector, kind)]
+        zeros, reduction = (ir.Constant(vector.type, [byte] * self.width) for byte in (0, 0x1D))
+        powers = [vector]
         for _ in range(7):
             value = powers[-1]
-            carries = builder.and_(builder.lshr(value, lanes(7)), constant(1))
-            reduction = builder.mul(carries, lanes(0x1D))
-            doubled = builder.shl(builder.and_(value, constant(0x7F)), lanes(1))
-            powers.append(builder.xor(doubled, reduction))
-        return powers
+            carries = builder.sext(builder.icmp_signed("<", value, zeros), vector.type)
+            powers.append(builder.xor(builder.add(value, value), builder.and_(carries, reduction)))
+        return [builder.bitcast(power, kind) for power in powers]
 
     def product(self, builder: ir.IRBuilder, powers: Value, table: Value) -> Value:
         kind = powers[0].type
@@ -271,7 +263,7 @@ def call_tile(_context, tile, tables, sources, targets, outputs, inputs, begin, 
 _tile_gfni512 = _tile(_Gfni(64), lambda _outputs: 2)
 _tile_gfni256 = _tile(_Gfni(32), lambda outputs: 2 if outputs <= 4 else 1)
 _tile_avx2 = _tile(_Shuffle(), lambda outputs: 2 if outputs <= 4 else 1)
-_tile_portable = _tile(_Shifts(), lambda _outputs: 1)
+_tile_portable = _tile(_Shifts(), lambda _outputs: 2)
 
 
 # One plain function for each level, since numba's disk cache goes by function.

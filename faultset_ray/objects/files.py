@@ -253,7 +253,7 @@ async def open_directory(backend: Backend, directory: Path, wanted: str | None =
     """
     files = await backend.compute(scan, directory)
     if not files:
-        raise NotEnoughShards(0, 1, {}, f"{directory} holds no *.shard file")
+        raise NotEnoughShards(0, None, {}, f"{directory} holds no *.shard file")
     families = await backend.compute(candidates, files, str(directory), wanted)
     with ExitStack() as stack:
 

@@ -164,7 +164,7 @@ class Reading:
             rows, late = await race_rows(self._backend, asking, fetch, pace, width)
         except NotEnoughShards as error:
             what = f"{self.record.name!r}, {error.object_name}"
-            raise NotEnoughShards(error.have, error.need, error.missing, what) from error
+            raise NotEnoughShards(error.have, error.need, error.missing, what, error.unusable) from error
         finally:
             if unusable:
                 self.unusable |= unusable

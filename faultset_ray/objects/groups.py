@@ -28,6 +28,7 @@ from faultset_ray.errors import (
     UnsupportedFormat,
 )
 from faultset_ray.errors.base import listed
+from faultset_ray.limits import FORMAT_SHARDS_MAX
 from faultset_ray.objects.gather import Decoder
 from faultset_ray.shards.format import Header, Trailer
 
@@ -61,6 +62,10 @@ class Found(Sealed, Protocol):
     def index(self) -> int | None:
         """Which shard it is, or was to be."""
 
+    @property
+    def where(self) -> str:
+        """Where it lies, if more than its position in the pile is known of that."""
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -93,7 +98,8 @@ class Group:
     def not_enough(self, what: str = "") -> NotEnoughShards:
         """The error that tells of every shard that is not usable."""
         name = f"{what}: {self.label}" if what else self.label
-        return NotEnoughShards(len(self.members), self.header.k, self.missing(_TOLD_MAX), name)
+        unusable = _unplaced(self.pile, self.header.n)
+        return NotEnoughShards(len(self.members), self.header.k, self.missing(_TOLD_MAX), name, unusable)
 
     @cached_property
     def disputed(self) -> frozenset[int]:
@@ -335,8 +341,20 @@ def not_enough(pile: Sequence[Found], what: str = "", wanted: str | None = None)
     if header is not None:
         missing = dict.fromkeys(range(min(header.n, _TOLD_MAX)), "missing")
         missing |= {shard.index: shard.reason for shard in pile if shard.index is not None and shard.index < header.n}
-        return NotEnoughShards(0, header.k, missing, what or f"write {header.write_id.hex()}")
-    return NotEnoughShards(0, 1, {shard.index: shard.reason for shard in pile if shard.index is not None}, what)
+        name = what or f"write {header.write_id.hex()}"
+        return NotEnoughShards(0, header.k, missing, name, _unplaced(pile, header.n))
+    named = ((shard.index, shard.reason) for shard in pile if shard.index is not None)
+    return NotEnoughShards(0, None, dict(islice(named, _TOLD_MAX)), what, _unplaced(pile, FORMAT_SHARDS_MAX))
+
+
+def _unplaced(pile: Sequence[Found], n: int) -> dict[int, str]:
+    """Why what tells of no index below n can't be used, by its position in the pile; the first of very many."""
+    found = (
+        (position, f"{shard.where}: {shard.reason}" if shard.where else shard.reason)
+        for position, shard in enumerate(pile)
+        if shard.header is None and (shard.index is None or shard.index >= n)
+    )
+    return dict(islice(found, _TOLD_MAX))
 
 
 def _reasons(header: Header, pile: Sequence[Found]) -> dict[int, str]:

@@ -66,6 +66,11 @@ class SequentialShard:
         """Which shard it is, if its header tells."""
         return None if self.header is None else self.header.index
 
+    @property
+    def where(self) -> str:
+        """Its position is all there is to tell."""
+        return ""
+
     async def open(self) -> None:
         """Read the header; damage is told in ``reason``."""
         try:

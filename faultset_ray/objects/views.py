@@ -49,6 +49,11 @@ class View:
         """Which shard it is, if its header tells."""
         return None if self.header is None else self.header.index
 
+    @property
+    def where(self) -> str:
+        """Its position is all there is to tell."""
+        return ""
+
     def read(self, stripe: int, first_granule: int = 0, granules: int | None = None) -> tuple[Bytes, Bytes]:
         """As :meth:`ShardReader.read <faultset_ray.shards.reader.ShardReader.read>`; of memory it is a view."""
         assert self.header is not None

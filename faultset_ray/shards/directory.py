@@ -40,6 +40,10 @@ def scan(directory: Path) -> list[ShardFile]:
     """
     try:
         paths = sorted(path for path in directory.iterdir() if path.name.endswith(".shard"))
+    except FileNotFoundError:
+        raise InputError(f"there is no directory {directory}; expected the one that holds the shard files") from None
+    except NotADirectoryError:
+        raise InputError(f"{directory} is no directory; expected the one that holds the shard files") from None
     except OSError as error:
         raise InputError(f"{directory} can't be listed: {error.strerror}") from error
     return [_inspect(path) for path in paths]

@@ -199,6 +199,11 @@ class ShardFile:
         match = _INDEX.search(self.path.name)
         return int(match[1]) if match else None
 
+    @property
+    def where(self) -> str:
+        """The file's name."""
+        return self.path.name
+
 
 def inspect(path: Path, *, follow: bool = True) -> ShardFile:
     """Look at both ends of a shard file, without reading its blocks.

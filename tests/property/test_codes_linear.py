@@ -12,7 +12,14 @@ from faultset_ray.codes import engine
 from faultset_ray.codes.linear import LinearCode
 from faultset_ray.codes.plan import Plan
 from faultset_ray.codes.spec import parse
-from faultset_ray.errors import CodingError, InputError, InvalidShardIndex, NotEnoughShards, ShardSizeError
+from faultset_ray.errors import (
+    CodingError,
+    FaultsetError,
+    InputError,
+    InvalidShardIndex,
+    NotEnoughShards,
+    ShardSizeError,
+)
 from faultset_ray.kernels.solve import express
 
 CODE = codes.get("rs:5+3")
@@ -158,6 +165,19 @@ def test_update_is_encoding_anew(length, index, seed):
     CODE.update(index, old, new, parity)
     shards[index] = new
     assert np.array_equal(parity, CODE.encode(shards[:5]))
+
+
+def test_update_names_what_is_wrong():
+    shards = coded(8)
+    parity = shards[5:].copy()
+    for old, new, text in (
+        ([1], shards[1], "old is a list"),
+        (shards[0], [1], "new is a list"),
+        (shards[0], shards[1][:7], "size of new in bytes is 7; expected 8, the size of old"),
+    ):
+        with pytest.raises(FaultsetError, match=text):
+            CODE.update(0, old, new, parity)
+    assert np.array_equal(parity, shards[5:])
 
 
 def test_update_refuses():

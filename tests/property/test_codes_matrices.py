@@ -6,8 +6,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import zfec
 from naive import gf
 from naive import jerasure as naive_jerasure
+from pyeclib import ec_iface
 
 from faultset_ray import codes
 from faultset_ray.codes import matrices
@@ -20,7 +22,6 @@ def random_rows(k, length, seed=0):
 
 @pytest.mark.parametrize(("k", "m"), [(1, 1), (3, 2), (5, 4), (10, 4), (32, 8), (200, 55)])
 def test_zfec(k, m):
-    zfec = pytest.importorskip("zfec")
     data = random_rows(k, 40)
     theirs = zfec.Encoder(k, k + m).encode([row.tobytes() for row in data], tuple(range(k, k + m)))
     ours = codes.get(f"rs:{k}+{m},matrix=zfec").encode(data)
@@ -33,7 +34,6 @@ def test_zfec(k, m):
     [("isa_l_rs_cauchy", "cauchy"), ("isa_l_rs_vand", "isal_vand"), ("isa_l_rs_vand_inv", "vandinv")],
 )
 def test_pyeclib(theirs, ours, k, m):
-    ec_iface = pytest.importorskip("pyeclib.ec_iface")
     fragments = ec_iface.ECDriver(k=k, m=m, ec_type=theirs).encode(random_rows(k, 64).tobytes())
     header = len(fragments[0]) - 64
     rows = np.array([np.frombuffer(fragment, dtype=np.uint8)[header:] for fragment in fragments])

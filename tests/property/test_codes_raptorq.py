@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import raptorq as theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultset_ray import codes
 from faultset_ray.errors import CorruptShard, InputError, LimitExceeded, NotEnoughShards, UnsupportedOperation
 
-theirs = pytest.importorskip("raptorq")
 raptorq = codes.raptorq
 
 

@@ -408,7 +408,7 @@ def test_a_crash_while_shards_are_replaced_loses_neither(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")])
 def test_no_directory_to_decode(tmp_path, make):
     make(tmp_path / "d")
-    with pytest.raises(InputError, match="can't be listed"):
+    with pytest.raises(InputError, match="expected the one that holds the shard files"):
         decode(tmp_path / "d", tmp_path / "out")
 
 

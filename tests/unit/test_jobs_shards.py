@@ -180,7 +180,14 @@ def test_one_of_several_is_named(encoded):
         (["encode", "-", "-o", "e", "--name", "a\nb"], "can't be what files are called", 2),
         (["decode", "empty", "-o", "out"], "empty holds no *.shard file", 3),
         (["verify", "empty"], "empty holds no *.shard file", 3),
-        (["repair", "f"], "f can't be listed: Not a directory", 2),
+        (["repair", "f"], "f is no directory; expected the one that holds the shard files", 2),
+        (
+            ["decode", "nodir", "-o", "out"],
+            "there is no directory nodir; expected the one that holds the shard files",
+            2,
+        ),
+        (["decode", "d/f.000.shard", "-o", "out"], "d/f.000.shard is no directory; expected the one that holds", 2),
+        (["encode", "f", "-o", "-"], "shards are several files and can't go to stdout; name a directory", 2),
         (["decode", "d", "-o", "empty"], "empty is a directory", 2),
     ],
 )
@@ -190,6 +197,17 @@ def test_what_can_not_be_is_told(encoded, arguments, told, code):
     assert done.returncode == code
     assert told in " ".join(done.stderr.decode().split()).replace("│ ", "")
     assert not (encoded / "e").exists()
+    assert not (encoded / "-").exists()
+
+
+def test_what_is_in_files_that_are_no_shards_is_told(encoded):
+    (encoded / "junk").mkdir()
+    (encoded / "junk" / "readme.shard").write_bytes(b"junk")
+    done = faultset(encoded, "decode", "junk", "-o", "out")
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    why = "readme.shard: ends within the header: 4 of 256 bytes at byte 4"
+    assert (done.returncode, error["need"], error["missing"], error["unusable"]) == (3, None, {}, {"0": why})
+    assert why in " ".join(done.stderr.decode().split())
 
 
 @pytest.mark.parametrize("arguments", [["decode", "d", "-o", "-"], ["verify", "d"], ["verify", "d", "--json"]])

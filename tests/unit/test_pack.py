@@ -77,6 +77,46 @@ def test_every_erasure_pattern():
                     assert Header.unpack(shards[0]).write_id.hex() in caught.value.object_name
 
 
+def _what_is_unreadable(tmp_path):
+    """Readers of a pile of which nothing says what it is, and why; by position."""
+    (tmp_path / "junk").write_bytes(b"junk")
+    readers = [str(tmp_path / "absent"), tmp_path, tmp_path / "junk", b"\x89FSR\r\n\x1a\n" + bytes(300)]
+    return readers, {
+        0: "can't be read: No such file or directory",
+        1: "can't be read: Is a directory",
+        2: "ends within the header: 4 of 256 bytes at byte 4",
+        3: "the header's CRC does not match at byte 252",
+    }
+
+
+@pytest.mark.parametrize(
+    "call", [lambda pile: fs.decode_stream(pile, io.BytesIO()), lambda pile: fs.read_range(pile, 0, 1)]
+)
+def test_what_cannot_be_read_is_told_of_by_its_position(tmp_path, call):
+    readers, why = _what_is_unreadable(tmp_path)
+    with pytest.raises(NotEnoughShards) as caught:
+        call(readers)
+    error = caught.value
+    assert (error.have, error.need, error.missing, error.unusable) == (0, None, {}, why)
+    assert "need 1" not in str(error)
+    for position, reason in why.items():
+        assert f"{position}: {reason}" in str(error)
+
+
+def test_what_says_nothing_of_itself_is_told_of_beside_what_is_missing():
+    shards = fs.pack_shards(b"hello" * 999, "rs:2+1")
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([b"garbage", shards[1]])
+    error = caught.value
+    assert (error.have, error.need) == (1, 2)
+    assert set(error.missing) == {0, 2}
+    assert error.unusable == {0: "ends within the header: 7 of 256 bytes at byte 7"}
+    assert "unusable at position 0: ends within" in str(error)
+    with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([b"x"] * 1000)
+    assert 1 <= len(caught.value.unusable) <= 256, "a pile of very many does not make an error of as many words"
+
+
 @pytest.mark.parametrize("data", [np.arange(999, dtype=np.float64), bytearray(b"ab" * 99), memoryview(b"xyz")])
 def test_buffers_are_bytes(data):
     packed = fs.pack_shards(data, CODE)

@@ -134,6 +134,7 @@ class LocalBackend(RealWorld, OneMemory):
 
     async def stop(self, addr: Addr[Any]) -> None:
         """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        self._check_open()
         hosted = self._hosted.pop(addr.name, None)
         if hosted is not None:
             for _ in range(hosted.servant.concurrency):

@@ -280,6 +280,7 @@ class SimBackend(OneMemory):
 
     async def stop(self, addr: Addr[Any]) -> None:
         """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
+        self._check_open()
         hosted = self._world.hosted.pop(addr.name, None)
         if hosted is not None:
             hosted.servant.close()

@@ -86,6 +86,7 @@ def arguments_of(code):
     return {
         "encode": ({"data": data}, {"data": NO_ROWS, **shape}),
         "plan": ({"lost": [0], "have": range(1, n)}, {"lost": NO_INDICES, "have": NO_INDICES, "cost": NO_COST}),
+        "reads": ({"lost": [0], "have": range(1, n)}, {"lost": NO_INDICES, "have": NO_INDICES, "cost": NO_COST}),
         "reconstruct": ({"rows": left, "wanted": [0]}, {"rows": NO_MAPPING, "wanted": NO_INDICES, **shape}),
         "decode": ({"rows": left}, {"rows": NO_MAPPING, **shape}),
         "encode_batch": ({"data": data[None]}, {"data": NO_ROWS, **shape}),

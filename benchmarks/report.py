@@ -41,13 +41,13 @@ class Report:
 
     def close(self) -> int:
         """Keep the rows, and return the exit status: 1 if a target was missed."""
-        text = "\n".join([_about(), "", *self._rows, ""])
+        text = "\n".join([about(), "", *self._rows, ""])
         (RESULTS / f"{self.name}.md").write_text(text, encoding="utf-8")
         return 1 if self.missed else 0
 
 
-def _about() -> str:
-    """Where and when."""
+def about() -> str:
+    """When, of which commit, and where figures were taken."""
     git = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip() or "no checkout"
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)

@@ -45,7 +45,7 @@ def evidence(
     put(compares, statistic(health, slots[compares], rules), rules.threshold_ms)
     threshold[rule == Rule.RECOVERED] = rules.recover_ms
     which = rule == Rule.STALE
-    put(which, now_ms - health.last_ms[slots[which]], rules.ttl_ms)
+    put(which, now_ms - health.last_ms[slots[which]], rules.ttl_ms if rules.ttl_ms >= 0 else np.nan)
     which = rule == Rule.SOME_BAD
     put(which, np.bitwise_count(health.window[slots[which]] & np.uint32(rules.window_mask)), rules.bad)
     which = rule == Rule.FAILURES

@@ -375,7 +375,7 @@ class Fleet:
             "over_threshold": lambda: (self.statistic(node), policy.threshold_ms),
             "relapse": lambda: (self.statistic(node), policy.threshold_ms),
             "recovered": lambda: (self.statistic(node), self.recover_ms(policy)),
-            "stale": lambda: (now_ms - node.last_ms, self.ms(policy.ttl_s)),
+            "stale": lambda: (now_ms - node.last_ms, math.nan if policy.ttl_s is None else self.ms(policy.ttl_s)),
             "some_bad": lambda: (self.bad_in_window(node), policy.samples[0]),
             "failures": lambda: (node.failures, policy.samples[0]),
             "capped": lambda: (1 + len(self.counted(node.cell)[1]), self.counted(node.cell)[2]),

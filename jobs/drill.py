@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import llvmlite
 import numpy as np
 import typer
 
-from actors.local_cluster import LocalCluster, LocalNode
 from faultset_ray import codes, geohash
 from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
 from faultset_ray.columns import check_threshold
@@ -31,6 +30,9 @@ from faultset_ray.model import Fleet
 from jobs import drill_report, oracle
 from jobs.get import fetch
 from jobs.output import INTERNAL, app, console, fail, finish, run, with_error
+
+if TYPE_CHECKING:  # Ray is loaded by the commands that use it
+    from actors.local_cluster import LocalCluster, LocalNode
 
 R = TypeVar("R")
 
@@ -104,6 +106,8 @@ def drill(
 
 
 def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, path: Path, threshold: float) -> None:
+    from actors.local_cluster import LocalCluster
+
     clock = Clock()
     result["seconds"] = clock.seconds
     dice = random.Random(seed)  # noqa: S311 - a drill is to be repeatable
@@ -174,6 +178,8 @@ def _homes(fleet: Fleet, threshold: float, nodes: int, kill: int, dice: random.R
 
 
 def _spec(region: str) -> LocalNode:
+    from actors.local_cluster import LocalNode
+
     regions = azure_regions()
     at = regions.names.index(region)
     cell = geohash.encode(float(regions.lat[at]), float(regions.lon[at]), 5)

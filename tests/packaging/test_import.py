@@ -48,3 +48,12 @@ def test_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'failoverr'"):
         _ = faultset_ray.failoverr
+
+
+def test_commands_load_ray_only_where_they_use_it():
+    """It takes longer than everything else that most of them do."""
+    probe = (
+        "import sys, jobs.cli; print(*[name for name in ('ray', 'fastapi', 'pandas', 'polars') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == []

@@ -293,7 +293,9 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing(interruptible):
     ],
 )
 def test_a_drill_that_can_not_be_starts_no_cluster(run, monkeypatch, options, why):
-    monkeypatch.setattr("actors.local_cluster.LocalCluster", None)  # calling it would be an internal error, exit code 70
+    monkeypatch.setattr(
+        "actors.local_cluster.LocalCluster", None
+    )  # calling it would be an internal error, exit code 70
     code, result, *_ = run("faultset", "drill", *options, application=cli.application)
     assert code == 2
     assert why in result["error"]["message"]

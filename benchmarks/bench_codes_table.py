@@ -18,12 +18,11 @@ import sys
 import tempfile
 import time
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from bench_codes_copy import Copy
 from bench_codes_isal import Isal
-from report import about
+from report import RESULTS, about
 
 from faultset_ray import codes
 from faultset_ray.codes import engine
@@ -378,9 +377,7 @@ def main():
             print(line, flush=True)
             lines.append(line)
         lines.append("")
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "codes.md").write_text("\n".join(lines))
+    (RESULTS / "codes.md").write_text("\n".join(lines))
     return 1 if any("MISSED" in line for line in lines) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
@@ -71,6 +72,25 @@ class Served:
         self.thread.join(30)
         self.socket.close()
         assert not self.thread.is_alive()
+
+
+def announced_put(port, path, nbytes, authorization=None):
+    """A connection on which the headers of a put were sent, and nothing of its body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("PUT", path)
+    if authorization is not None:
+        connection.putheader("Authorization", authorization)
+    connection.putheader("Content-Length", str(nbytes))
+    connection.endheaders()
+    return connection
+
+
+def cut_off_put(port, path, nbytes, sent, authorization=None):
+    """A put of which less is sent than was announced, before the client goes away."""
+    connection = announced_put(port, path, nbytes, authorization)
+    connection.send(bytes(sent))
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def token_of(path, *scopes, number=1, expires_ms=None, note=""):

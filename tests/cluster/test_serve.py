@@ -1,6 +1,5 @@
 """The HTTP API on Ray Serve: the proxy in front, credit at both of its ends, a client that goes away, tokens."""
 
-import http.client
 import os
 import socket
 import time
@@ -8,7 +7,7 @@ import time
 import httpx
 import pytest
 import ray
-from http_server import NODES, token_of
+from http_server import NODES, announced_put, cut_off_put, token_of
 
 from actors import ingress
 from actors.attach import attach
@@ -79,25 +78,14 @@ def test_more_than_the_credit_in_both_directions(served):
 
 def test_a_body_that_is_too_large_is_refused_at_once(served):
     client, _, port, _ = served
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.putrequest("PUT", "/v1/objects/huge")
-    connection.putheader("Authorization", client.headers["Authorization"])
-    connection.putheader("Content-Length", str(1 << 40))
-    connection.endheaders()
+    connection = announced_put(port, "/v1/objects/huge", 1 << 40, client.headers["Authorization"])
     assert connection.getresponse().status == 413
     connection.close()
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(served):
     client, _, port, _ = served
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.putrequest("PUT", "/v1/objects/half?tolerate=0")
-    connection.putheader("Authorization", client.headers["Authorization"])
-    connection.putheader("Content-Length", str(30 * MIB))
-    connection.endheaders()
-    connection.send(bytes(20 * MIB))
-    connection.sock.shutdown(socket.SHUT_RDWR)
-    connection.close()
+    cut_off_put(port, "/v1/objects/half?tolerate=0", 30 * MIB, 20 * MIB, client.headers["Authorization"])
     ends = time.monotonic() + 60
     while True:
         whole = client.put("/v1/objects/half?tolerate=0", content=b"other", headers={"If-None-Match": "*"})

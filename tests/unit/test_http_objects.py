@@ -3,12 +3,11 @@
 import hashlib
 import http.client
 import os
-import socket
 import threading
 import time
 
 import pytest
-from http_server import Served
+from http_server import Served, cut_off_put
 
 from faultset_ray.http.config import HttpConfig
 from faultset_ray.http.headers import http_date, span_of, tags
@@ -231,13 +230,7 @@ def test_codes_and_promises(client):
 
 
 def test_a_client_that_goes_away_leaves_nothing(served):
-    connection = http.client.HTTPConnection("127.0.0.1", served.port)
-    connection.putrequest("PUT", "/v1/objects/half")
-    connection.putheader("Content-Length", str(30 * MIB))
-    connection.endheaders()
-    connection.send(bytes(20 * MIB))
-    connection.sock.shutdown(socket.SHUT_RDWR)
-    connection.close()
+    cut_off_put(served.port, "/v1/objects/half", 30 * MIB, 20 * MIB)
     deadline = time.monotonic() + 30
     while served.client.put("/v1/objects/half", content=b"other", headers={"If-None-Match": "*"}).status_code != 201:
         assert time.monotonic() < deadline, "the write that was left is in the way"

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,15 +61,22 @@ class System:
         """Its end is not the command's."""
 
 
-@pytest.fixture
-def system(tmp_path, monkeypatch):
-    monkeypatch.setenv("FAULTSET_STORE_DIR", str(tmp_path / "stores"))
-    monkeypatch.chdir(tmp_path)
+@contextmanager
+def opened(folder, monkeypatch):
+    """A system that verbs find, in a directory with ``data``."""
+    monkeypatch.setenv("FAULTSET_STORE_DIR", str(folder / "stores"))
+    monkeypatch.chdir(folder)
     Path("data").write_bytes(DATA)
-    system = System(tmp_path)
+    system = System(folder)
     monkeypatch.setattr(jobs.connecting, "connect", system.connect)
     yield system
     system.driver.shutdown()
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    with opened(tmp_path, monkeypatch) as system:
+        yield system
 
 
 @pytest.fixture

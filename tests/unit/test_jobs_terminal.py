@@ -12,26 +12,20 @@ from pathlib import Path
 import pytest
 from damaging import flip
 from rich.console import Console
-from unit.test_jobs_objects import DATA, System
+from unit.test_jobs_objects import opened
 
-import jobs.connecting
 from jobs import output
 from jobs.cli import application
 
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
-    monkeypatch.setenv("FAULTSET_STORE_DIR", str(tmp_path / "stores"))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     for forced in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(forced, raising=False)
-    monkeypatch.chdir(tmp_path)
-    Path("data").write_bytes(DATA)
-    system = System(tmp_path)
-    monkeypatch.setattr(jobs.connecting, "connect", system.connect)
-    yield system
-    system.driver.shutdown()
+    with opened(tmp_path, monkeypatch) as system:
+        yield system
 
 
 @pytest.fixture

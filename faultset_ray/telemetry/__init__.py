@@ -1,0 +1,1 @@
+"""What the library tells of itself while it runs: events for logs, metrics, traces; each where somebody listens."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from faultset_ray.errors import InputError
+from faultset_ray.errors import FaultsetError, InputError
 from faultset_ray.errors.base import shown
 
 INFINITE: Final = "inf"
@@ -22,6 +23,23 @@ def finite(value: Any) -> Any:
 def infinite(value: Any) -> Any:
     """The opposite of :func:`finite`."""
     return math.inf if value == INFINITE else value
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: what is not finite, or not known to JSON, becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def told(error: FaultsetError) -> dict[str, Any]:
+    """An error's numbers, its code and its message, as plain values."""
+    described: dict[str, Any] = plain({**error.fields(), "code": error.code, "message": str(error)})
+    return described
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

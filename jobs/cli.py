@@ -1,54 +1,73 @@
-"""The command ``faultset``: every job is a verb of it."""
+"""The command ``faultset``: every job is a verb of it, loaded when it is chosen."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from faultset_ray._version import __version__
-from jobs import config
-from jobs.decode import decode
-from jobs.decommission import decommission
-from jobs.drill import drill
-from jobs.encode import encode
-from jobs.failover import failover
-from jobs.get import get
-from jobs.ls import ls
-from jobs.mark import mark
-from jobs.observe import observe
-from jobs.output import run
-from jobs.plan import plan
-from jobs.put import put
-from jobs.rebuild import rebuild
-from jobs.regions import regions
-from jobs.register import register
-from jobs.repair import repair
-from jobs.replay import replay
-from jobs.rm import rm
-from jobs.scrub import scrub
-from jobs.serve import serve
-from jobs.settings import CONFIG_FILE, SETTING, session, settled
-from jobs.stat import stat
-from jobs.status import status
-from jobs.survivors import survivors
-from jobs.token import application as token
-from jobs.verify import verify
-from jobs.watch import watch
-from jobs.why import why
+from jobs.output import app, run
+from jobs.settings import session, takes_settings
 
-application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-_VERBS = (
-    *(failover, register, observe, survivors, why, plan, watch, mark, regions, replay),
-    *(put, get, ls, stat, rm, status, scrub, repair, decommission, rebuild),
-    *(serve,),
-    *(encode, decode, verify, drill),
+VERBS: Final = (
+    *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "replay"),
+    *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
+    *("serve",),
+    *("encode", "decode", "verify", "drill"),
+    *("config", "token"),
 )
-for job in _VERBS:
-    application.command()(settled(job))
-application.add_typer(config.application, name="config")
-application.add_typer(token, name="token")
+"""Each is a module of this package, with a function of its name, or an ``application`` of several."""
+
+
+@cache
+def command(verb: str) -> Any:
+    """The command of a verb; its module is loaded for it, which must load no more than names and options need."""
+    module = import_module(f"jobs.{verb}")
+    several = getattr(module, "application", None)
+    made = get_command(app(getattr(module, verb)) if several is None else several)
+    made.name = verb
+    return made
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The verbs by name; each is loaded when it is looked at."""
+
+    def __getitem__(self, verb: str) -> Any:
+        if verb not in VERBS:
+            raise KeyError(verb)
+        return command(verb)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+    def __contains__(self, verb: object) -> bool:
+        return verb in VERBS
+
+    def __setitem__(self, verb: str, made: Any) -> None:
+        raise NotImplementedError(f"{verb} is to be one of VERBS, and a module")
+
+    def __delitem__(self, verb: str) -> None:
+        raise NotImplementedError(f"{verb} is one of VERBS")
+
+
+class _Verbs(TyperGroup):
+    """What has the verbs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()
+
+
+application = typer.Typer(cls=_Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 def _version(wanted: bool) -> None:
@@ -58,17 +77,21 @@ def _version(wanted: bool) -> None:
 
 
 @application.callback()
+@takes_settings
 def faultset(
     version: Annotated[  # noqa: ARG001 - takes effect where it is parsed
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    config_: Annotated[Path | None, CONFIG_FILE] = None,
-    set_: Annotated[list[str] | None, SETTING] = None,
+    **given: Any,
 ) -> None:
     """Which nodes can be trusted, region by region, and no data lost when some are gone."""
-    session.before(config_, set_ or [])
+    session.before(**{name.removesuffix("_"): value for name, value in given.items()})
 
 
 def main() -> None:
     """Entry point of the console script."""
     run(application)
+
+
+if __name__ == "__main__":
+    main()

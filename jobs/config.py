@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from faultset_ray.config import Config, InvalidConfig
-from faultset_ray.config.loading import collect, known
-from faultset_ray.config.process import examine
-from jobs.output import USAGE, Json, console, finish, run
+from jobs.output import USAGE, Json, finish, run
 from jobs.settings import session, settled
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.config import InvalidConfig
 
 application = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="The settings in force, where each comes from, and whether a file of them can be used.",
@@ -31,6 +33,8 @@ def show(
 
     Secrets are not told, nor what looks like one among a plug-in's options.
     """
+    from faultset_ray.config.loading import known
+
     config = session.config
     values = config.shown()
     sources = {key: config.source(key) for key in values}
@@ -61,6 +65,10 @@ def check(
     not installed. Variables that look like ours and are none are only warned of. Ends with exit code 2 if anything
     is wrong.
     """
+    from faultset_ray.config import Config
+    from faultset_ray.config.loading import collect
+    from faultset_ray.config.process import examine
+
     found = collect(file or session.path, os.environ, session.flags)
     problems = found.problems or examine(Config.made(found))
     for problem in problems:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from faultset_ray.backend.protocol import Backend
-from faultset_ray.driver.sync import Driver, connect
-from faultset_ray.driver.systems import open_backend, system_name
 from jobs.settings import from_config, session
 
-B = TypeVar("B", bound=Backend)
+if TYPE_CHECKING:
+    from faultset_ray.backend.protocol import Backend
+    from faultset_ray.driver.sync import Driver
+
+B = TypeVar("B", bound="Backend")
 
 Address = Annotated[
     str | None,
@@ -51,6 +52,13 @@ Deadline = Annotated[
 FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
 
 
+def connect(address: str | None, **options: Any) -> Driver:
+    """:func:`faultset_ray.connect`, which takes a while to load."""
+    from faultset_ray.driver import sync
+
+    return sync.connect(address, **options)
+
+
 def attached(address: str | None, system: str, *, create: bool = False) -> Driver:
     """A driver of a named system on a cluster that runs already: what a verb does must be there for the next one.
 
@@ -85,5 +93,7 @@ async def closing(backend: B) -> AsyncIterator[B]:
 
 def private_backend(backend: str, address: str | None) -> Backend:
     """A backend that ends with this job."""
+    from faultset_ray.driver.systems import open_backend, system_name
+
     name, address = _chosen(backend, address)
     return open_backend(name, system_name(None), address, session.config)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from faultset_ray.backend.protocol import Backend
-from faultset_ray.objects.files import DecodedFile, decode_directory
 from jobs.connecting import Address, BackendName, closing, private_backend
-from jobs.output import Json, ObjectName, app, console, data_on_stdout, finish, progress, run
+from jobs.output import Json, ObjectName, app, data_on_stdout, finish, progress, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.backend.protocol import Backend
+    from faultset_ray.objects.files import DecodedFile
 
 
 def decode(
@@ -48,6 +51,8 @@ def decode(
 
 
 async def _decode(backend: Backend, directory: Path, out: Path | BinaryIO, wanted: str | None) -> DecodedFile:
+    from faultset_ray.objects.files import decode_directory
+
     async with closing(backend):
         with progress("decode") as done:
             return await decode_directory(backend, directory, out, wanted=wanted, progress=done)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, console, finish, reached, run, shown
+from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, finish, reached, run, shown
+from jobs.terminal import console
 
 
 def decommission(

@@ -6,33 +6,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import llvmlite
-import numpy as np
 import typer
 
-from faultset_ray import codes, geohash
-from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
-from faultset_ray.columns import check_threshold
-from faultset_ray.control.answer import Survivors
-from faultset_ray.datasets import azure_fleet, azure_regions
-from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import FaultsetError, InputError, RegionTimeout
-from faultset_ray.model import Fleet
 from jobs import drill_report, oracle
 from jobs.get import fetch
-from jobs.output import INTERNAL, app, console, fail, finish, run, with_error
+from jobs.output import INTERNAL, Json, app, fail, finish, run, with_error, working
 
 if TYPE_CHECKING:  # Ray is loaded by the commands that use it
+    import numpy as np
+
     from actors.local_cluster import LocalCluster, LocalNode
+    from faultset_ray.control.answer import Survivors
+    from faultset_ray.driver.sync import Driver
+    from faultset_ray.model import Fleet
 
 R = TypeVar("R")
 
@@ -60,7 +56,7 @@ class Clock:
 
     def time(self, step: str, work: Callable[[], R]) -> R:
         """Do the work, and note how long it took."""
-        with console.status(step):
+        with working(step):
             begun = time.perf_counter()
             done = work()
             self.seconds[step] = round(time.perf_counter() - begun, 3)
@@ -69,6 +65,8 @@ class Clock:
 
 def default_file() -> Path:
     """A real binary of some 170 MB that is installed with numba: LLVM."""
+    import llvmlite
+
     [library] = (Path(llvmlite.__file__).parent / "binding").glob("libllvmlite.*")
     return library
 
@@ -85,6 +83,7 @@ def drill(
     ] = None,
     threshold: Annotated[float, typer.Option(help="Survivors answer within so many ms.")] = 100.0,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report to this file too.")] = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Start Ray nodes in some regions, ask for survivors, store a file on them, kill a region, and get every byte back.
 
@@ -107,6 +106,8 @@ def drill(
 
 def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, path: Path, threshold: float) -> None:
     from actors.local_cluster import LocalCluster
+    from faultset_ray import codes
+    from faultset_ray.datasets import azure_fleet
 
     clock = Clock()
     result["seconds"] = clock.seconds
@@ -159,6 +160,8 @@ def _drill(result: dict[str, Any], seed: int, nodes: int, code: str, kill: int, 
 
 
 def _connected(cluster: LocalCluster, nodes: int, scratch: str) -> Driver:
+    from faultset_ray.driver.sync import connect
+
     return connect(cluster.address, system="drill", region_actors=nodes, state_dir=str(Path(scratch, "state")))
 
 
@@ -167,6 +170,8 @@ def _homes(fleet: Fleet, threshold: float, nodes: int, kill: int, dice: random.R
 
     The first are regions with survivors, so that one that is killed is missed.
     """
+    from faultset_ray.datasets import azure_regions
+
     others = max(1, kill - 1)
     sizes = [kill] * (kill > 0) + [min(others, nodes - at) for at in range(kill, nodes, others)]
     near = fleet.latency_ms <= threshold
@@ -179,6 +184,9 @@ def _homes(fleet: Fleet, threshold: float, nodes: int, kill: int, dice: random.R
 
 def _spec(region: str) -> LocalNode:
     from actors.local_cluster import LocalNode
+    from faultset_ray import geohash
+    from faultset_ray.backend.protocol import LABEL_CELL, LABEL_REGION, LABEL_STORE
+    from faultset_ray.datasets import azure_regions
 
     regions = azure_regions()
     at = regions.names.index(region)
@@ -195,6 +203,8 @@ def _without(driver: Driver, fleet: Fleet, dead_regions: Sequence[str], threshol
 
     Region actors that died with their Ray nodes are replaced by the driver as it finds them gone.
     """
+    import numpy as np
+
     assert fleet.handles is not None
     silent = fleet.handles[in_regions(fleet, dead_regions)]
     nothing = np.full(len(silent), np.nan)
@@ -210,6 +220,8 @@ def _without(driver: Driver, fleet: Fleet, dead_regions: Sequence[str], threshol
 
 def in_regions(fleet: Fleet, regions: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which nodes stand in the given Azure regions, by their ids: bool[n]."""
+    import numpy as np
+
     return np.isin([node_id.rpartition("-")[0] for node_id in fleet.ids], list(regions))
 
 
@@ -226,6 +238,10 @@ def _sha256(path: Path) -> str:
 
 def _check(seed: int, nodes: int, kill: int, code: str, path: Path, threshold: float, report: Path | None) -> None:
     """Refuse what can't be done before a cluster is started for it."""
+    from faultset_ray import codes
+    from faultset_ray.columns import check_threshold
+    from faultset_ray.datasets import azure_regions
+
     codes.get(code)
     check_threshold(threshold)
     if not path.is_file():
@@ -243,7 +259,7 @@ def _check(seed: int, nodes: int, kill: int, code: str, path: Path, threshold: f
 
 def _write(report: Path | None, result: dict[str, Any]) -> None:
     if report is not None:
-        report.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        report.write_text(dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.panel import Panel
 from rich.table import Table
 
-from faultset_ray.control.answer import Survivors
-from faultset_ray.driver.object_values import ObjectStat
-from faultset_ray.model import Fleet
-from jobs.output import console
+from jobs.terminal import console
 
 if TYPE_CHECKING:
+    from faultset_ray.control.answer import Survivors
+    from faultset_ray.driver.object_values import ObjectStat
+    from faultset_ray.model import Fleet
     from jobs.drill import Victim
 
 _ROWS_SHOWN = 12

@@ -6,15 +6,18 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultset_ray.backend.protocol import Backend
-from faultset_ray.objects.files import EncodedFile, encode_file, encode_pipe
 from jobs.connecting import Address, BackendName, closing, private_backend
-from jobs.output import Json, app, console, finish, progress, run
+from jobs.output import Json, app, finish, progress, run
 from jobs.settings import from_config
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.backend.protocol import Backend
+    from faultset_ray.objects.files import EncodedFile
 
 
 def encode(
@@ -62,6 +65,8 @@ def encode(
 async def _encode(
     backend: Backend, file: Path, size: int | None, code: str, out: Path, name: str, generation: int, force: bool
 ) -> EncodedFile:
+    from faultset_ray.objects.files import encode_file, encode_pipe
+
     async with closing(backend):
         if file == Path("-"):
             with progress("encode") as done:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from faultset_ray.control.answer import Survivors
-from faultset_ray.model import Fleet
 from jobs.connecting import Address, BackendName, private
-from jobs.output import NO_SURVIVORS, app, console, finish, run
+from jobs.output import NO_SURVIVORS, Json, app, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.answer import Survivors
+    from faultset_ray.model import Fleet
 
 _ROWS_SHOWN = 20
 
@@ -26,12 +29,15 @@ def failover(
     ] = None,
     backend: BackendName = "auto",
     address: Address = None,
+    json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Cluster the nodes of a file by geohash, and tell which of each region survive.
 
     The result's `survivors` are ids, regions in order of first appearance, each by latency. Ends with
     exit code 1 when nobody survives.
     """
+    from faultset_ray.model import Fleet
+
     begun = time.perf_counter()
     fleet = Fleet.of(nodes_file, on_duplicate=duplicates(on_duplicate))
     with private(backend, address) as driver:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from faultset_ray.driver.sync import Driver
-from faultset_ray.objects.intake import SoFar
-from faultset_ray.objects.sink import sink_for
 from jobs.connecting import Address, Name, SystemName, attached
-from jobs.output import Json, app, console, data_on_stdout, finish, reached, run, shown
+from jobs.output import Json, app, data_on_stdout, finish, reached, run, shown
+from jobs.terminal import console
 
-Bytes = NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from faultset_ray.driver.sync import Driver
+    from faultset_ray.objects.intake import SoFar
+
+    Bytes = NDArray[np.uint8]
+
 Span = tuple[int, int]
 
 
@@ -48,6 +52,8 @@ def get(
 
 def fetch(driver: Driver, name: str, file: Path, span: Span | None = None, told: SoFar | None = None) -> int:
     """Bring an object, or some bytes of it, into a file, which appears whole or not at all; how many they are."""
+    from faultset_ray.objects.sink import sink_for
+
     with sink_for(file, 0) as sink:
         size = _copied(driver, name, span, told, sink.write)
         sink.finish()

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import Json, app, console, finish, run, shown
+from jobs.output import Json, app, finish, run, shown
+from jobs.terminal import console
 
 
 def ls(

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run, told_missing
+from jobs.output import Json, app, finish, run, told_missing
+from jobs.terminal import console
 
 _MARKS: dict[str, Literal["drain", "pin"] | None] = {"drain": "drain", "pin": "pin", "none": None}
 

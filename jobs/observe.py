@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from faultset_ray.control.trace import Trace
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run, told_missing, told_torn
+from jobs.output import Json, app, finish, run, told_missing, told_torn
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.trace import Trace
 
 _FAILED = "fail"
 
@@ -37,6 +39,8 @@ def observe(
 
     Regions that did not answer in time are named: what they were told may be lost.
     """
+    from faultset_ray.control.trace import Trace
+
     if (trace is None) == (sample is None):
         raise typer.BadParameter("give a trace, or samples with --sample", param_hint="TRACE")
     recorded = None if trace is None else Trace.read(trace)
@@ -59,6 +63,8 @@ def _told(trace: Trace) -> tuple[Sequence[str], dict[str, Any]]:
 
 
 def _given(samples: Sequence[str]) -> tuple[Sequence[str], dict[str, Any]]:
+    import numpy as np
+
     ids, latencies = [], []
     for text in samples:
         node_id, _, value = text.rpartition("=")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import pygeohash
-
-from faultset_ray.model import Node
+if TYPE_CHECKING:
+    from faultset_ray.model import Node
 
 
 def survivors(nodes: Iterable[Node], threshold_ms: float, precision: int) -> list[str]:
     """Ids as ``faultset()`` orders them; a node without a measurement never survives."""
+    import pygeohash
+
     regions: dict[str, list[Node]] = {}
     for node in nodes:
         regions.setdefault(pygeohash.encode(node.lat, node.lon, precision), []).append(node)

@@ -13,25 +13,19 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Annotated, Any, BinaryIO, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TransferSpeedColumn,
-)
 
-from faultset_ray.control.missing import Told
-from faultset_ray.driver.described import plain, told
 from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
+from faultset_ray.plain import plain, told
 from jobs.settings import session, settled
+from jobs.terminal import console, shows_progress
+
+if TYPE_CHECKING:
+    from faultset_ray.control.missing import Told
 
 OK: Final = 0
 NO_SURVIVORS: Final = 1
@@ -41,8 +35,6 @@ DAMAGED: Final = 4
 UNREACHED: Final = 5
 INTERNAL: Final = 70
 
-console = Console(highlight=False, markup=False)
-"""For people, on stdout; brackets in names are only brackets."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -88,9 +80,19 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, in
 @contextmanager
 def reached(title: str, of: Literal["bytes", "shards"] = "bytes") -> Iterator[Callable[[int, int | None], None]]:
     """As :func:`progress`, of what tells of all so far, and of all there is."""
-    if not _errors.is_terminal or console.quiet:
+    if not shows_progress(_errors):
         yield lambda _done, _total: None
         return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
     figures: tuple[ProgressColumn, ...] = MofNCompleteColumn(), TextColumn(of)
     if of == "bytes":
         figures = DownloadColumn(binary_units=True), TransferSpeedColumn()
@@ -99,6 +101,16 @@ def reached(title: str, of: Literal["bytes", "shards"] = "bytes") -> Iterator[Ca
     ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def working(step: str) -> Iterator[None]:
+    """Show on stderr what is being done, where that is a terminal."""
+    if not shows_progress(_errors):
+        yield
+        return
+    with _errors.status(step):
+        yield
 
 
 def shown(name: str) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from faultset_ray.control.answer import Survivors
-from faultset_ray.control.ladder import Tier
-from faultset_ray.driver.planning import Served
 from faultset_ray.errors import RegionTimeout
-from faultset_ray.policy import Policy
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import Json, app, console, fail, finish, run
+from jobs.output import Json, app, fail, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.answer import Survivors
+    from faultset_ray.driver.planning import Served
 
 _IDS_SHOWN = 20
 _REGIONS_SHOWN = 20
@@ -35,6 +35,8 @@ def plan(
 
     With `--apply` it becomes the policy. Where a region did not answer, nothing is changed, and the exit code is 5.
     """
+    from faultset_ray.policy import Policy
+
     proposed = Policy.load(policy)
     with attached(address, system) as driver:
         found = driver.plan(proposed, fleet=fleet, deadline_s=deadline)
@@ -73,12 +75,18 @@ def plan(
 
 def _counted(which: str, answer: Survivors) -> dict[str, int]:
     """How many survive in an answer, and how many it names only since their regions are in panic."""
+    import numpy as np
+
+    from faultset_ray.control.ladder import Tier
+
     named = int(np.count_nonzero(answer.tiers == Tier.PANIC))
     return {f"survivors_{which}": len(answer) - named, f"named_in_panic_{which}": named}
 
 
 def _told(served: Served) -> str:
     """What a region is given, in a few words."""
+    from faultset_ray.control.ladder import Tier
+
     count = Counter(served.tiers)
     own = count.pop(Tier.OWN, 0)
     others = "".join(f", {count[tier]} {tier.name.lower()}" for tier in sorted(count))

@@ -6,14 +6,16 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
-from faultset_ray.driver.described import told_receipt
-from faultset_ray.driver.room import Durability
 from jobs.connecting import Address, Name, SystemName, attached
-from jobs.output import Json, app, console, finish, reached, run, shown
+from jobs.output import Json, app, finish, reached, run, shown
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.driver.room import Durability
 
 
 def put(
@@ -42,6 +44,8 @@ def put(
     Ends with 0 when the object is durable on as many stores as were promised. After an error it is wholly there or
     wholly absent; `stat` tells.
     """
+    from faultset_ray.driver.described import told_receipt
+
     begun = time.perf_counter()
     with (
         _source(file) as data,

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import NOT_RECOVERABLE, Json, app, console, finish, reached, run, shown
+from jobs.output import NOT_RECOVERABLE, Json, app, finish, reached, run, shown
+from jobs.terminal import console
 
 
 def rebuild(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from faultset_ray.control.answer import Survivors
-from faultset_ray.control.ladder import Tier
 from faultset_ray.errors import EmptyNodesError
-from faultset_ray.geohash import cells_to_strings, encode_many, group
-from faultset_ray.model import Fleet
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.answer import Survivors
+    from faultset_ray.model import Fleet
 
 _ROWS_SHOWN = 100
 
@@ -24,6 +26,10 @@ def regions(
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """List regions: how many nodes each has, how many survive, and which did not answer."""
+    import numpy as np
+
+    from faultset_ray.control.ladder import Tier
+
     with attached(address, system) as driver:
         answer = driver.survivors(fleet=fleet, deadline_s=deadline)
         try:
@@ -59,6 +65,10 @@ def regions(
 
 def _nodes(fleet: Fleet, answer: Survivors) -> dict[str, int]:
     """How many nodes each region has, in order of first registration."""
+    import numpy as np
+
+    from faultset_ray.geohash import cells_to_strings, encode_many, group
+
     some = next(iter([*answer.empty_regions, *answer.missing_regions, *answer.by_region]))
     groups = group(encode_many(fleet.lat, fleet.lon, len(some)))
     return dict(zip(cells_to_strings(groups.cells).tolist(), np.diff(groups.starts).tolist(), strict=True))

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from faultset_ray.model import Fleet
-from faultset_ray.policy import Policy
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.failover import duplicates
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, finish, run
+from jobs.terminal import console
 
 
 def register(
@@ -35,6 +34,9 @@ def register(
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Register the nodes of a file: new ones are added, known ones take these values."""
+    from faultset_ray.model import Fleet
+    from faultset_ray.policy import Policy
+
     begun = time.perf_counter()
     given = Fleet.of(nodes_file, name=fleet, on_duplicate=duplicates(on_duplicate))
     rules = None if policy is None else Policy.load(policy)

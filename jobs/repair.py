@@ -6,12 +6,10 @@ import asyncio
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultset_ray.backend.local import LocalBackend
-from faultset_ray.objects.repair import Repaired, repair_directory
 from jobs.connecting import Address, SystemName, attached, closing
 from jobs.output import (
     DAMAGED,
@@ -19,7 +17,6 @@ from jobs.output import (
     Json,
     ObjectName,
     app,
-    console,
     finish,
     progress,
     reached,
@@ -27,7 +24,11 @@ from jobs.output import (
     shown,
 )
 from jobs.status import exit_code
+from jobs.terminal import console
 from jobs.verify import described, show
+
+if TYPE_CHECKING:
+    from faultset_ray.objects.repair import Repaired
 
 
 def repair(
@@ -73,6 +74,9 @@ def repair(
 
 
 async def _repair_files(directory: Path, wanted: str | None) -> Repaired:
+    from faultset_ray.backend.local import LocalBackend
+    from faultset_ray.objects.repair import repair_directory
+
     async with closing(LocalBackend()) as backend:
         with progress("repair") as done:
             return await repair_directory(backend, directory, wanted=wanted, progress=done)

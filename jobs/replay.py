@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from faultset_ray.control.replay import compare, table
-from faultset_ray.control.trace import Trace
-from faultset_ray.policy import Policy
-from jobs.output import Json, app, console, finish, run, told_torn
+from jobs.output import Json, app, finish, run, told_torn
+from jobs.terminal import console
 
 
 def replay(
@@ -20,6 +18,10 @@ def replay(
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Run a trace against policies and compare them: flaps, detection, false ejections. Needs no cluster."""
+    from faultset_ray.control.replay import compare, table
+    from faultset_ray.control.trace import Trace
+    from faultset_ray.policy import Policy
+
     policies = {path.stem if [p.stem for p in policy].count(path.stem) == 1 else str(path): path for path in policy}
     recorded = Trace.read(trace)
     reports = compare(recorded, {name: Policy.load(path) for name, path in policies.items()})

@@ -8,7 +8,8 @@ import typer
 
 from faultset_ray.errors import FaultsetError
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import Json, app, console, fail, finish, run, shown
+from jobs.output import Json, app, fail, finish, run, shown
+from jobs.terminal import console
 
 
 def rm(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import DAMAGED, UNREACHED, BytesPerSecond, Json, app, console, finish, reached, run
+from jobs.output import DAMAGED, UNREACHED, BytesPerSecond, Json, app, finish, reached, run
+from jobs.terminal import console
 
 
 def scrub(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultset_ray.config import Config
 from faultset_ray.errors import InputError
 from faultset_ray.http.config import LOOPBACK, HttpConfig
 from jobs.connecting import Address, SystemName
-from jobs.output import Json, console, finish, run
+from jobs.output import Json, finish, run
 from jobs.output import app as single
 from jobs.settings import session
+from jobs.terminal import console
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -79,6 +79,8 @@ def app(args: dict[str, Any]) -> Application:
     InputError
         A name or a value can't be used, or there are no tokens.
     """
+    from faultset_ray.config import Config
+
     known = [field.name for field in fields(HttpConfig) if field.name not in {"host", "port"}]
     unknown = [key for key in args if key not in {*known, *_OURS}]
     if unknown:

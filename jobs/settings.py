@@ -1,4 +1,4 @@
-"""What every command takes: ``--config``, ``--set``, how much is logged. And the config that a command goes by."""
+"""What every command takes: its config, how much is logged and how. And the config that a command goes by."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, get_type_hints
 
 import typer
 
-from faultset_ray.config import Config
-from faultset_ray.config.process import apply
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.config import Config
 
 _PACKAGES: Final = ("faultset_ray", "actors", "jobs")
 _TEXT: Final = "%(levelname)s %(name)s: %(message)s"
@@ -29,13 +32,12 @@ class Session:
 
     def forget(self) -> None:
         """Begin anew, with another command line."""
-        self._path: Path | None = None
-        self._flags: tuple[str, ...] = ()
+        self._before: dict[str, Any] = {}
         self.begin()
 
-    def before(self, path: Path | None, flags: list[str]) -> None:
+    def before(self, **given: Any) -> None:
         """Take what stands before the verb."""
-        self._path, self._flags = path, tuple(flags)
+        self._before = given
         self.begin()
 
     def begin(self) -> None:
@@ -51,12 +53,48 @@ class Session:
     @property
     def path(self) -> Path | None:
         """The file that was asked for."""
-        return self._own.get("config") or self._path
+        path: Path | None = self._given("config")
+        return path
 
     @property
     def flags(self) -> list[str]:
         """All settings that were given as ``KEY=VALUE``; of two for one key the last counts."""
-        return [*self._flags, *(self._own.get("set") or ())]
+        told = [*(self._before.get("set") or ()), *(self._own.get("set") or ())]
+        if (level := self.level) is not None:
+            told.append(f"log.level={level}")
+        if (style := self._given("log_format")) is not None:
+            told.append(f"log.format={style}")
+        return told
+
+    @property
+    def level(self) -> str | None:
+        """How much is logged, if ``-v`` or ``-q`` say so."""
+        if self.quiet:
+            return "error"
+        return (None, "info", "debug")[min(self._given("verbose") or 0, 2)]
+
+    def log(self) -> None:
+        """Log as the command line alone says."""
+        log_to_stderr(self.level or "warning", self._given("log_format") or "text")
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only the result and errors are told."""
+        return bool(self._given("quiet"))
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises
+        ------
+        typer.BadParameter
+        """
+        if self.quiet and self._given("verbose"):
+            raise typer.BadParameter("say one of them, not both", param_hint="'--verbose' / '--quiet'")
+
+    def _given(self, name: str) -> Any:
+        """What stands after the verb, else before it."""
+        return self._own.get(name) or self._before.get(name) or None
 
     @property
     def config(self) -> Config:
@@ -67,6 +105,9 @@ class Session:
         InvalidConfig
         """
         if self._config is None:
+            from faultset_ray.config import Config
+
+            self.log()  # what reading it has to say
             self._config = Config.load(self.path, flags=self.flags)
         return self._config
 
@@ -80,19 +121,69 @@ def _after(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
         session.after(str(param.name).removesuffix("_"), value)
 
 
-def _option(name: str, metavar: str, help_: str, callback: Callable[..., Any] | None = None) -> Any:
-    return typer.Option(name, metavar=metavar, help=help_, callback=callback, is_eager=True, rich_help_panel="Settings")
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
-_CONFIG: Final = "--config", "FILE", "TOML file of settings; by default FAULTSET_CONFIG, else faultset.toml here."
-_SET: Final = "--set", "KEY=VALUE", "A setting, over variables and files, as codes.put=rs:4+2; may be repeated."
-CONFIG_FILE: Final = _option(*_CONFIG)
-SETTING: Final = _option(*_SET)
-"""As they stand before the verb."""
+def _options(callback: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """What every command takes, by name: its type, with what is told of it."""
+
+    def option(*names: str, **more: Any) -> Any:
+        return typer.Option(*names, callback=callback, is_eager=True, rich_help_panel="Settings", **more)
+
+    config = option(
+        "--config", metavar="FILE", help="TOML file of settings; by default FAULTSET_CONFIG, else faultset.toml here."
+    )
+    setting = option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting, over variables and files, as codes.put=rs:4+2; may be repeated.",
+    )
+    return {
+        "config_": Annotated[Path | None, config],
+        "set_": Annotated[list[str] | None, setting],
+        "verbose": Annotated[int, option("--verbose", "-v", count=True, help="Log what is done; -vv, all of it.")],
+        "quiet": Annotated[bool, option("--quiet", "-q", help="Tell the result and errors, and nothing else.")],
+        "log_format": Annotated[
+            LogFormat | None, option("--log-format", help="How lines of the log look; by default log.format.")
+        ],
+    }
+
+
+_DEFAULTS: Final = {"verbose": 0, "quiet": False}
+
+
+def takes_settings(job: Callable[..., None], callback: Callable[..., Any] | None = None) -> Callable[..., None]:
+    """A function that takes what every command takes as well; it is handed to it by name.
+
+    Parameters
+    ----------
+    callback
+        Told of each by typer, as it is parsed.
+    """
+
+    @functools.wraps(job)
+    def wrapper(**given: Any) -> None:
+        job(**given)
+
+    own = _options(callback)
+    signature = inspect.signature(job, eval_str=True)
+    named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=hint)
+        for name, hint in own.items()
+    ]
+    wrapper.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # of every function
+    hints = get_type_hints(job, include_extras=True)
+    wrapper.__annotations__ = {**{each.name: hints[each.name] for each in named}, **own}
+    return wrapper
 
 
 def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., None]:
-    """A job that takes ``--config`` and ``--set`` as well; it logs, and codes, as its config says.
+    """A job that takes ``--config``, ``--set``, ``-v``, ``-q`` and ``--log-format`` as well, and goes by them.
 
     Parameters
     ----------
@@ -101,26 +192,21 @@ def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., 
     """
 
     @functools.wraps(job)
-    def wrapper(**given: Any) -> None:
-        for name in ("config_", "set_"):
+    def begun(**given: Any) -> None:
+        for name in _options():
             given.pop(name)
+        session.check()
+        console.quiet = console.quiet or session.quiet
         if checked:
+            from faultset_ray.config.process import apply
+
             log_to_stderr(session.config.log.level, session.config.log.format)
             apply(session.config)
+        else:
+            session.log()
         job(**given)
 
-    own = {
-        "config_": Annotated[Path | None, _option(*_CONFIG, _after)],
-        "set_": Annotated[list[str] | None, _option(*_SET, _after)],
-    }
-    signature = inspect.signature(job, eval_str=True)
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
-        for name, hint in own.items()
-    ]
-    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]  # of every function
-    wrapper.__annotations__ = {**get_type_hints(job, include_extras=True), **own}
-    return wrapper
+    return takes_settings(begun, _after)
 
 
 def from_config(read: Callable[[Config], Any]) -> Callable[..., Any]:

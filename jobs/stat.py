@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faultset_ray.driver.described import told_stat
 from jobs.connecting import Address, Name, SystemName, attached
-from jobs.output import Json, app, console, finish, run, shown
+from jobs.output import Json, app, finish, run, shown
+from jobs.terminal import console
 
 
 def stat(
@@ -14,6 +14,8 @@ def stat(
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
     """Tell how an object is: its size and generation, where its shards are, and how many further losses it bears."""
+    from faultset_ray.driver.described import told_stat
+
     with attached(address, system) as driver:
         found = driver.stat(name)
     console.print(f"{shown(name)}: {found.size:,} bytes as {found.spec}, generation {found.generation}", soft_wrap=True)

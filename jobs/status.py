@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 from rich.table import Table
 
-from faultset_ray.driver.described import told_status
-from faultset_ray.driver.upkeep import StoreStatus, SystemStatus
 from jobs.connecting import Address, SystemName, attached
-from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, Json, app, console, finish, run, shown
+from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, Json, app, finish, run, shown
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.driver.upkeep import StoreStatus, SystemStatus
 
 
 def status(
@@ -21,6 +25,8 @@ def status(
     Ends with exit code 0 if every object has all its shards, 4 if some lack shards but none too many, 3 if too few
     of some are within reach now.
     """
+    from faultset_ray.driver.described import told_status
+
     with attached(address, system) as driver:
         found = driver.status()
     _show(found)

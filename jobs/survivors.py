@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
-from faultset_ray.control.answer import Survivors
-from faultset_ray.control.ladder import Tier
-from faultset_ray.driver.described import told_survivors
 from faultset_ray.errors import RegionTimeout
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
-from jobs.output import NO_SURVIVORS, Json, app, console, fail, finish, run
+from jobs.output import NO_SURVIVORS, Json, app, fail, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.answer import Survivors
 
 _ROWS_SHOWN = 40
-_NOBODY = np.empty(0, np.object_)
 
 
 def survivors(
@@ -36,6 +35,8 @@ def survivors(
 
     Ends with exit code 1 when nobody survives, and 5 when no region answered that could tell.
     """
+    from faultset_ray.driver.described import told_survivors
+
     with attached(address, system) as driver:
         answer = driver.survivors(threshold_ms=threshold, fleet=fleet, deadline_s=deadline)
         waited_s = driver.config.limits.survivors_s if deadline is None else deadline
@@ -54,6 +55,11 @@ def survivors(
 
 
 def _show(answer: Survivors, wanted: list[str]) -> None:
+    import numpy as np
+
+    from faultset_ray.control.ladder import Tier
+
+    nobody = np.empty(0, np.object_)
     named = int(np.count_nonzero(answer.tiers == Tier.PANIC))
     more = f", and {named:,} nodes named in panic" if named else ""
     table = Table(title=f"{len(answer) - named:,} survivors of fleet {answer.fleet}{more}")
@@ -63,7 +69,7 @@ def _show(answer: Survivors, wanted: list[str]) -> None:
     table.add_column("")
     short, panic, withheld = answer.short, answer.panic, answer.panic_withheld
     for name in wanted[:_ROWS_SHOWN]:
-        ids = answer.by_region.get(name, _NOBODY)
+        ids = answer.by_region.get(name, nobody)
         if name in panic:
             ids = ids[answer.tiers_of(name) != Tier.PANIC]
         note = f"{short[name][0]} of {short[name][1]} needed are its own" if name in short else ""

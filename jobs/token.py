@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,22 +14,29 @@ from faultset_ray.errors import InputError
 from faultset_ray.http.tokens import SCOPES, SECRET_BYTES, Token, read
 from faultset_ray.http.tokens import add as add_to
 from faultset_ray.http.tokens import revoke as revoke_from
-from jobs.output import Json, console, finish, run
+from jobs.output import Json, finish, run
+from jobs.settings import settled
+from jobs.terminal import console
 
 _DAY_MS = 86_400_000
 _DAYS_MAX = 36_500
 
 application = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Tokens of the HTTP API, in a file of hashes that it looks at with each request.",
 )
 
+unchecked = partial(settled, checked=False)
+"""They read no settings, so that none can keep them from working."""
+
 File = Annotated[Path, typer.Option("--file", envvar="FAULTSET_TOKENS", help="The file of tokens.")]
 
 
 @application.command()
+@unchecked
 def add(
     file: File,
     scope: Annotated[list[str], typer.Option(help=f"{', '.join(SCOPES)}; may be repeated.")],
@@ -47,6 +55,7 @@ def add(
 
 
 @application.command(name="list")
+@unchecked
 def list_tokens(
     file: File,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -61,6 +70,7 @@ def list_tokens(
 
 
 @application.command()
+@unchecked
 def revoke(
     file: File,
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id: its digits between fst_ and _.")],

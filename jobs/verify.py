@@ -6,14 +6,16 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultset_ray.backend.local import LocalBackend
-from faultset_ray.objects.verify import Report, ShardState, verify_directory
 from jobs.connecting import closing
-from jobs.output import DAMAGED, Json, ObjectName, app, console, fail, finish, progress, run
+from jobs.output import DAMAGED, Json, ObjectName, app, fail, finish, progress, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.objects.verify import Report, ShardState
 
 
 def verify(
@@ -40,6 +42,9 @@ def verify(
 
 
 async def _verify(directory: Path, wanted: str | None) -> Report:
+    from faultset_ray.backend.local import LocalBackend
+    from faultset_ray.objects.verify import verify_directory
+
     async with closing(LocalBackend()) as backend:
         with progress("verify") as done:
             return await verify_directory(backend, directory, wanted=wanted, progress=done)

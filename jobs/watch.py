@@ -6,17 +6,18 @@ import time
 from collections.abc import Mapping
 from json import dumps, loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultset_ray.control.states import Mark
-from faultset_ray.driver.described import plain
-from faultset_ray.driver.watch import Change, RegionChange, Versions, check_since
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.driver.watch import Change, RegionChange, Versions
 
 
 def watch(
@@ -70,6 +71,10 @@ def watch(
 
 
 def _tell(change: Change | RegionChange) -> None:
+    from faultset_ray.control.states import Mark
+    from faultset_ray.driver.watch import RegionChange
+    from faultset_ray.plain import plain
+
     if console.quiet:
         typer.echo(dumps(plain(change.to_dict()), allow_nan=False))
         return
@@ -89,6 +94,8 @@ def _tell(change: Change | RegionChange) -> None:
 
 
 def _read(position: Path, system: str, fleet: str) -> Versions | None:
+    from faultset_ray.driver.watch import check_since
+
     if not position.exists():
         return None
     try:
@@ -106,6 +113,8 @@ def _read(position: Path, system: str, fleet: str) -> Versions | None:
 
 
 def _write(position: Path, noted: Mapping[str, Any]) -> None:
+    from faultset_ray.plain import plain
+
     fresh = position.with_name(position.name + ".new")
     fresh.write_text(dumps(plain(noted)))
     fresh.replace(position)

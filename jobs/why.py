@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from faultset_ray.control.explain import Verdict
-from faultset_ray.control.states import Blocked
 from jobs.connecting import Address, FleetName, SystemName, attached
-from jobs.output import Json, app, console, finish, run
+from jobs.output import Json, app, finish, run
+from jobs.terminal import console
+
+if TYPE_CHECKING:
+    from faultset_ray.control.explain import Verdict
 
 
 def why(
@@ -61,6 +63,8 @@ def _against(value: float | None, threshold: float | None) -> str:
 
 
 def _blocked(verdict: Verdict) -> str:
+    from faultset_ray.control.states import Blocked
+
     if verdict.blocked_by != Blocked.CAP:
         return verdict.blocked_by.label
     return f"cap: {verdict.region_out:,} of at most {verdict.region_out_max:,} are out"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,24 +11,6 @@ from faultset_ray.control.ladder import Tier
 from faultset_ray.driver.object_values import ObjectStat, Receipt
 from faultset_ray.driver.scrubbing import Cursor
 from faultset_ray.driver.upkeep import SystemStatus
-from faultset_ray.errors import FaultsetError
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: what is not finite, or not known to JSON, becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
-
-
-def told(error: FaultsetError) -> dict[str, Any]:
-    """An error's numbers, its code and its message."""
-    described: dict[str, Any] = plain({**error.fields(), "code": error.code, "message": str(error)})
-    return described
 
 
 def told_survivors(answer: Survivors, regions: Sequence[str] | None = None) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.driver.described import plain
 from faultset_ray.http.problems import MEDIA_TYPE
 from faultset_ray.http.shapes import Problem
+from faultset_ray.plain import plain
 
 BODY: Final[Mapping[str, Any]] = {
     "required": True,

@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from faultset_ray import errors
-from faultset_ray.driver.described import plain
 from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
+from faultset_ray.plain import plain
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE: Final = "urn:faultset:problem:"

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
-from faultset_ray.driver.described import plain
 from faultset_ray.driver.watch import Change, RegionChange, Versions, Watch
 from faultset_ray.errors import FaultsetError
 from faultset_ray.http import shapes
 from faultset_ray.http.asking import Driver, problems
 from faultset_ray.http.guard import Exchange
 from faultset_ray.http.problems import InvalidHeader, document_of
+from faultset_ray.plain import plain
 
 router = APIRouter(tags=["fleets"])
 

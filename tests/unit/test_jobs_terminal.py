@@ -18,19 +18,24 @@ from jobs import output
 from jobs.cli import application
 
 
-@pytest.fixture
-def system(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """Nothing but that it is one is known of the terminal."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     for forced in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(forced, raising=False)
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
     with opened(tmp_path, monkeypatch) as system:
         yield system
 
 
 @pytest.fixture
-def seen(system, monkeypatch):
-    """What a terminal gets on stderr while a verb runs."""
+def raw(monkeypatch):
+    """What a terminal gets on stderr while a verb runs, to the byte."""
 
     def call(*arguments):
         ours, theirs = pty.openpty()
@@ -53,9 +58,15 @@ def seen(system, monkeypatch):
                 output.run(application)
         reading.join(10)
         os.close(ours)
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", got.decode())
+        return got.decode()
 
     return call
+
+
+@pytest.fixture
+def seen(system, raw):
+    """What a terminal gets on stderr, without what moves the cursor and colours."""
+    return lambda *arguments: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw(*arguments))
 
 
 SIZE = "1,000.0/1,000.0 KiB"
@@ -88,3 +99,37 @@ def test_a_reader_has_no_end_that_is_known(seen, monkeypatch):
     with Path("data").open("rb") as file:
         monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": file}))
         assert "1,000.0/? KiB" in seen("put", "a", "-")
+
+
+RED = "\x1b[1;31m"
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured", "escapes"),
+    [({}, True, True), ({"NO_COLOR": "1"}, False, True), ({"TERM": "dumb"}, False, False)],
+)
+def test_colours_are_the_terminals_to_have_and_the_users_to_refuse(raw, monkeypatch, environment, coloured, escapes):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    told = raw("verify", "nowhere")
+    assert (RED in told, "\x1b[" in told) == (coloured, escapes)
+    assert "there is no directory nowhere" in told
+
+
+def test_forced_colours_make_no_terminal_of_a_file(system, monkeypatch, capfd):
+    """Where ``FORCE_COLOR`` is set, as in continuous integration, messages are coloured; a bar there would be a mess."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "argv", ["faultset", "put", "a", "data"])
+    monkeypatch.setattr(output, "_errors", Console(stderr=True, highlight=False))
+    with pytest.raises(SystemExit):
+        output.run(application)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", ["faultset", "get", "none", "back"])
+    with pytest.raises(SystemExit):
+        output.run(application)
+    assert RED in capfd.readouterr().err
+
+
+def test_quiet_shows_no_bar(seen):
+    assert seen("put", "a", "data", "-q") == ""
+    assert "no object" in seen("get", "none", "back", "--quiet"), "errors stay"

@@ -16,11 +16,10 @@ from ray.serve.handle import DeploymentHandle
 
 from actors import ship
 from actors.proxying import IMPORT_PATH, VARIABLE
-from faultset_ray.config import Config
+from faultset_ray.config import Config, Http
 from faultset_ray.driver.asynchronous import AsyncDriver, connect_async
-from faultset_ray.errors import InputError
+from faultset_ray.errors import InputError, InvalidConfig
 from faultset_ray.http.app import build
-from faultset_ray.http.config import HttpConfig
 from faultset_ray.http.pacing import Inner
 
 NAME: Final = "faultset"
@@ -30,50 +29,42 @@ _CPUS: Final = 0.1
 _HA_PROXY: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 
 
-def application(
-    config: HttpConfig,
-    system: str,
-    *,
-    create: bool = False,
-    replicas: int = 1,
-    state_dir: str | None = None,
-    settings: Config | None = None,
-) -> Application:
+def application(config: Config, system: str, *, create: bool = False, state_dir: str | None = None) -> Application:
     """The Serve application: the API of one system.
 
     Parameters
     ----------
     config
-        The file of tokens is read on the machines of the replicas.
+        Its ``http`` is what the API goes by; all else, what the replicas' drivers do, but the cluster is the one that
+        they run on. The file of tokens is read on the machines of the replicas.
     system
         The system's name.
     create
         Make it if there is none; by default that is an error of the replica.
-    replicas
-        How many; each has the bounds of ``config`` to itself.
     state_dir
         As for :func:`~faultset_ray.driver.asynchronous.connect_async`.
-    settings
-        What the replicas' drivers go by; but the cluster is the one that they run on.
 
     Raises
     ------
-    InputError
+    InvalidConfig
         It would be reached from other machines without tokens.
     """
-    if config.tokens is None and os.environ.get(_HA_PROXY) == "1":
-        raise InputError(f"{_HA_PROXY} makes Serve listen on all addresses, and there is no file of tokens")
+    http = config.http
+    http.check_guarded()
+    if http.tokens is None and os.environ.get(_HA_PROXY) == "1":
+        reason = f"must be set, as {_HA_PROXY} makes Serve listen on all addresses"
+        raise InvalidConfig("", "http.tokens", reason)
 
-    here = settings and replace(settings, cluster=replace(settings.cluster, address=None, backend="ray"))
+    here = replace(config, cluster=replace(config.cluster, address=None, backend="ray"))
 
     def asgi() -> Any:
-        return Inner(_made(config, system, create=create, state_dir=state_dir, settings=here))
+        return Inner(_made(here, system, create=create, state_dir=state_dir))
 
     deployment = serve.deployment(
         serve.ingress(asgi)(_Ingress),
         name=NAME,
-        num_replicas=replicas,
-        max_ongoing_requests=config.requests_max + config.watches_max + _SPARE,
+        num_replicas=http.replicas,
+        max_ongoing_requests=http.requests_max + http.watches_max + _SPARE,
         max_queued_requests=_SPARE,
         ray_actor_options={"num_cpus": _CPUS},
     )
@@ -85,20 +76,20 @@ class _Ingress:
     """A replica."""
 
 
-def _made(config: HttpConfig, system: str, *, create: bool, state_dir: str | None, settings: Config | None) -> FastAPI:
+def _made(config: Config, system: str, *, create: bool, state_dir: str | None) -> FastAPI:
     @asynccontextmanager
     async def connecting() -> AsyncGenerator[AsyncDriver, None]:
-        async with await connect_async(system=system, create=create, state_dir=state_dir, config=settings) as driver:
+        async with await connect_async(system=system, create=create, state_dir=state_dir, config=config) as driver:
             yield driver
 
-    return build(connecting, config, _now_ms)
+    return build(connecting, config.http, _now_ms)
 
 
 def _now_ms() -> int:
     return int(1000 * time.time())
 
 
-def run(app: Application, config: HttpConfig) -> DeploymentHandle[Any]:
+def run(app: Application, config: Http) -> DeploymentHandle[Any]:
     """Start Serve where the settings say, unless it runs already, and bring the application up.
 
     Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faultset_ray.errors import InputError
-from faultset_ray.http.config import LOOPBACK, HttpConfig
 from jobs.connecting import Address, SystemName
 from jobs.output import Json, finish, run
 from jobs.output import app as single
@@ -22,43 +21,56 @@ from jobs.terminal import console
 if TYPE_CHECKING:
     from ray.serve import Application
 
-_OURS = ("system", "create", "replicas", "state_dir")
+_OURS = ("system", "create", "state_dir")
 
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="The address to listen on; others than loopback need --tokens.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+        str | None, typer.Option(help="The address to listen on; others than loopback need a file of tokens.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
     tokens: Annotated[
-        Path | None, typer.Option(envvar="FAULTSET_TOKENS", help="The file of tokens, as `faultset token` writes it.")
+        Path | None, typer.Option(help="The file of tokens, as `faultset token` writes it.", show_default=False)
     ] = None,
     name: Annotated[
         list[str] | None, typer.Option("--host-name", help="A name that requests may call it by; may be repeated.")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=1, help="Processes that answer; each has the limits to itself.")] = 1,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer; each has the limits to itself.")
+    ] = None,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
 ) -> None:
-    """Serve a system over HTTP, on Ray Serve, until Ctrl-C or SIGTERM. Makes the system if there is none."""
-    path = None if tokens is None else str(tokens.resolve())
-    config = HttpConfig(host=host, port=port, tokens=path, hosts=tuple(name or LOOPBACK))
+    """Serve a system over HTTP, on Ray Serve, until Ctrl-C or SIGTERM. Makes the system if there is none.
+
+    What is not given, and every limit, is as the section `http` of the config says.
+    """
+    by = session.config
+    path = tokens or by.http.tokens
+    given: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "tokens": path and str(Path(path).resolve()),  # replicas stand in another directory
+        "hosts": name or None,
+        "replicas": replicas,
+    }
+    http = replace(by.http, **{key: value for key, value in given.items() if value is not None})
+    http.check_guarded()
     from actors.attach import attach
 
     ingress = _ingress()
-    by = session.config
     started = attach(address or by.cluster.address, runtime_env=ingress.job_environment(), security=by.security)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ingress.run(ingress.application(config, system, create=True, replicas=replicas, settings=by), config)
+    ingress.run(ingress.application(replace(by, http=http), system, create=True), http)
     try:
-        console.print(f"http://{host}:{port}/v1/openapi.json answers for system {system}; Ctrl-C ends it")
+        console.print(f"http://{http.host}:{http.port}/v1/openapi.json answers for system {system}; Ctrl-C ends it")
         ended.wait()
     finally:
         ingress.stop(whole=started)
-    finish({"system": system, "host": host, "port": port})
+    finish({"system": system, "host": http.host, "port": http.port})
 
 
 def app(args: dict[str, Any]) -> Application:
@@ -67,9 +79,9 @@ def app(args: dict[str, Any]) -> Application:
     Parameters
     ----------
     args
-        ``system``, ``create``, ``replicas``, ``state_dir``, and the fields of
-        :class:`~faultset_ray.http.config.HttpConfig` but ``host`` and ``port``, which are Serve's here. It is taken to
-        be reached from other machines, so ``tokens`` must be there.
+        ``system``, ``create``, ``state_dir``, and the settings of the section ``http``
+        (:class:`~faultset_ray.config.Http`) but ``host`` and ``port``, which are Serve's here. It is taken to be
+        reached from other machines, so there must be ``tokens``.
 
     What they leave open, and all else, is as the configuration of the process that builds it says: its environment, and
     the file that ``FAULTSET_CONFIG`` names in it.
@@ -79,19 +91,17 @@ def app(args: dict[str, Any]) -> Application:
     InputError
         A name or a value can't be used, or there are no tokens.
     """
-    from faultset_ray.config import Config
+    from faultset_ray.config import Config, Http
 
-    known = [field.name for field in fields(HttpConfig) if field.name not in {"host", "port"}]
+    known = [field.name for field in fields(Http) if field.name not in {"host", "port"}]
     unknown = [key for key in args if key not in {*known, *_OURS}]
     if unknown:
         raise InputError(f"jobs.serve:app takes no {unknown[0]!r}; it takes {', '.join([*_OURS, *known])}")
-    settings: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in args.items() if key in known
-    }
-    config = HttpConfig(host="0.0.0.0", **settings)  # noqa: S104 - where Serve listens is not known here
     by = Config.load()
-    options = {"system": by.cluster.system or "default", **{k: args[k] for k in _OURS if k in args}}
-    made: Application = _ingress().application(config, settings=by, **options)
+    given = {key: args[key] for key in known if key in args}
+    http = replace(by.http, host="0.0.0.0", **given)  # noqa: S104 - where Serve listens is not known here
+    options = {"system": by.cluster.system or "default", **{key: args[key] for key in _OURS if key in args}}
+    made: Application = _ingress().application(replace(by, http=http), **options)
     return made
 
 

@@ -10,7 +10,7 @@ from ray import serve
 
 from actors import ingress
 from actors.attach import attach
-from faultset_ray.http.config import HttpConfig
+from faultset_ray.config import Config, Http
 
 MIB = 1 << 20
 OBJECT = "?code=rs:2%2B1&tolerate=0"
@@ -42,13 +42,13 @@ def served_on_ray(folder, bare=False):
     """The URL of the API, and the headers that it asks for; with ``bare`` a deployment that discards stands beside it."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    config = HttpConfig(port=port, tokens=str(folder / "tokens"))
+    http = Http(port=port, tokens=str(folder / "tokens"))
     token = token_of(folder / "tokens", "admin")
     before = os.environ.get("FAULTSET_STORE_DIR")
     os.environ["FAULTSET_STORE_DIR"] = str(folder / "stores")
     started = attach("local", runtime_env=ingress.job_environment())
     try:
-        ingress.run(ingress.application(config, "load", create=True, state_dir=str(folder / "state")), config)
+        ingress.run(ingress.application(Config(http=http), "load", create=True, state_dir=str(folder / "state")), http)
         if bare:
             serve.run(Discard.bind(), name="bare", route_prefix="/bare")
         yield f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}

@@ -10,18 +10,14 @@ from contextlib import asynccontextmanager
 
 import httpx
 import uvicorn
+from places import PLACES
 
 from faultset_ray.backend.local import LocalBackend
-from faultset_ray.backend.protocol import Place
+from faultset_ray.config import Http
 from faultset_ray.driver.asynchronous import connect_async
 from faultset_ray.http.app import build
-from faultset_ray.http.config import HttpConfig
 from faultset_ray.http.tokens import add
 
-PLACES = [
-    Place("head"),
-    *(Place(f"p{index}", {"faultset.io/store": "true", "faultset.io/region": f"r{index % 4}"}) for index in range(8)),
-]
 NODES = {
     "id": ["berlin", "potsdam", "paris"],
     "lat": [52.52, 52.39, 48.86],
@@ -37,10 +33,13 @@ def now_ms() -> int:
 class Served:
     """A server on a thread of its own; a context manager. ``client`` asks it."""
 
-    def __init__(self, config=None, *, paced=True, clock=now_ms, wrap=lambda app: app, token=None, places=PLACES):
+    def __init__(
+        self, config=None, *, paced=True, clock=now_ms, wrap=lambda app: app, token=None, places=PLACES, settings=None
+    ):
         self.backend = LocalBackend(places)
+        self.settings = settings
         self.driver = None
-        self.app = build(self._connecting, config or HttpConfig(), clock, paced=paced)
+        self.app = build(self._connecting, config or Http(), clock, paced=paced)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.server = uvicorn.Server(
@@ -56,7 +55,7 @@ class Served:
 
     @asynccontextmanager
     async def _connecting(self):
-        async with await connect_async(backend=self.backend) as self.driver:
+        async with await connect_async(backend=self.backend, config=self.settings) as self.driver:
             yield self.driver
 
     def __enter__(self):

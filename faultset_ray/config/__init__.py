@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from faultset_ray.config.files import File
+from faultset_ray.config.http import Http
 from faultset_ray.config.loading import Found, built, collect, known
 from faultset_ray.config.sections import (
     Cluster,
@@ -38,6 +39,7 @@ __all__ = [
     "Config",
     "File",
     "Health",
+    "Http",
     "InvalidConfig",
     "Limits",
     "Log",

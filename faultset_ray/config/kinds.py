@@ -202,6 +202,31 @@ class WholeSize(Size):
         return int(nbytes)
 
 
+class Hosts(Kind):
+    """Names of a server, without ports; in a file a list, as a text with commas between."""
+
+    @property
+    def expected(self) -> str:
+        """What they are."""
+        return "names without ports, * only as *.name"
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """A ``tuple`` of at least one."""
+        if not isinstance(value, (list, tuple)) or not value or not all(map(self._fits, value)):
+            raise self._unfit()
+        return tuple(value)
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """Names with commas between."""
+        return self.check([name.strip() for name in text.split(",")])
+
+    def _fits(self, name: object) -> bool:
+        if not isinstance(name, str) or not name or name != name.strip():
+            return False
+        rest = name.removeprefix("*.")
+        return bool(rest) and "*" not in rest and (":" not in rest or rest.startswith("["))
+
+
 class _Table(Kind):
     """A mapping, in a file a table; as a text one JSON object."""
 

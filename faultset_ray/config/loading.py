@@ -17,9 +17,10 @@ from faultset_ray.errors import InvalidConfig
 
 CONFIG: Final = f"{PREFIX}CONFIG"
 """The variable that names the file."""
-_OURS: Final = frozenset({CONFIG, f"{PREFIX}TOKENS"})  # the other is an option's of `serve` and `token`
 _NOT_OURS = re.compile(rf"{PREFIX}(TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT(_[0-9]+_(TCP|UDP)(_\w+)?)?)")
 """Our tests', and those that Kubernetes gives every container for a service called ``faultset-…``."""
+_SERVICE = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+")
+"""What it says in ``FAULTSET_HTTP_PORT`` for one called ``faultset-http``: no port of ours."""
 
 
 @dataclass(slots=True)
@@ -143,14 +144,20 @@ def _tables(of: type[Section] = Root, prefix: str = "") -> list[str]:
 
 def _take_variables(found: Found, environ: Mapping[str, str]) -> None:
     for own in known().values():
-        name = next((name for name in own.variables if environ.get(name)), None)  # an empty one is as none
+        name = next((name for name in own.variables if _is_set(name, environ)), None)
         if name is not None:
             _take_text(found, own, environ[name], "variable", name)
-    names = [*variables(), *_OURS]
+    names = [*variables(), CONFIG]
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in names and not _NOT_OURS.fullmatch(name):
             meant = nearest(name, [other for other in names if other.startswith(PREFIX)])
             found.unknown.append(InvalidConfig(f"variable {name}", "", "is of no setting, and changes nothing", meant))
+
+
+def _is_set(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a variable sets anything: an empty one is as none, and so is what Kubernetes says of a service."""
+    text = environ.get(name, "")
+    return text != "" and not (_NOT_OURS.fullmatch(name) and _SERVICE.fullmatch(text))
 
 
 def _take_flag(found: Found, flag: str) -> None:

@@ -80,6 +80,9 @@ def examine(config: Config) -> list[InvalidConfig]:
     if config.health.repair.after_s < config.health.repair.soon_s:
         reason = f"is {config.health.repair.after_s:g}; it can't be before soon_s, {config.health.repair.soon_s:g}"
         problems.append(_problem(config, "health.repair.after_s", reason))
+    exposed = config.http.unguarded()
+    if exposed is not None:
+        problems.append(_problem(config, exposed.key, exposed.reason))
     return problems
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from faultset_ray.config.http import Http
 from faultset_ray.config.kinds import (
     Choice,
     Flag,
@@ -269,6 +270,9 @@ class Root(Section):
     limits: Limits = section(Limits, "How long is waited.")
     security: Security = section(
         Security, "How a driver shows a Ray cluster who it is. What is set is given to Ray when it connects."
+    )
+    http: Http = section(
+        Http, "What `faultset serve` and `jobs.serve:app` serve HTTP by; they hand it to their replicas."
     )
     log: Log = section(Log, "What commands log to stderr.")
     policies: Mapping[str, Policy] = setting(

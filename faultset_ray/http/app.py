@@ -12,10 +12,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from faultset_ray._version import __version__
+from faultset_ray.config import Http
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import FaultsetError
 from faultset_ray.http.asking import Driver, problems
-from faultset_ray.http.config import HttpConfig
 from faultset_ray.http.guard import Guard, scope_of
 from faultset_ray.http.problems import on_error, on_fault, on_invalid, on_refusal
 from faultset_ray.http.shapes import Alive, Problem
@@ -40,9 +40,7 @@ class _Rest(Convertor[str]):
 register_url_convertor("rest", _Rest())
 
 
-def build(
-    connecting: Connecting, config: HttpConfig, now_ms: Callable[[], int], *, paced: bool | None = None
-) -> FastAPI:
+def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, paced: bool | None = None) -> FastAPI:
     """The ASGI application.
 
     Parameters
@@ -58,9 +56,12 @@ def build(
 
     Raises
     ------
+    InvalidConfig
+        It would listen to other machines, and has no file of tokens.
     InputError
         The file of tokens can't be used.
     """
+    config.check_guarded()
     from faultset_ray.http import fleets, objects, watching  # their paths need the convertor
 
     @asynccontextmanager

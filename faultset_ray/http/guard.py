@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from faultset_ray.config import Http
+from faultset_ray.config.http import is_loopback
 from faultset_ray.errors import InputError
-from faultset_ray.http.config import HttpConfig, is_loopback
 from faultset_ray.http.pacing import App, Message, Receive, Scope, Send, is_paced
 from faultset_ray.http.problems import (
     AnswerTooLarge,
@@ -98,7 +99,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, config: HttpConfig, tokens: TokenFile | None, now_ms: Callable[[], int], *, paced: bool | None
+        self, app: App, config: Http, tokens: TokenFile | None, now_ms: Callable[[], int], *, paced: bool | None
     ) -> None:
         self._app = app
         self._config = config
@@ -188,9 +189,7 @@ class Guard:
 class Exchange:
     """One request's body and answer, within their limits."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, config: HttpConfig, slots: Slots, *, paced: bool
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, config: Http, slots: Slots, *, paced: bool) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._config, self._slots = config, slots
         self._paced = paced

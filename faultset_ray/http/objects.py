@@ -19,7 +19,7 @@ from faultset_ray.http.guard import SMALL_BYTES, Exchange
 from faultset_ray.http.headers import ANY, etag, generations, http_date, matches, name_of, span_of, tags
 from faultset_ray.http.problems import InvalidHeader
 from faultset_ray.http.shapes import DeletionShape, ObjectList, ReceiptShape
-from faultset_ray.limits import DELETE_GRACE_SECONDS, LIST_PAGE, MIB
+from faultset_ray.limits import LIST_PAGE, MIB
 from faultset_ray.objects.opened import AsyncObjectFile
 
 router = APIRouter(tags=["objects"])
@@ -175,8 +175,14 @@ async def delete_object(
     request: Request,
     driver: Driver,
     grace_s: Annotated[
-        float, Query(ge=0, lt=1e10, allow_inf_nan=False, description="For so long it can be brought back.")
-    ] = DELETE_GRACE_SECONDS,
+        float | None,
+        Query(
+            ge=0,
+            lt=1e10,
+            allow_inf_nan=False,
+            description="Seconds in which it can be brought back; by default `stores.delete_grace_s` of the server.",
+        ),
+    ] = None,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Deletion:
@@ -214,35 +220,37 @@ async def _expected(driver: Driver, name: str, if_match: str | None, if_none_mat
     PreconditionFailed
         It is known already that the condition does not hold.
     """
-    match, none_match = tags("If-Match", if_match), tags("If-None-Match", if_none_match)
-    if match is None and none_match is None:
+    wanted = tags("If-Match", if_match), tags("If-None-Match", if_none_match)
+    if wanted == (None, None):
         return None
-    if match is None and none_match == (ANY,):
+    if wanted == (None, (ANY,)):
         return 0
     try:
         found = (await driver.open(name)).generation
     except ObjectNotFound:
         found = None
-    if match is not None and (found is None or not matches(match, found)):
-        raise PreconditionFailed(name, _first(match, found), found)
-    if none_match is not None and found is not None and matches(none_match, found):
+    if _is_unwanted(name, found, *wanted):
         raise PreconditionFailed(name, None, found)
     return found or 0
 
 
 def _unchanged(file: AsyncObjectFile, if_match: str | None, if_none_match: str | None) -> Response | None:
     """What a condition of a read makes of it, if not the bytes."""
-    match, none_match = tags("If-Match", if_match), tags("If-None-Match", if_none_match)
-    if match is not None and not matches(match, file.generation):
-        raise PreconditionFailed(file.name, _first(match, file.generation), file.generation)
-    if none_match is not None and matches(none_match, file.generation):
-        return Response(None, 304, _headers(file))
-    return None
+    wanted = tags("If-Match", if_match), tags("If-None-Match", if_none_match)
+    return Response(None, 304, _headers(file)) if _is_unwanted(file.name, file.generation, *wanted) else None
 
 
-def _first(wanted: Sequence[str], found: int | None) -> int:
-    """A generation that was wanted; 0, which is none's, where there is no such."""
-    return next((tag for tag in generations(wanted) if tag != found), 0)
+def _is_unwanted(name: str, found: int | None, match: Sequence[str] | None, none_match: Sequence[str] | None) -> bool:
+    """Whether the generation that is there, if one is, is one of ``If-None-Match``.
+
+    Raises
+    ------
+    PreconditionFailed
+        It is none of ``If-Match``; with a generation that was wanted, or 0, which is none's.
+    """
+    if match is not None and (found is None or not matches(match, found)):
+        raise PreconditionFailed(name, next(iter(generations(match)), 0), found)
+    return none_match is not None and found is not None and matches(none_match, found)
 
 
 def _headers(file: AsyncObjectFile) -> dict[str, str]:

@@ -11,8 +11,8 @@ from http_server import NODES, announced_put, cut_off_put, token_of
 
 from actors import ingress
 from actors.attach import attach
+from faultset_ray.config import Config, Http
 from faultset_ray.driver.sync import connect
-from faultset_ray.http.config import HttpConfig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 MIB = 1 << 20
@@ -29,13 +29,13 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serve")
     tokens = folder / "tokens"
     admin, weak = token_of(tokens, "admin", number=1), token_of(tokens, "read", number=2)
-    config = HttpConfig(port=free_port(), tokens=str(tokens))
+    http = Http(port=free_port(), tokens=str(tokens))
     started = attach("local", runtime_env=ingress.job_environment())
     try:
-        ingress.run(ingress.application(config, SYSTEM, create=True, state_dir=str(folder / "state")), config)
-        with httpx.Client(base_url=f"http://127.0.0.1:{config.port}", timeout=60) as client:
+        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")), http)
+        with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", timeout=60) as client:
             client.headers["Authorization"] = f"Bearer {admin}"
-            yield client, weak, config.port, folder
+            yield client, weak, http.port, folder
         ingress.stop(whole=started)
     finally:
         ray.shutdown()
@@ -68,7 +68,7 @@ def test_more_than_the_credit_in_both_directions(served):
     """Larger than what is let through without the outer half in the proxy: so it is there, and works."""
     client, _, _, _ = served
     data = os.urandom(40 * MIB)
-    assert len(data) > HttpConfig().unpaced_bytes_max
+    assert len(data) > Http().unpaced_bytes_max
     put = client.put("/v1/objects/large", params={"tolerate": 0}, content=data)
     assert put.status_code == 200, put.text
     assert client.get("/v1/objects/large").content == data

@@ -7,7 +7,7 @@ from pathlib import Path
 from error_samples import classes, sample
 
 from faultset_ray import errors
-from faultset_ray.http.config import HttpConfig
+from faultset_ray.config import Http
 from faultset_ray.http.guard import scope_of
 from faultset_ray.http.problems import REFUSALS, STATUSES, answer_error, status_of
 
@@ -44,9 +44,8 @@ def test_every_refusal():
 
 
 def test_every_limit():
-    table = PAGE.partition("## Limits")[2]
-    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    names = {field.name for field in fields(HttpConfig) if field.name.endswith(("_max", "_s"))}
+    listed = set(re.findall(r"`(\w+_(?:max|s))`", PAGE.partition("## Limits")[2]))
+    names = {field.name for field in fields(Http) if field.name.endswith(("_max", "_s"))}
     assert listed == names - {"heartbeat_s"}
 
 

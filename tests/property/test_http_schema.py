@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from faultset_ray.http.config import HttpConfig
+from faultset_ray.config import Http
 
 ENDLESS = {"/v1/watch"}
 OPERATIONS = 14
@@ -21,7 +21,7 @@ OPERATIONS = 14
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     token = token_of(folder / "tokens", "admin")
-    config = HttpConfig(tokens=str(folder / "tokens"))
+    config = Http(tokens=str(folder / "tokens"))
     with pytest.MonkeyPatch.context() as patch, Served(config, token=token) as served:
         patch.setenv("FAULTSET_STORE_DIR", str(folder / "stores"))  # durability=fsync can be had
         served.client.post("/v1/fleet", json={"nodes": NODES})

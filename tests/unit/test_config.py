@@ -31,6 +31,9 @@ VALUES = {
     "health.probe.labels": ({"a.b/c": "x"}, '{"a.b/c" = "x"}', '{"a.b/c": "x"}'),
     "health.repair.bytes_per_s": (2.5e6, '"2.5 MB"', "2500000"),
     "limits.survivors_s": (math.inf, "inf", "inf"),
+    "http.port": (9000, "9000", "9000"),
+    "http.hosts": (("a.org", "*.b.org"), '["a.org", "*.b.org"]', "a.org, *.b.org"),
+    "http.object_bytes_max": (1 << 30, '"1 GiB"', "1GiB"),
     "policies": ({"e": fs.Policy(threshold_ms=5.0)}, "{e = {threshold_ms = 5}}", '{"e": {"threshold_ms": 5}}'),
     "plugins": ({"m": {"n": [1, {"o": True}]}}, "{m = {n = [1, {o = true}]}}", '{"m": {"n": [1, {"o": true}]}}'),
 }
@@ -144,6 +147,8 @@ REFUSED = [
     ("[policies.e]\nthreshhold_ms = 1", "has no field 'threshhold_ms'; did you mean 'threshold_ms'?"),
     ("[policies]\ne = 1", "policies is {'e': 1}; expected a table of policies"),
     ("[plugins]\nm = 1", "plugins is not what it can be; expected a table of options"),
+    ("[http]\nhosts = ['*']", "http.hosts is ['*']; expected names without ports, * only as *.name"),
+    ("[http]\nhosts = 'a'", "http.hosts is 'a'; expected names"),
     ("[plugins.m]\nat = 2026-01-01", "plugins is not what it can be"),
     (
         "[security]\nray_token = 'hunter2'",
@@ -206,13 +211,22 @@ def test_all_problems_are_found_at_once(here):
 
 
 def test_a_variable_of_no_setting_is_a_warning(here, caplog):
-    theirs = ("HTTP_SERVICE_HOST", "HTTP_SERVICE_PORT_WEB", "HTTP_PORT", "HTTP_PORT_80_TCP_ADDR", "TEST_PYTHON")
+    theirs = ("HTTP_SERVICE_HOST", "HTTP_SERVICE_PORT_WEB", "HTTP_PORT_80_TCP_ADDR", "TEST_PYTHON")
     environ = {"FAULTSET_STORES_DIR": "/x", **{f"FAULTSET_{name}": "x" for name in theirs}, "OTHER": "x"}
     with caplog.at_level(logging.WARNING):
         assert Config.load(environ=environ) == Config()
     [message] = caplog.messages
     assert "variable FAULTSET_STORES_DIR" in message
     assert "did you mean FAULTSET_STORE_DIR?" in message
+
+
+def test_what_kubernetes_says_of_a_service_called_faultset_http_is_no_port(here):
+    assert Config.load(environ={"FAULTSET_HTTP_PORT": "tcp://10.0.0.1:80"}) == Config()
+    assert Config.load(environ={"FAULTSET_HTTP_PORT": "81"}).http.port == 81
+    with pytest.raises(InvalidConfig, match=r"http\.port is 'eighty'"):
+        Config.load(environ={"FAULTSET_HTTP_PORT": "eighty"})
+    with pytest.raises(InvalidConfig, match="is 'tcp://h:1'"):
+        Config.load(environ={"FAULTSET_STORES_DURABILITY": "tcp://h:1"})
 
 
 @pytest.mark.parametrize(
@@ -286,6 +300,7 @@ def configs(draw):
     return Config(
         cluster=tree.Cluster(address=draw(TEXTS), threads=draw(st.none() | st.integers(1, 64))),
         codes=Codes(put=draw(st.sampled_from(["rs:4+2", "x:1"])), engine="naive" if flag else None),
+        http=tree.Http(hosts=draw(st.lists(st.sampled_from(["a.org", "*.b", "[::1]"]), min_size=1, max_size=3))),
         stores=tree.Stores(dir=draw(st.none() | TEXTS)),
         health=tree.Health(
             probe=tree.Probe(labels=draw(st.dictionaries(TEXTS, TEXTS, max_size=3))),

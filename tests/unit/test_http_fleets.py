@@ -164,9 +164,9 @@ def test_a_watch_goes_on_where_it_was(served, client):
 
 
 def test_a_silent_watch_says_that_it_is_there():
-    from faultset_ray.http.config import HttpConfig
+    from faultset_ray.config import Http
 
-    with Served(HttpConfig(heartbeat_s=0.05)) as served:
+    with Served(Http(heartbeat_s=0.05)) as served:
         served.client.post("/v1/fleet", json={"nodes": NODES})
         with served.client.stream("GET", "/v1/watch") as answer:
             lines = iter(answer.iter_lines())

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from http_server import NODES, Served
 
-from faultset_ray.http.config import HttpConfig
+from faultset_ray.config import Http
 from faultset_ray.http.pacing import AHEAD_BYTES, STEP_BYTES, Inner, Outer
 from faultset_ray.limits import MIB
 
@@ -36,7 +36,7 @@ HEAD = b"PUT /v1/objects/x HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def test_a_body_that_says_that_it_is_too_large_is_not_read():
-    with Served(HttpConfig(object_bytes_max=MIB, json_bytes_max=1000)) as served:
+    with Served(Http(object_bytes_max=MIB, json_bytes_max=1000)) as served:
         # not a byte of the body was sent: the answer comes before
         found = raw(served, HEAD + b"Content-Length: 1048577\r\n\r\n", end=False)
         assert found.startswith(b"HTTP/1.1 413")
@@ -50,7 +50,7 @@ def test_a_body_that_says_that_it_is_too_large_is_not_read():
 
 
 def test_a_body_that_does_not_say_is_cut_off():
-    with Served(HttpConfig(object_bytes_max=MIB, json_bytes_max=1000)) as served:
+    with Served(Http(object_bytes_max=MIB, json_bytes_max=1000)) as served:
 
         def endless():
             for _ in range(1000):
@@ -110,7 +110,7 @@ def until(condition):
 
 
 def test_more_requests_than_may_be_are_told_to_come_again():
-    with Served(HttpConfig(requests_max=3)) as served:
+    with Served(Http(requests_max=3)) as served:
         served.client.post("/v1/fleet", json={"nodes": NODES})
         gate = Gate(served)
         threads, answers = asked(served, 3)
@@ -126,7 +126,7 @@ def test_more_requests_than_may_be_are_told_to_come_again():
 
 
 def test_large_bodies_are_few_at_once_and_small_ones_go_on():
-    with Served(HttpConfig(transfers_max=1)) as served:
+    with Served(Http(transfers_max=1)) as served:
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
         connection.putrequest("PUT", "/v1/objects/first")
         connection.putheader("Content-Length", str(3 * MIB))
@@ -143,7 +143,7 @@ def test_large_bodies_are_few_at_once_and_small_ones_go_on():
 
 
 def test_watches_are_few():
-    with Served(HttpConfig(watches_max=1)) as served:
+    with Served(Http(watches_max=1)) as served:
         served.client.post("/v1/fleet", json={"nodes": NODES})
         with served.client.stream("GET", "/v1/watch") as first:
             lines = first.iter_lines()  # kept: its end would end the watch
@@ -154,7 +154,7 @@ def test_watches_are_few():
 
 
 def test_what_takes_too_long_is_told():
-    with Served(HttpConfig(request_s=0.3)) as served:
+    with Served(Http(request_s=0.3)) as served:
         served.client.post("/v1/fleet", json={"nodes": NODES})
         gate = Gate(served)
         late = served.client.get("/v1/survivors")
@@ -168,7 +168,7 @@ def test_what_takes_too_long_is_told():
 
 
 def test_a_body_that_stalls_is_given_up():
-    with Served(HttpConfig(idle_s=0.3)) as served:
+    with Served(Http(idle_s=0.3)) as served:
         found = raw(served, HEAD + b"Content-Length: 3000000\r\n\r\n", bytes(1000), end=False)
         assert found.startswith(b"HTTP/1.1 408")
         assert b'"code": "body_stalled"' in found
@@ -176,17 +176,17 @@ def test_a_body_that_stalls_is_given_up():
 
 
 def test_behind_a_server_that_reads_ahead_only_what_fits():
-    with Served(HttpConfig(unpaced_bytes_max=MIB), paced=None) as served:
+    with Served(Http(unpaced_bytes_max=MIB), paced=None) as served:
         assert code(served.client.put("/v1/objects/x", content=bytes(MIB + 1))) == (413, "body_too_large")
         assert served.client.put("/v1/objects/x", content=bytes(MIB)).status_code == 200
     both = {"paced": None, "wrap": lambda app: Outer(Inner(app))}
-    with Served(HttpConfig(unpaced_bytes_max=MIB), **both) as served:
+    with Served(Http(unpaced_bytes_max=MIB), **both) as served:
         assert served.client.put("/v1/objects/x", content=bytes(3 * MIB)).status_code == 200
         assert len(served.client.get("/v1/objects/x").content) == 3 * MIB
 
 
 def test_a_large_answer_is_asked_for_in_ranges():
-    with Served(HttpConfig(unpaced_bytes_max=MIB), paced=None) as served:
+    with Served(Http(unpaced_bytes_max=MIB), paced=None) as served:
 
         async def put():
             await served.driver.put("x", bytes(3 * MIB))

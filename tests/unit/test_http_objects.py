@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from http_server import Served, cut_off_put
+from http_server import Served, cut_off_put, now_ms
 
-from faultset_ray.http.config import HttpConfig
+from faultset_ray.config import Config, Http, Stores
 from faultset_ray.http.headers import http_date, span_of, tags
 from faultset_ray.http.problems import InvalidHeader, RangeRefused
 
@@ -217,6 +217,17 @@ def test_pages_of_a_list(client):
     problem(client.get("/v1/objects", params={"limit": 0}), 422, "invalid_request")
 
 
+def test_how_long_a_deleted_object_can_be_brought_back():
+    day = 86_400_000
+    with Served(settings=Config(stores=Stores(delete_grace_s=3 * 86_400))) as served:
+        for params, grace_ms in (({}, 3 * day), ({"grace_s": 86_400}, day)):
+            served.client.put("/v1/objects/gone", content=b"x")
+            before_ms = now_ms()
+            until_ms = served.client.delete("/v1/objects/gone", params=params).json()["until_ms"]
+            assert before_ms <= until_ms - grace_ms <= now_ms()
+        problem(served.client.delete("/v1/objects/gone", params={"grace_s": -1}), 422, "invalid_request")
+
+
 def test_codes_and_promises(client):
     receipt = client.put("/v1/objects/coded", params={"code": "rs:2+1", "tolerate": 1}, content=DATA).json()
     assert (receipt["code"].split(":")[0], receipt["survivable"]) == ("rs", 1)
@@ -262,15 +273,14 @@ def test_headers_alone():
 
 
 def test_settings_that_cannot_be():
-    from faultset_ray.errors import InputError
+    from faultset_ray.errors import InvalidConfig
 
     for bad in (
-        {"host": "0.0.0.0"},
-        {"host": "example.org"},
+        {"host": ""},
         {"port": -1},
         {"port": True},
         {"hosts": ("*",)},
-        {"hosts": ["localhost"]},
+        {"hosts": ()},
         {"hosts": ("localhost:80",)},
         {"request_s": 0},
         {"idle_s": float("nan")},
@@ -278,6 +288,10 @@ def test_settings_that_cannot_be():
         {"object_bytes_max": 1.5},
         {"tokens": ""},
     ):
-        with pytest.raises(InputError):
-            HttpConfig(**bad)
-    assert HttpConfig(host="::1").host == "::1"
+        with pytest.raises(InvalidConfig):
+            Http(**bad)
+    for host in ("0.0.0.0", "example.org"):
+        with pytest.raises(InvalidConfig, match="there is no file of tokens"):
+            Served(Http(host=host))
+    Http(host="::1").check_guarded()
+    Http(host="0.0.0.0", tokens="t").check_guarded()

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from http_server import Served, token_of
 
+from faultset_ray.config import Http
 from faultset_ray.errors import InputError
-from faultset_ray.http.config import HttpConfig
 from faultset_ray.http.guard import ROUTES, scope_of
 from faultset_ray.http.tokens import TokenFile, add, hashed, read, revoke
 
@@ -43,7 +43,7 @@ def world(tmp_path_factory):
         "both": token_of(path, "read", "write", number=4),
         "late": token_of(path, "admin", number=5, expires_ms=NOW_MS),
     }
-    with Served(HttpConfig(tokens=str(path)), clock=Clock()) as served:
+    with Served(Http(tokens=str(path)), clock=Clock()) as served:
         served.client.headers["Authorization"] = f"Bearer {tokens['admin']}"
         served.client.post("/v1/fleet", json=BODIES["/v1/fleet"])
         served.client.put("/v1/objects/x", content=b"x")
@@ -147,7 +147,7 @@ def test_tokens_come_and_go_while_it_runs(world):
 def test_a_token_ends_at_its_time(tmp_path):
     path = tmp_path / "tokens"
     token, clock = token_of(path, "read", expires_ms=NOW_MS + 1000), Clock()
-    with Served(HttpConfig(tokens=str(path)), clock=clock, token=token) as served:
+    with Served(Http(tokens=str(path)), clock=clock, token=token) as served:
         assert served.client.get("/v1/objects").status_code == 200
         clock.now_ms += 999
         assert served.client.get("/v1/objects").status_code == 200
@@ -158,7 +158,7 @@ def test_a_token_ends_at_its_time(tmp_path):
 def test_a_file_that_was_spoilt_lets_nobody_in(tmp_path):
     path = tmp_path / "tokens"
     token = token_of(path, "admin")
-    with Served(HttpConfig(tokens=str(path)), token=token) as served:
+    with Served(Http(tokens=str(path)), token=token) as served:
         assert served.client.get("/v1/objects").status_code == 200
         whole = path.read_bytes()
         for spoil in (
@@ -184,7 +184,7 @@ def test_names_that_are_not_ours(world, host):
 
 
 def test_names_that_are_ours(tmp_path):
-    with Served(HttpConfig(hosts=("*.Example.org", "localhost"))) as served:
+    with Served(Http(hosts=("*.Example.org", "localhost"))) as served:
         for host in ("localhost", "LOCALHOST:8000", "a.example.org", "a.b.example.org:1"):
             assert served.client.get("/v1/objects", headers={"Host": host}).status_code == 200
         for host in ("example.org", "127.0.0.1", "aexample.org"):

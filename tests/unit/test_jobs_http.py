@@ -1,6 +1,7 @@
 """The commands around the HTTP API: tokens, and what `serve` refuses before it begins."""
 
 import json
+import signal
 import stat
 import time
 from types import SimpleNamespace
@@ -66,25 +67,92 @@ def test_a_secret_on_a_command_line_is_not_taken(faultset, tmp_path):
         faultset("token", "add", "--file", path, "--scope", "root")
 
 
-def test_serve_refuses_other_machines_without_tokens(faultset):
-    with pytest.raises(InputError, match="tokens"):
-        faultset("serve", "--host", "0.0.0.0")
+def test_the_file_of_tokens_is_the_configs_where_none_is_named(faultset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("FAULTSET_TOKENS", "FAULTSET_HTTP_TOKENS"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(InputError, match=r"no file of tokens is named: give --file"):
+        faultset("token", "list")
+    (tmp_path / "faultset.toml").write_text('[http]\ntokens = "a"\n')
+    (tmp_path / "other.toml").write_text('[http]\ntokens = "b"\n')
+    faultset("token", "add", "--scope", "read")
+    faultset("token", "add", "--scope", "read", "--config", "other.toml")
+    monkeypatch.setenv("FAULTSET_TOKENS", "c")
+    faultset("token", "add", "--scope", "read")
+    assert {path.name for path in tmp_path.glob("?")} == {"a", "b", "c"}
+    assert last(faultset("token", "list"))["file"] == "c"
+
+
+def test_serve_refuses_other_machines_without_tokens(faultset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FAULTSET_TOKENS", raising=False)
+    for arguments in (["--host", "0.0.0.0"], ["--set", "http.host=0.0.0.0"]):
+        with pytest.raises(
+            InputError, match=r"http.host is '0.0.0.0', which other machines reach, .* no file of tokens"
+        ):
+            faultset("serve", *arguments)
+    (tmp_path / "faultset.toml").write_text('[http]\nhost = "0.0.0.0"\n')
+    result = faultset("config", "check")
+    assert (result.exit_code, last(result)["problems"][0]["key"]) == (2, "http.host")
+
+
+@pytest.fixture
+def hosted(monkeypatch):
+    """What is asked of Ray Serve, which is not started."""
+    asked = {}
+
+    def application(config, system, **options):
+        asked.update(config=config, system=system, **options)
+
+    def run(_app, http):
+        asked["listens"] = http
+        signal.raise_signal(signal.SIGTERM)  # at once: it serves until then
+
+    host = SimpleNamespace(application=application, run=run, stop=lambda **_: None, job_environment=dict)
+    monkeypatch.setattr(jobs.serve, "_ingress", lambda: host)
+    monkeypatch.setattr("actors.attach.attach", lambda *_, **__: True)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield asked
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_serve_goes_by_flags_before_variables_before_the_file(faultset, hosted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = ("port = 1", 'tokens = "file"', 'hosts = ["file.org"]', "replicas = 2", "idle_s = 5", "requests_max = 7")
+    (tmp_path / "faultset.toml").write_text("\n".join(["[http]", *lines]))
+    monkeypatch.setenv("FAULTSET_HTTP_PORT", "2")
+    monkeypatch.setenv("FAULTSET_HTTP_REPLICAS", "3")
+    assert last(faultset("serve", "--replicas", 4)) == {"system": "default", "host": "127.0.0.1", "port": 2}
+    http = hosted["config"].http
+    assert hosted["listens"] == http
+    assert (http.port, http.replicas, http.idle_s, http.requests_max) == (2, 4, 5.0, 7)
+    assert (http.tokens, http.hosts) == (str(tmp_path / "file"), ("file.org",))
+    faultset("serve", "--port", 0, "--host", "::", "--tokens", "flag", "--host-name", "a", "--host-name", "b")
+    http = hosted["config"].http
+    assert (http.port, http.host, http.tokens, http.hosts) == (0, "::", str(tmp_path / "flag"), ("a", "b"))
 
 
 def test_the_application_goes_by_the_config_of_who_builds_it(tmp_path, monkeypatch):
     made = []
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.toml").write_text('[codes]\nput = "copy:2"\n[cluster]\nsystem = "file"\naddress = "h:1"\n')
+    (tmp_path / "own.toml").write_text(
+        '[codes]\nput = "copy:2"\n[http]\nidle_s = 9\n[cluster]\nsystem = "file"\naddress = "h:1"\n'
+    )
     monkeypatch.setenv("FAULTSET_CONFIG", str(tmp_path / "own.toml"))
     monkeypatch.delenv("FAULTSET_SYSTEM", raising=False)
-    host = SimpleNamespace(application=lambda *given, **options: made.append((*given[1:], options)))
+    host = SimpleNamespace(application=lambda config, **options: made.append((config, options)))
     monkeypatch.setattr(jobs.serve, "_ingress", lambda: host)
-    jobs.serve.app({"tokens": str(tmp_path / "t")})
+    jobs.serve.app({"tokens": "t"})
     monkeypatch.setenv("FAULTSET_SYSTEM", "variable")
-    jobs.serve.app({"tokens": str(tmp_path / "t")})
-    jobs.serve.app({"tokens": str(tmp_path / "t"), "system": "argument"})
-    assert [options["system"] for (options,) in made] == ["file", "variable", "argument"]
-    assert {options["settings"].codes.put for (options,) in made} == {"copy:2"}
+    monkeypatch.setenv("FAULTSET_HTTP_TOKENS", "v")
+    jobs.serve.app({})
+    jobs.serve.app({"tokens": "t", "system": "argument", "replicas": 3, "hosts": ["a.org"], "idle_s": 7})
+    assert [options["system"] for _, options in made] == ["file", "variable", "argument"]
+    assert {config.codes.put for config, _ in made} == {"copy:2"}
+    assert [config.http.tokens for config, _ in made] == ["t", "v", "t"]
+    assert [config.http.idle_s for config, _ in made] == [9.0, 9.0, 7.0]
+    assert (made[2][0].http.replicas, made[2][0].http.hosts) == (3, ("a.org",))
 
 
 def test_the_application_for_serves_own_configuration(tmp_path):

@@ -11,20 +11,16 @@ from pathlib import Path
 
 import pytest
 from damaging import flip
+from places import PLACES
 from typer.testing import CliRunner
 
 import faultset_ray as fs
 import jobs.connecting
 from faultset_ray.backend.local import LocalBackend
-from faultset_ray.backend.protocol import Place
 from jobs import output
 from jobs.cli import application
 from jobs.output import DAMAGED, NOT_RECOVERABLE, OK, UNREACHED, USAGE
 
-PLACES = [
-    Place("head"),
-    *(Place(f"p{index}", {"faultset.io/store": "true", "faultset.io/region": f"r{index % 4}"}) for index in range(8)),
-]
 DATA = bytes(range(256)) * 4000
 REFUSED = 5
 

@@ -24,7 +24,7 @@ LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host test-all lint \
-	bench bench-codes bench-history docs docs-config docs-plots wheel wheel-check image test-kuberay $(LONG)
+	bench bench-codes bench-history docs test-docs docs-config docs-plots wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -123,8 +123,17 @@ bench-history: $(STAMP)-bench $(STAMP)-plots ## add this machine's figures to th
 	$(PYTEST) benchmarks --benchmark-only --benchmark-json=benchmarks/results/now.json -o addopts=--import-mode=importlib $(ARGS)
 	$(PY) benchmarks/history.py benchmarks/results/now.json
 
-docs: setup ## check the documentation: links resolve, code blocks run
-	$(PYTEST) tests/docs
+$(STAMP)-docs: $(STAMP)
+	$(PY) -m pip install --quiet --constraint constraints.txt --group docs
+	@touch $@
+
+docs: $(STAMP)-docs ## build the site of the documentation into docs/_build/html, and check it: a warning is an error
+	rm -rf docs/_build
+	$(PY) -m sphinx --nitpicky --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	$(PYTEST) tests/docs/test_site.py -m site
+
+test-docs: setup ## run every code block of the documentation, and the examples
+	$(PYTEST) tests/docs tests/cluster/test_examples.py -m "not site and not long and not host"
 
 docs-config: setup ## write the settings in docs/configuration.md anew, from the types
 	$(PY) -m faultset_ray.config.page docs/configuration.md

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
+]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 SHOWN = {"console", "text", "json", "toml", "yaml", ""}
@@ -55,6 +58,16 @@ def test_a_broken_link_is_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# One thing\n[good](#one-thing) [bad](#two) [gone](gone.md) ![no](no.svg)\n")
     assert broken_links(page) == ["[bad](#two)", "[gone](gone.md)", "![no](no.svg)"]
+
+
+def test_the_index_leads_to_every_page():
+    """And so the contents of the site do, which are made of its links."""
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / match[1]).resolve() for match in re.finditer(r"\]\(([^)#\s]+)", index.read_text())}
+    below = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.rst")]
+    pages = {path for path in below if "_build" not in path.parts and path.parent.name != "project"}
+    assert pages - {index} <= linked
+    assert {ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")} <= linked
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -108,6 +108,8 @@ def test_every_command_is_one_target_of_the_makefile():
         "fuzz",
         "bench-history",
         "test-host",
+        "docs",
+        "test-docs",
     } <= set(used)
 
 
@@ -122,7 +124,8 @@ def test_the_order_of_a_change():
         ("lint", None),
         ("test", "lint"),
         ("cluster", "test"),
-        ("build", "cluster"),
+        ("docs", "lint"),
+        ("build", ["cluster", "docs"]),
         ("publish", "build"),
     ]
     assert stages["publish"]["if"] == "github.ref_type == 'tag'"

@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors import ship
 from actors.attach import attach
 from actors.faults import ray_faults
-from actors.net import RayNet, fetch, forget_handles
+from actors.net import SYSTEM, RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
@@ -30,6 +30,7 @@ from faultset_ray.config import Config
 from faultset_ray.config.process import variables
 from faultset_ray.errors import CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
+from faultset_ray.telemetry import tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,12 +49,26 @@ def _others(avoid: Iterable[str]) -> dict[str, str]:
     return {_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else {}
 
 
-async def _task_main(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
-    return await task(RayNet(namespace, cpus), *args, **kwargs)
+async def _task_main(
+    namespace: str,
+    cpus: float,
+    carrier: tracing.Carrier | None,
+    task: Callable[..., Awaitable[R]],
+    *args: Any,
+    **kwargs: Any,
+) -> R:
+    return await tracing.served(carrier, SYSTEM, task)(RayNet(namespace, cpus), *args, **kwargs)
 
 
-def _run_task(namespace: str, cpus: float, task: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
-    return asyncio.run(_task_main(namespace, cpus, task, *args, **kwargs))
+def _run_task(
+    namespace: str,
+    cpus: float,
+    carrier: tracing.Carrier | None,
+    task: Callable[..., Awaitable[R]],
+    *args: Any,
+    **kwargs: Any,
+) -> R:
+    return asyncio.run(_task_main(namespace, cpus, carrier, task, *args, **kwargs))
 
 
 _remote_task: Any = ray.remote(max_retries=0)(_run_task)
@@ -63,11 +78,27 @@ _hosted: dict[type[Servant], type[Servant]] = {}
 """The classes of actors by role: one each, since each is shipped once."""
 
 
+def _traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method below the span of who asked for it."""
+    return tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs)
+
+
 def _with_clock(role: type[Servant]) -> type[Servant]:
     """A role with the clock of the machine that will host it; a class of the same name, which is shipped by value."""
     if role in _hosted:
         return _hosted[role]
-    members = {"clock": RealWorld(), "__module__": role.__module__, "__doc__": role.__doc__}
+
+    def close(self: Servant) -> None:
+        role.close(self)
+        tracing.flush()  # its process is ended next
+
+    members = {
+        "clock": RealWorld(),
+        "traced": _traced,
+        "close": close,
+        "__module__": role.__module__,
+        "__doc__": role.__doc__,
+    }
     return _hosted.setdefault(role, type(role.__name__, (role,), members))
 
 
@@ -219,7 +250,19 @@ class RayBackend(RayNet):
         **kwargs: P.kwargs,
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
-        ref: Any = await self.hold(task, at, *args, **kwargs)
+        with tracing.running(SYSTEM, task) as span:
+            return await self._ran(span.carrier, task, at, *args, **kwargs)
+
+    async def _ran(
+        self,
+        carrier: tracing.Carrier | None,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        ref: Any = await self._held(carrier, task, at, *args, **kwargs)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
             try:
@@ -237,12 +280,24 @@ class RayBackend(RayNet):
         **kwargs: P.kwargs,
     ) -> R:
         """Submit the task; the reference stands for its result as an argument, and for its error."""
+        with tracing.running(SYSTEM, task) as span:  # until it is submitted; its own span tells how long it ran
+            return await self._held(span.carrier, task, at, *args, **kwargs)
+
+    async def _held(
+        self,
+        carrier: tracing.Carrier | None,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
         self._check_open()
         at = await self._packed(at)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
             remote = _remote_task.options(name=target, **self._placed(at))
-            return cast("R", remote.remote(self.namespace, at.cpus, task, *args, **kwargs))
+            return cast("R", remote.remote(self.namespace, at.cpus, carrier, task, *args, **kwargs))
 
     def share(self, value: R) -> R:
         """Put the value into the object store; the reference stands for it as an argument."""

@@ -16,10 +16,14 @@ from faultset_ray.backend.protocol import Addr, Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.errors import BackendClosed, CallTimeout
 from faultset_ray.limits import CALL_SECONDS
+from faultset_ray.telemetry import tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
+
+SYSTEM = "ray"
+"""How traces name this way of calling."""
 
 _handles_in: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 """By namespace and name, the actors that this process found alive."""
@@ -52,21 +56,32 @@ class RayNet(RealWorld):
         Where another servant has taken the name since this process last looked, that one is called.
         """
         self._check_open()
-        with ray_faults(to.name):
+        with tracing.calling(SYSTEM, to.name, method) as span, ray_faults(to.name):
             handle = self._handle(to.name)
             try:
-                return await self._call(handle, to, method, *args, **kwargs)
+                return await self._call(span.carrier, handle, to, method, *args, **kwargs)
             except (RayActorError, ActorUnschedulableError):
                 successor = self._successor(to.name, handle)
                 if successor is None:
                     raise
-            return await self._call(successor, to, method, *args, **kwargs)
+            return await self._call(span.carrier, successor, to, method, *args, **kwargs)
 
     async def _call(
-        self, handle: Any, to: Addr[S], method: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs
+        self,
+        carrier: tracing.Carrier | None,
+        handle: Any,
+        to: Addr[S],
+        method: Callable[Concatenate[S, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> R:
-        bound = getattr(handle, method.__name__)
-        return cast("R", await fetch(bound.remote(*args, **kwargs), to.name, method.__name__, self._deadline))
+        if carrier is None:
+            ref = getattr(handle, method.__name__).remote(*args, **kwargs)
+        else:
+            named = handle.traced.options(name=method.__qualname__)
+            ref = named.remote(carrier, to.name, method.__name__, *args, **kwargs)
+        return cast("R", await fetch(ref, to.name, method.__name__, self._deadline))
 
     def within(self, seconds: float) -> RayNet:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`."""

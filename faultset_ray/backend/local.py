@@ -22,10 +22,14 @@ from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
+from faultset_ray.telemetry import tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
+
+_SYSTEM = "faultset-local"
+"""How traces name this way of calling."""
 
 
 class _Hosted(Generic[S]):
@@ -69,21 +73,8 @@ class LocalBackend(RealWorld, OneMemory):
         self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
-        hosted = self._at(to.name)
-        seconds = self._deadline
-        try:
-            async with asyncio.timeout(seconds):
-                with typed_errors(to.name):
-                    bound = getattr(hosted.servant, method.__name__)
-                    if inspect.iscoroutinefunction(bound):
-                        async with hosted.room:
-                            result = await bound(*args, **kwargs)
-                    else:
-                        result = await self._on_thread(hosted, bound, *args, **kwargs)
-        except TimeoutError:
-            raise CallTimeout(to.name, method.__name__, seconds) from None
-        self._at(to.name)  # a place that was lost meanwhile never answered
-        return cast("R", result)
+        with tracing.calling(_SYSTEM, to.name, method) as span:
+            return await self._call(span.carrier, to, method, *args, **kwargs)
 
     def within(self, seconds: float) -> LocalBackend:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`; state is shared."""
@@ -150,20 +141,8 @@ class LocalBackend(RealWorld, OneMemory):
         **kwargs: P.kwargs,
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
-        self._check_open()
-        name = getattr(task, "__name__", "task")
-        place = choose_place(name, at, self._loads())
-        try:
-            async with asyncio.timeout(TASK_SECONDS):
-                with typed_errors(name):
-                    net = self.within(CALL_SECONDS)
-                    net.cpus = at.cpus
-                    result = await task(net, *args, **kwargs)
-        except TimeoutError:
-            raise CallTimeout(place, name, TASK_SECONDS) from None
-        if place not in self._places:
-            raise PlaceUnreachable(place, "the place was lost while it ran a task")
-        return result
+        with tracing.running(_SYSTEM, task) as span:
+            return await self._run(span, task, at, *args, **kwargs)
 
     async def want(self, demand: Sequence[At]) -> None:
         """Nothing to scale in one process."""
@@ -186,6 +165,56 @@ class LocalBackend(RealWorld, OneMemory):
             del self._hosted[name]
 
     # -- Inside
+
+    async def _call(
+        self,
+        carrier: tracing.Carrier | None,
+        to: Addr[S],
+        method: Callable[Concatenate[S, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        hosted = self._at(to.name)
+        seconds = self._deadline
+        try:
+            async with asyncio.timeout(seconds):
+                with typed_errors(to.name):
+                    bound = tracing.served(carrier, _SYSTEM, getattr(hosted.servant, method.__name__), to.name)
+                    if inspect.iscoroutinefunction(bound):
+                        async with hosted.room:
+                            result = await bound(*args, **kwargs)
+                    else:
+                        result = await self._on_thread(hosted, bound, *args, **kwargs)
+        except TimeoutError:
+            raise CallTimeout(to.name, method.__name__, seconds) from None
+        self._at(to.name)  # a place that was lost meanwhile never answered
+        return cast("R", result)
+
+    async def _run(
+        self,
+        span: tracing.Spanned,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        self._check_open()
+        name = getattr(task, "__name__", "task")
+        place = choose_place(name, at, self._loads())
+        span.note({"faultset.place": place})
+        try:
+            async with asyncio.timeout(TASK_SECONDS):
+                with typed_errors(name):
+                    net = self.within(CALL_SECONDS)
+                    net.cpus = at.cpus
+                    result = await tracing.served(span.carrier, _SYSTEM, task)(net, *args, **kwargs)
+        except TimeoutError:
+            raise CallTimeout(place, name, TASK_SECONDS) from None
+        if place not in self._places:
+            raise PlaceUnreachable(place, "the place was lost while it ran a task")
+        return result
 
     async def _on_thread(self, hosted: _Hosted[Any], bound: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a method; its room is free when it has ended, which may be after its caller gave up."""

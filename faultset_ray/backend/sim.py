@@ -25,12 +25,15 @@ from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, 
 from faultset_ray.backend.spread import choose_place, list_loads
 from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, SPAWN_SECONDS, TASK_SECONDS
+from faultset_ray.telemetry import tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
 _EPOCH_MS = 1_800_000_000_000
+_SYSTEM = "faultset-sim"
+"""How traces name this way of calling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,30 +187,8 @@ class SimBackend(OneMemory):
         self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """See :meth:`Net.call <faultset_ray.backend.protocol.Net.call>`."""
-        self._check_open()
-        seconds = self._deadline
-        subject = f"{to.name}.{method.__name__}"
-        try:
-            async with asyncio.timeout(seconds):
-                await self._carry(f"-> {subject}")
-                hosted = self._world.hosted.get(to.name)
-                await self._cross(hosted.place if hosted else None)
-                if hosted is None:
-                    self._world.log(f"gone {subject}")
-                    raise PlaceUnreachable(to.name, "there is no such servant, or its place is gone")
-                incarnation = self._world.alive[hosted.place]
-                with typed_errors(to.name):
-                    result = getattr(hosted.servant, method.__name__)(*args, **kwargs)
-                    if inspect.isawaitable(result):
-                        result = await result
-                if self._world.alive.get(hosted.place) != incarnation:
-                    raise PlaceUnreachable(to.name, f"its place {hosted.place} was lost during the call")
-                await self._cross(hosted.place)
-                await self._carry(f"<- {subject}")
-        except TimeoutError:
-            self._world.log(f"timeout {subject}")
-            raise CallTimeout(to.name, method.__name__, seconds) from None
-        return cast("R", result)
+        with tracing.calling(_SYSTEM, to.name, method) as span:
+            return await self._call(span.carrier, to, method, *args, **kwargs)
 
     def within(self, seconds: float) -> SimBackend:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`; the world is shared."""
@@ -295,23 +276,8 @@ class SimBackend(OneMemory):
         **kwargs: P.kwargs,
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
-        self._check_open()
-        name = getattr(task, "__name__", "task")
-        place = choose_place(name, at, self._loads())
-        incarnation = self._world.alive[place]
-        try:
-            async with asyncio.timeout(TASK_SECONDS):
-                await self._carry(f"-> run {name} at {place}")
-                await self._cross(place)
-                with typed_errors(name):
-                    result = await task(self.within(CALL_SECONDS), *args, **kwargs)
-                if self._world.alive.get(place) != incarnation:
-                    raise PlaceUnreachable(place, "the place was lost while it ran a task")
-                await self._cross(place)
-                await self._carry(f"<- run {name} at {place}")
-        except TimeoutError:
-            raise CallTimeout(place, name, TASK_SECONDS) from None
-        return result
+        with tracing.running(_SYSTEM, task) as span:
+            return await self._run(span, task, at, *args, **kwargs)
 
     async def want(self, demand: Sequence[At]) -> None:
         """Noted in the trace; the simulated fleet of places does not scale."""
@@ -326,6 +292,70 @@ class SimBackend(OneMemory):
         self._world.closed = True
 
     # -- Inside
+
+    async def _call(
+        self,
+        carrier: tracing.Carrier | None,
+        to: Addr[S],
+        method: Callable[Concatenate[S, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        self._check_open()
+        seconds = self._deadline
+        subject = f"{to.name}.{method.__name__}"
+        try:
+            async with asyncio.timeout(seconds):
+                await self._carry(f"-> {subject}")
+                hosted = self._world.hosted.get(to.name)
+                await self._cross(hosted.place if hosted else None)
+                if hosted is None:
+                    self._world.log(f"gone {subject}")
+                    raise PlaceUnreachable(to.name, "there is no such servant, or its place is gone")
+                incarnation = self._world.alive[hosted.place]
+                with typed_errors(to.name):
+                    served = tracing.served(carrier, _SYSTEM, getattr(hosted.servant, method.__name__), to.name)
+                    result = served(*args, **kwargs)
+                    if inspect.isawaitable(result):
+                        result = await result
+                if self._world.alive.get(hosted.place) != incarnation:
+                    raise PlaceUnreachable(to.name, f"its place {hosted.place} was lost during the call")
+                await self._cross(hosted.place)
+                await self._carry(f"<- {subject}")
+        except TimeoutError:
+            self._world.log(f"timeout {subject}")
+            raise CallTimeout(to.name, method.__name__, seconds) from None
+        return cast("R", result)
+
+    async def _run(
+        self,
+        span: tracing.Spanned,
+        task: Callable[Concatenate[Net, P], Awaitable[R]],
+        at: At,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        self._check_open()
+        name = getattr(task, "__name__", "task")
+        place = choose_place(name, at, self._loads())
+        span.note({"faultset.place": place})
+        incarnation = self._world.alive[place]
+        try:
+            async with asyncio.timeout(TASK_SECONDS):
+                await self._carry(f"-> run {name} at {place}")
+                await self._cross(place)
+                with typed_errors(name):
+                    served = tracing.served(span.carrier, _SYSTEM, task)
+                    result = await served(self.within(CALL_SECONDS), *args, **kwargs)
+                if self._world.alive.get(place) != incarnation:
+                    raise PlaceUnreachable(place, "the place was lost while it ran a task")
+                await self._cross(place)
+                await self._carry(f"<- run {name} at {place}")
+        except TimeoutError:
+            raise CallTimeout(place, name, TASK_SECONDS) from None
+        return result
 
     def _check_open(self) -> None:
         if self._world.closed:

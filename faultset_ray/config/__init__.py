@@ -28,6 +28,7 @@ from faultset_ray.config.sections import (
     Scrub,
     Security,
     Stores,
+    Tracing,
 )
 from faultset_ray.config.tree import Source, value_of
 from faultset_ray.config.writing import shown, to_toml
@@ -49,6 +50,7 @@ __all__ = [
     "Security",
     "Source",
     "Stores",
+    "Tracing",
 ]
 
 _LOG = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from faultset_ray.config import Config
 from faultset_ray.config.loading import CONFIG, collect, known
 from faultset_ray.config.tree import value_of
 from faultset_ray.errors import FaultsetError, InvalidConfig
+from faultset_ray.telemetry import tracing
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ def apply(config: Config) -> None:
     Raises
     ------
     InvalidConfig
-        This machine has no such engine; a plug-in is not there, or refuses its options.
+        This machine has no such engine; a plug-in is not there, or refuses its options; no traces can be made so.
     """
-    for problem in (_apply_engine(config), *_apply_plugins(config)):
+    for problem in (_apply_engine(config), *_apply_plugins(config), _apply_tracing(config)):
         if problem is not None:
             raise problem
 
@@ -106,6 +107,14 @@ def _apply_plugins(config: Config) -> list[InvalidConfig]:
         except FaultsetError as error:
             problems.append(_problem(config, f"plugins.{name}", str(error)))
     return problems
+
+
+def _apply_tracing(config: Config) -> InvalidConfig | None:
+    try:
+        tracing.configure(config.tracing.setup, names=config.tracing.names)
+    except FaultsetError as error:
+        return _problem(config, "tracing.setup", str(error))
+    return None
 
 
 def _problem(config: Config, key: str, reason: str) -> InvalidConfig:

@@ -260,6 +260,26 @@ class Log(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing(Section):
+    """What is told to OpenTelemetry."""
+
+    setup: str | None = setting(
+        None,
+        Text('"MODULE:FUNCTION"', r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"),
+        "A function without arguments, called once in the driver's process and in each that runs its actors or tasks: "
+        "it sets OpenTelemetry's provider. `faultset_ray.telemetry.exporting:setup` makes one by the variables "
+        "`OTEL_*`. Unset, spans go to the provider that a process has, if it has one.",
+        reader="process",
+    )
+    names: bool = setting(
+        False,
+        Flag(),
+        "Whether spans tell the names of objects, and the texts of errors, which may hold them.",
+        reader="process",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Root(Section):
     """The whole tree; :class:`~faultset_ray.config.Config` adds where its values come from."""
 
@@ -275,6 +295,7 @@ class Root(Section):
         Http, "What `faultset serve` and `jobs.serve:app` serve HTTP by; they hand it to their replicas."
     )
     log: Log = section(Log, "What commands log to stderr.")
+    tracing: Tracing = section(Tracing, "What is told to OpenTelemetry: how traces leave a process, what they name.")
     policies: Mapping[str, Policy] = setting(
         {},
         Policies(),

@@ -22,18 +22,24 @@ from faultset_ray.driver.planning import Plan
 from faultset_ray.driver.watch import Watch, check_since
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.policy import Policy
+from faultset_ray.telemetry import tracing
 
 
 class AsyncFleetVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that is the control plane."""
 
     config: Config
+    system: str
     _fleets: Fleets
     _keeper: Keeper
 
     def _soon(self, deadline_s: float | None) -> float:
         """A deadline, or that of answers."""
         return self.config.limits.survivors_s if deadline_s is None else deadline_s
+
+    def _fleet_span(self, verb: str, fleet: object) -> tracing.Spanned:
+        named = fleet if isinstance(fleet, str) else None
+        return tracing.span(f"faultset.{verb}", {"faultset.system": self.system, "faultset.fleet": named})
 
     def _at_once(self, deadline_s: float | None) -> float:
         """A deadline, or that of observations."""
@@ -88,7 +94,10 @@ class AsyncFleetVerbs:
             survivors are next asked for.
         """
         limit_s = self.config.limits.register_s if deadline_s is None else deadline_s
-        return await self._fleets.register(nodes, precision, fleet, on_duplicate, policy, limit_s)
+        with self._fleet_span("register", fleet) as span:
+            registered = await self._fleets.register(nodes, precision, fleet, on_duplicate, policy, limit_s)
+            span.note({"faultset.fleet": registered.name, "faultset.nodes": len(registered)})
+            return registered
 
     async def fleet(self, name: str = "default") -> Fleet:
         """The nodes of a fleet as they were registered, with their handles.
@@ -136,7 +145,8 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be removed.
         """
-        return await self._fleets.remove(ids, fleet, self._soon(deadline_s))
+        with self._fleet_span("remove", fleet):
+            return await self._fleets.remove(ids, fleet, self._soon(deadline_s))
 
     async def mark(
         self,
@@ -170,7 +180,8 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be marked.
         """
-        return await self._fleets.mark(ids, mark, fleet, self._soon(deadline_s))
+        with self._fleet_span("mark", fleet):
+            return await self._fleets.mark(ids, mark, fleet, self._soon(deadline_s))
 
     async def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float | None = None) -> None:
         """Decide by another policy from now on; see :meth:`plan` for what it will change.
@@ -222,7 +233,8 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet.
         """
-        return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet, self._at_once(deadline_s))
+        with self._fleet_span("observe", fleet):
+            return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet, self._at_once(deadline_s))
 
     def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
         """Write down what :meth:`observe` of this driver is given from now on: a trace, to replay policies on.
@@ -281,7 +293,10 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and no region did, or this driver knows nothing of the fleet yet.
         """
-        return await self._fleets.survivors(threshold_ms, fleet, self._soon(deadline_s), partial=partial)
+        with self._fleet_span("survivors", fleet) as span:
+            answer = await self._fleets.survivors(threshold_ms, fleet, self._soon(deadline_s), partial=partial)
+            span.note({"faultset.ranges.answered": len(answer.versions)})
+            return answer
 
     async def why(self, node_id: str, *, fleet: str = "default", deadline_s: float | None = None) -> Verdict:
         """Explain one node: its state, the rule behind it, and what holds it there.
@@ -292,7 +307,8 @@ class AsyncFleetVerbs:
         RegionTimeout
             Its region did not answer.
         """
-        return await self._fleets.why(node_id, fleet, self._soon(deadline_s))
+        with self._fleet_span("why", fleet):
+            return await self._fleets.why(node_id, fleet, self._soon(deadline_s))
 
     async def plan(
         self,
@@ -310,7 +326,8 @@ class AsyncFleetVerbs:
             The answer as it is and as it would be, and every node that would change. Regions that did not
             answer are named in both answers.
         """
-        return await self._fleets.plan(policy, fleet, self._soon(deadline_s), partial=partial)
+        with self._fleet_span("plan", fleet):
+            return await self._fleets.plan(policy, fleet, self._soon(deadline_s), partial=partial)
 
     def watch(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from faultset_ray.config import Config
@@ -13,12 +14,14 @@ from faultset_ray.driver.room import Durability
 from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
+from faultset_ray.telemetry import tracing
 
 
 class AsyncObjectVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that keeps objects by name."""
 
     config: Config
+    system: str
     _objects: Objects
 
     async def put(
@@ -91,17 +94,20 @@ class AsyncObjectVerbs:
         codes, stores = self.config.codes, self.config.stores
         if code is None:
             code, tolerate = codes.put, codes.tolerate if tolerate is None else tolerate
-        return await self._objects.put(
-            name,
-            data,
-            code,
-            tolerate,
-            codes.stripe_bytes if stripe_bytes is None else stripe_bytes,
-            if_absent=if_absent,
-            if_generation=if_generation,
-            durability=stores.durability if durability is None else durability,
-            progress=progress,
-        )
+        with self._object_span("put", name, code) as span:
+            receipt = await self._objects.put(
+                name,
+                data,
+                code,
+                tolerate,
+                codes.stripe_bytes if stripe_bytes is None else stripe_bytes,
+                if_absent=if_absent,
+                if_generation=if_generation,
+                durability=stores.durability if durability is None else durability,
+                progress=progress,
+            )
+            span.note({"faultset.object.size": receipt.size, "faultset.object.generation": receipt.generation})
+            return receipt
 
     async def get(self, name: str, range: tuple[int, int] | None = None) -> bytes:  # noqa: A002 - the issue's word
         """An object's bytes: of the newest generation, and of that one alone, whatever is written meanwhile.
@@ -126,7 +132,10 @@ class AsyncObjectVerbs:
             The object has no such bytes.
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._objects.get(name, range)
+        with self._object_span("get", name) as span:
+            found = await self._objects.get(name, range)
+            span.note({"faultset.bytes": len(found)})
+            return found
 
     def get_stream(
         self,
@@ -144,7 +153,8 @@ class AsyncObjectVerbs:
         progress : callable, optional
             Called on the driver's loop with the bytes of all pieces that were taken, and those there are.
         """
-        return self._objects.stream(name, range, progress)
+        span = partial(self._object_span, "get_stream", name)
+        return tracing.streamed(span, self._objects.stream(name, range, progress))
 
     async def open(self, name: str) -> AsyncObjectFile:
         """An object to read and seek in; it stays the generation that it is now.
@@ -153,7 +163,8 @@ class AsyncObjectVerbs:
         ------
         ObjectNotFound, CatalogLost, CoordinatorUnavailable
         """
-        return AsyncObjectFile(await self._objects.open(name))
+        with self._object_span("open", name):
+            return AsyncObjectFile(await self._objects.open(name))
 
     async def stat(self, name: str) -> ObjectStat:
         """How an object is: size, generation, code, where its shards are, and what it bears now.
@@ -165,7 +176,8 @@ class AsyncObjectVerbs:
         ------
         ObjectNotFound, CatalogLost, CoordinatorUnavailable
         """
-        return await self._objects.stat(name)
+        with self._object_span("stat", name):
+            return await self._objects.stat(name)
 
     async def list(
         self, prefix: str = "", *, deleted: bool = False, after: str = "", limit: int | None = None
@@ -181,7 +193,8 @@ class AsyncObjectVerbs:
         limit : int, optional
             At most so many.
         """
-        return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
+        with self._object_span("list"):
+            return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
 
     async def delete(self, name: str, *, if_generation: int | None = None, grace_s: float | None = None) -> Deletion:
         """Delete an object: it is out of sight at once, and gone for good when the period of grace is over.
@@ -201,7 +214,8 @@ class AsyncObjectVerbs:
         CatalogLost, CoordinatorUnavailable
         """
         seconds = self.config.stores.delete_grace_s if grace_s is None else grace_s
-        return await self._objects.delete(name, if_generation, seconds)
+        with self._object_span("delete", name):
+            return await self._objects.delete(name, if_generation, seconds)
 
     async def undelete(self, name: str) -> Receipt:
         """Bring a deleted object back, as a new generation.
@@ -214,7 +228,13 @@ class AsyncObjectVerbs:
             There is an object of that name.
         WriteInProgress, StoresLost, CatalogLost, CoordinatorUnavailable
         """
-        return await self._objects.undelete(name)
+        with self._object_span("undelete", name):
+            return await self._objects.undelete(name)
+
+    def _object_span(self, verb: str, name: str | None = None, code: str | None = None) -> tracing.Spanned:
+        span = tracing.span(f"faultset.{verb}", {"faultset.system": self.system, "faultset.code": code})
+        span.name("faultset.object.name", name)
+        return span
 
 
 class ObjectVerbs:

@@ -34,6 +34,7 @@ from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.policy import Policy
+from faultset_ray.telemetry import tracing
 
 _LOG = logging.getLogger(__name__)
 _SURVEY_ROUNDS = 4
@@ -185,7 +186,7 @@ class Probing:
         return self
 
     def _task(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        task = tracing.apart(work)
         task.add_done_callback(_ended)
         return task
 

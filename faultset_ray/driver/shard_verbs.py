@@ -10,12 +10,14 @@ from faultset_ray.objects.shardset import ShardSet
 from faultset_ray.objects.sink import Out
 from faultset_ray.objects.source import Data
 from faultset_ray.objects.store_values import StoreInfo
+from faultset_ray.telemetry import tracing
 
 
 class AsyncShardVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that encodes and decodes."""
 
     config: Config
+    system: str
     _shards: Shards
     _stores: StoreDirectory
 
@@ -46,8 +48,9 @@ class AsyncShardVerbs:
         """
         by = self.config.codes
         stripe_bytes = by.stripe_bytes if stripe_bytes is None else stripe_bytes
-        shards = await self._shards.encode(data, by.encode if code is None else code, stripe_bytes)
-        return bind(shards, self._shards.free)
+        code = by.encode if code is None else code
+        with tracing.span("faultset.encode", {"faultset.system": self.system, "faultset.code": code}):
+            return bind(await self._shards.encode(data, code, stripe_bytes), self._shards.free)
 
     async def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
         """Bring an object back from whichever of its shards are left.
@@ -66,7 +69,8 @@ class AsyncShardVerbs:
         DigestMismatch
             The bytes are not those that were encoded.
         """
-        return await self._shards.decode(shards, out)
+        with tracing.span("faultset.decode", {"faultset.system": self.system}):
+            return await self._shards.decode(shards, out)
 
     async def free(self, shards: ShardSet) -> None:
         """Remove an object's shards; those on stores that don't answer are left, with a warning."""

@@ -29,6 +29,7 @@ from faultset_ray.limits import (
     RANGE_SILENT_SECONDS,
     STEWARD_SECONDS,
 )
+from faultset_ray.telemetry import tracing
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_FACTOR = 20
@@ -65,7 +66,7 @@ class Steward:
     def start(self) -> None:
         """Begin, unless it has begun."""
         if self._task is None and not self._closed:
-            self._task = asyncio.ensure_future(self._run())
+            self._task = tracing.apart(self._run())
 
     async def close(self, *, save: bool) -> None:
         """End; with ``save`` all that is new is saved first, and the lease is free at once."""

@@ -16,6 +16,7 @@ from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, Writ
 from faultset_ray.limits import BUSY_SECONDS, INTENT_SECONDS
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.entry import Entry, Fence
+from faultset_ray.telemetry import tracing
 
 R = TypeVar("R")
 
@@ -145,7 +146,7 @@ class Writes:
         """Renew a write until it is committed or given up."""
         self._open[write_id] = begun_s
         if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.ensure_future(self._renew())
+            self._renewing = tracing.apart(self._renew())
 
     async def _renew(self) -> None:
         while True:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from faultset_ray.telemetry import tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,7 +45,7 @@ class Batcher(Generic[T, R]):
         self._at_once = at_once
         self._items = items
         self._weight = weight
-        self._waiting: deque[tuple[T, int, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, int, asyncio.Future[R], SpanContext | None]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._active = 0
         """Of these, how many still take items."""
@@ -48,10 +53,10 @@ class Batcher(Generic[T, R]):
     def add(self, item: T, weight: int = 1) -> asyncio.Future[R]:
         """The item's result, in time. Cancelled before its call begins, the item is left out."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, weight, future))
+        self._waiting.append((item, weight, future, tracing.here()))
         if self._active < self._at_once:
             self._active += 1
-            task = asyncio.ensure_future(self._run())
+            task = tracing.apart(self._run())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return future
@@ -62,7 +67,7 @@ class Batcher(Generic[T, R]):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        for _, _, future in self._waiting:
+        for _, _, future, _ in self._waiting:
             future.cancel()
         self._waiting.clear()
 
@@ -74,9 +79,10 @@ class Batcher(Generic[T, R]):
 
     async def _drain(self) -> None:
         while batch := self._take():
-            futures = [future for _, future in batch]
+            futures = [future for _, future, _ in batch]
             try:
-                results = await self._work([item for item, _ in batch])
+                with tracing.together(span for _, _, span in batch):
+                    results = await self._work([item for item, _, _ in batch])
             except asyncio.CancelledError:
                 for future in futures:
                     future.cancel()
@@ -91,16 +97,16 @@ class Batcher(Generic[T, R]):
                 else:
                     future.set_result(result)
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _take(self) -> list[tuple[T, asyncio.Future[R], SpanContext | None]]:
+        batch: list[tuple[T, asyncio.Future[R], SpanContext | None]] = []
         total = 0
         while self._waiting and len(batch) < self._items:
-            item, weight, future = self._waiting[0]
+            item, weight, future, span = self._waiting[0]
             if batch and total + weight > self._weight:
                 break
             self._waiting.popleft()
             if future.cancelled():
                 continue
             total += weight
-            batch.append((item, future))
+            batch.append((item, future, span))
         return batch

@@ -13,6 +13,7 @@ from faultset_ray.objects.gather import Decoder
 from faultset_ray.objects.stripes import decode_rows, trimmed
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
+from faultset_ray.telemetry import tracing
 
 Bytes = NDArray[np.uint8]
 Collect = Callable[[int, Sequence[int], int, int, int], Awaitable[Mapping[int, Bytes]]]
@@ -50,18 +51,23 @@ async def read_span(
         rows = await collect(stripe, wanted, 0, layout.granules(length), length)
         rest = [index for index in wanted if index not in rows]
         if rest and len(wanted) < header.k:
-            made = await net.compute(code.reconstruct, rows, rest)
+            with tracing.inner("decode", {"faultset.code": header.spec}):
+                made = await net.compute(code.reconstruct, rows, rest)
             rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
-        return [await net.compute(decode_rows, header.spec, rows, high, max(1, int(net.cpus)))]
+        with tracing.inner("decode", {"faultset.code": header.spec}):
+            return [await net.compute(decode_rows, header.spec, rows, high, max(1, int(net.cpus)))]
 
     async def columns(row: int) -> Bytes:
         granule = layout.granule_bytes
         left, right = max(0, low - row * length), min(length, high - row * length)
         first, last = left // granule, -(-right // granule)
         rows = await collect(stripe, [row], first, last - first, min(last * granule, length) - first * granule)
-        found = rows[row] if row in rows else (await net.compute(code.reconstruct, rows, [row]))[0]
+        found = rows.get(row)
+        if found is None:
+            with tracing.inner("decode", {"faultset.code": header.spec}):
+                [found] = await net.compute(code.reconstruct, rows, [row])
         return found[left - first * granule : right - first * granule]
 
     return list(await asyncio.gather(*map(columns, range(low // length, -(-high // length)))))

@@ -13,6 +13,7 @@ from faultset_ray.objects.store_values import Whole
 from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
+from faultset_ray.telemetry import tracing
 
 Bytes = NDArray[np.uint8]
 Small = tuple[Header, Bytes, bytes]
@@ -49,7 +50,8 @@ def encode_whole(header: Header, data: Bytes, sha256: bytes) -> list[Whole]:
 
 async def encode_wholes(net: Net, small: Sequence[Small]) -> list[list[Whole]]:
     """:func:`encode_whole` of many, on one thread."""
-    return await net.compute(_encode, small)
+    with tracing.inner("encode", {"faultset.objects": len(small)}):
+        return await net.compute(_encode, small)
 
 
 def _encode(small: Sequence[Small]) -> list[list[Whole]]:

@@ -4,13 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import spans
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
 from cluster import tasks
 from faultset_ray.backend.protocol import ANYWHERE
-from faultset_ray.config import Cluster, Codes, Config, Stores
+from faultset_ray.config import Cluster, Codes, Config, Stores, Tracing
 from faultset_ray.kernels import gf_levels
+from faultset_ray.telemetry import tracing
 
 pytestmark = pytest.mark.ray
 
@@ -25,6 +27,8 @@ def store_root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("FAULTSET_CONFIG", "place.toml")
+        (root / "spans").mkdir()
+        patch.setenv(spans.DIRECTORY, str(root / "spans"))
         yield None
 
 
@@ -42,13 +46,38 @@ def test_settings_reach_those_whom_they_are_for(attached, engine_kept):
         cluster=Cluster(address=attached.address, state_dir="/of/another/machine"),
         codes=Codes(put="copy:2", engine="naive"),
         stores=Stores(dir="/of/another/machine"),
+        tracing=Tracing(setup="spans:to_files"),
     )
-    with fs.connect(config=config) as driver:
-        told = driver._loop.run(driver._core._backend.run(tasks.engine_and_variables, ANYWHERE))
+    with spans.no_provider(), fs.connect(config=config) as driver:
+        with tracing.span("mine"):
+            told = driver._loop.run(driver._core._backend.run(tasks.engine_and_variables, ANYWHERE))
         assert told == ("naive", {"FAULTSET_ENGINE": "naive"}), "a task goes by its driver's config"
         assert driver.put("a", b"hello").spec == "copy:2"
         roots = {Path(store.path).parents[1] for store in driver.stores()}
         assert roots == {store_root_of_nodes}, "a place goes by its own file, not by the driver's"
+    assert_traced(spans.Tree.of_files(os.environ[spans.DIRECTORY]))
     with fs.connect(attached.address) as driver:
         told = driver._loop.run(driver._core._backend.run(tasks.engine_and_variables, ANYWHERE))
         assert told[1] == {}, "another driver's processes are others"
+
+
+def assert_traced(tree):
+    """The spans of three kinds of processes are one tree: of the driver, its actors and its task."""
+
+    def pid(span):
+        return span["resource"]["attributes"]["process.pid"]
+
+    [put] = tree.named("faultset.put")
+    for name in ("store/write", "coordinator/commit_writes"):
+        served = tree.named(name, "SERVER")
+        assert {tuple(tree.path(span)) for span in served} == {
+            (("faultset.put", "INTERNAL"), (name, "CLIENT"), (name, "SERVER"))
+        }
+        assert pid(put) == os.getpid() not in {pid(span) for span in served}
+        assert {span["context"]["trace_id"] for span in served} == {put["context"]["trace_id"]}
+        assert {span["attributes"]["rpc.system.name"] for span in served} == {"ray"}
+    assert len({pid(span) for span in tree.named("store/write", "SERVER")}) == 2
+    [task] = tree.named("engine_and_variables", "SERVER")
+    path = [("mine", "INTERNAL"), ("run engine_and_variables", "CLIENT"), ("engine_and_variables", "SERVER")]
+    assert tree.path(task) == path
+    assert pid(task) != os.getpid()

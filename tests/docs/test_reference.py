@@ -11,18 +11,6 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
-def errors(base=fs.FaultsetError):
-    yield base
-    for child in base.__subclasses__():
-        if child.__module__.startswith("faultset_ray.errors"):
-            yield from errors(child)
-
-
-def test_every_error_with_its_code_and_exit_code():
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .+ \| (\d+) \|$", REFERENCE, re.MULTILINE)
-    assert sorted(rows) == sorted((error.__name__, error.code, str(error.exit_code)) for error in errors())
-
-
 def test_every_exported_name():
     listed = set(re.findall(r"`fs\.(\w+)`", REFERENCE))
     assert listed == set(fs.__all__) - {"__version__"}

@@ -5,27 +5,13 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ROOT, faultset
 from damaging import flip
 
-ROOT = Path(__file__).parents[2]
 CONTENT = np.random.default_rng(1).bytes(300_000)
-
-
-def faultset(directory, *arguments, stdin=b"", stderr=subprocess.PIPE):
-    return subprocess.run(
-        [sys.executable, "-c", "from jobs.cli import main; main()", *map(str, arguments)],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -122,7 +108,9 @@ def test_verify_and_repair(encoded):
 
 def test_progress_on_a_terminal(encoded):
     ours, theirs = pty.openpty()
-    done = faultset(encoded, "decode", "d", "-o", "-", stderr=theirs)
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", "decode", "d", "-o", "-"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=encoded, env=environ, stdout=subprocess.PIPE, stderr=theirs, check=False)
     os.close(theirs)
     shown = b""
     while True:
@@ -215,15 +203,7 @@ def test_a_pipe_that_nobody_reads(encoded, arguments):
     """1 would mean that there are no survivors."""
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
-    done = subprocess.run(
-        command,
-        cwd=encoded,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=write,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    done = faultset(encoded, *arguments, stdout=write)
     os.close(write)
     assert done.returncode == 2
     assert b"has closed it" in done.stderr

@@ -71,8 +71,11 @@ def decide_ms(statistic: str) -> float:
 
 
 def bytes_a_node(statistic: str) -> float:
-    """All arrays of a range's state, its groups and its table of handles with them; ids are elsewhere."""
+    """All arrays of nodes at rest, with their groups and table of handles; ids are elsewhere.
+
+    What a range holds besides, its journal above all, is measured by ``make test-long-node-bytes``.
+    """
     health = nodes(policy(statistic).rules)
-    arrays = [health.octets, health.handles, health.cells, health.entered, health.sketch]
+    arrays = [health.octets, health.handles, health.cells, health.entered, health.sketch, health.thresholds]
     arrays += [*health.groups, health.group_of, health.handle_table[0], health.unmarked]
     return sum(array.nbytes for array in arrays) / NODES

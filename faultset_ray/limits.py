@@ -113,8 +113,10 @@ WATCH_SECONDS: Final = 0.2
 """How often a watch asks for changes while there are none."""
 WATCH_EVENTS: Final = 10_000
 """How many changes a watch takes from a range at once."""
-JOURNAL_EVENTS_MAX: Final = 1 << 18
-"""Changes that a range keeps for those who watch, at least."""
+JOURNAL_BYTES_A_NODE: Final = 15
+"""What the changes that a range keeps for those who watch may take up, by its nodes; a change takes some 14."""
+JOURNAL_BYTES_MIN: Final = 1 << 20
+"""And what they may take up in any range."""
 DECIDE_MS: Final = 100
 """While observations stream in, a range decides no more often than this; and always before it answers."""
 LOG_BATCHES_MAX: Final = 1024

@@ -63,11 +63,11 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
     _eject(health, slots, candidates[:count].copy(), rules, now_ms)
     moved = health.state[slots] != before
     turned = slots[moved | (health.rule[slots] != rule)]
-    health.value[turned], health.threshold[turned] = evidence(health, turned, rules, now_ms)
+    health.note(turned, *evidence(health, turned, rules, now_ms))
     changed, before = slots[moved], before[moved]
     survived = survival(before, health.mark[changed])
     return health._changes(  # noqa: SLF001 - columns of its own
-        changed, before, survived, health.rule[changed], health.value[changed], health.threshold[changed]
+        changed, before, survived, health.rule[changed], health.value[changed], health.threshold_of(changed)
     )
 
 
@@ -79,7 +79,7 @@ def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_m
     admitted = np.ones(len(candidates), np.bool_)
     if rules.eject_numerator < rules.eject_denominator:
         out = active[(health.state[active] >= State.EJECTED) & (health.mark[active] == Mark.NONE)]
-        room = health.unmarked * rules.eject_numerator // rules.eject_denominator
+        room = health.unmarked.astype(np.int64) * rules.eject_numerator // rules.eject_denominator
         room -= np.bincount(health.group_of[out], minlength=len(room))
         _take_back(health, out, -room, rules, now_ms)
         candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.health_columns import ADDED, COLUMNS, FORMAT
+from faultset_ray.control.health_columns import ADDED, COLUMNS, FORMAT, NO_THRESHOLDS, numbered
 from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
@@ -91,12 +91,14 @@ class Health:
         What the rule looked at when it came to hold, and what it compared that with; NaN for nothing.
     ejections : uint8[n]
         Those that count for the hold-down.
+    thresholds : float64[p]
+        All values of ``threshold``, NaN the first: there are few, so a node has the number of its own in two bytes.
     sketch : uint64[n, 8] or uint64[0, 8]
         Weights of latencies by bucket, a byte each; without rows unless the policy compares p95.
     floats, times, words, halves, octets : float64[n, 8], int64[n, 8], uint32[n, 16], uint16[n, 32], uint8[n, 64]
         The lines that the columns from last to ejections are views of; for kernels.
-    entered : int64[n, 4]
-        What since_ms, until_ms, value and threshold are views of.
+    entered : int64[n, 3]
+        What since_ms, until_ms and value are views of.
     """
 
     handles: NDArray[np.uint32]
@@ -118,7 +120,6 @@ class Health:
     since_ms: NDArray[np.int64]
     until_ms: NDArray[np.int64]
     value: NDArray[np.float64]
-    threshold: NDArray[np.float64]
     sketch: NDArray[np.uint64]
 
     def __init__(
@@ -128,8 +129,10 @@ class Health:
         octets: NDArray[np.uint8],
         entered: NDArray[np.int64],
         sketch: NDArray[np.uint64],
+        thresholds: NDArray[np.float64] = NO_THRESHOLDS,
     ) -> None:
         self.handles, self.cells, self.octets, self.entered, self.sketch = handles, cells, octets, entered, sketch
+        self.thresholds = thresholds
         self.floats, self.times = octets.view(np.float64), octets.view(np.int64)
         self.words, self.halves = octets.view(np.uint32), octets.view(np.uint16)
         noted = {array.dtype: array for array in (entered, entered.view(np.float64))}
@@ -156,21 +159,39 @@ class Health:
             np.array(handles, np.uint32),
             np.array(cells, np.uint64),
             kernels.lines(n),
-            np.zeros((n, kernels.THRESHOLD + 1), np.int64),
+            np.zeros((n, kernels.VALUE + 1), np.int64),
             kernels.lines(n if sketch else 0).view(np.uint64),
         )
         for name, column in COLUMNS.items():
-            if column.blank != 0:
+            if column.blank != 0 and name != "threshold":
                 getattr(made, name)[:] = column.blank
         return made
 
     def __len__(self) -> int:
         return len(self.handles)
 
+    @property
+    def threshold(self) -> NDArray[np.float64]:
+        """float64[n], read only: made of ``thresholds`` whenever it is asked for."""
+        return self.threshold_of(slice(None))
+
+    def threshold_of(self, slots: Slots | slice) -> NDArray[np.float64]:
+        """Return the thresholds of some nodes; float64[m]."""
+        return self.thresholds[self.halves[slots, kernels.THRESHOLD]]
+
+    def note(self, slots: Slots, value: NDArray[np.float64], threshold: NDArray[np.float64]) -> None:
+        """Keep what the rules of some nodes looked at as they came to hold, and what they compared that with."""
+        if not len(slots):
+            return
+        self.value[slots] = value
+        self.thresholds, numbers = numbered(self.thresholds, threshold, self.halves[:, kernels.THRESHOLD])
+        self.halves[slots, kernels.THRESHOLD] = numbers
+
     @cached_property
     def groups(self) -> Groups:
-        """The nodes' slots by cell, cells in order of their first node."""
-        return group_cells(self.cells)
+        """The nodes' slots by cell, cells in order of their first node; ``order`` and ``starts`` are uint32."""
+        order, starts, cells = group_cells(self.cells)
+        return Groups(order.astype(np.uint32), starts.astype(np.uint32), cells)
 
     @cached_property
     def group_of(self) -> NDArray[np.uint32]:
@@ -181,9 +202,10 @@ class Health:
         return groups
 
     @cached_property
-    def unmarked(self) -> NDArray[np.int64]:
-        """int64[g]: how many nodes of each group have no mark, which are those that caps count."""
-        return np.bincount(self.group_of[self.mark == Mark.NONE], minlength=len(self.groups.cells))
+    def unmarked(self) -> NDArray[np.int32]:
+        """int32[g]: how many nodes of each group have no mark, which are those that caps count."""
+        counts = np.bincount(self.group_of[self.mark == Mark.NONE], minlength=len(self.groups.cells))
+        return counts.astype(np.int32)
 
     def find(self, handles: NDArray[np.uint32]) -> Slots:
         """Return the slot of each handle, int64[m]; -1 where it is not here."""
@@ -218,7 +240,7 @@ class Health:
         here = self.find(enrolled.handles)
         kept = np.flatnonzero(here >= 0)
         enrolled.octets[kept] = known.octets[here[kept]]
-        enrolled.entered[kept] = known.entered[here[kept]]
+        enrolled.entered[kept], enrolled.thresholds = known.entered[here[kept]], known.thresholds
         if len(enrolled.sketch):
             enrolled.sketch[kept] = known.sketch[here[kept]]
         measured = np.flatnonzero((at_ms > enrolled.last_ms) & ~np.isnan(latency_ms))
@@ -234,6 +256,7 @@ class Health:
             kernels.lines_of(self.octets, taken),
             self.entered[taken],
             kernels.lines_of(self.sketch, taken if len(self.sketch) else taken[:0]),
+            self.thresholds,
         )
 
     @staticmethod
@@ -246,7 +269,12 @@ class Health:
             return np.concatenate([getattr(part, name) for part in parts])
 
         names = ("handles", "cells", "octets", "entered", "sketch")
-        return Health(*map(all_of, names)).take(np.argsort(all_of("handles"), kind="stable"))
+        whole = Health(*map(all_of, names)).take(np.argsort(all_of("handles"), kind="stable"))
+        if len({id(part.thresholds) for part in parts}) > 1:
+            whole.set_thresholds(all_of("threshold")[np.argsort(all_of("handles"), kind="stable")])
+        else:
+            whole.thresholds = parts[0].thresholds
+        return whole
 
     def with_sketch(self, *, wanted: bool) -> Health:
         """Return these nodes with or without a sketch, as a change of the policy may ask: itself, or a copy.
@@ -258,6 +286,12 @@ class Health:
         changed = self.copy()
         changed.sketch = kernels.sketches_of(np.ascontiguousarray(self.last)) if wanted else changed.sketch[:0].copy()
         return changed
+
+    def set_thresholds(self, threshold: NDArray[np.float64]) -> None:
+        """Keep float64[n] as the thresholds of all nodes."""
+        numbers = self.halves[:, kernels.THRESHOLD]
+        numbers[:] = 0
+        self.thresholds, numbers[:] = numbered(NO_THRESHOLDS, threshold, numbers)
 
     def copy(self) -> Health:
         """Return columns of its own, for a dry run."""
@@ -290,7 +324,10 @@ class Health:
             raise InputError(f"health columns differ in length: {lengths}, sketch {columns['sketch'].shape}")
         made = cls.empty(columns["handles"], columns["cells"], sketch=len(columns["sketch"]) > 0)
         for name in (*lengths, "sketch"):
-            getattr(made, name)[:] = columns[name]
+            if name == "threshold":
+                made.set_thresholds(columns[name])
+            else:
+                getattr(made, name)[:] = columns[name]
         return made
 
     def set_marks(self, slots: Slots, mark: Mark) -> Changes:

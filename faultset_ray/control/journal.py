@@ -5,7 +5,6 @@ A journal is bounded. Whoever asks for more than it still has is told so, and ne
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
@@ -13,9 +12,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.control.health import Health
+from faultset_ray.control.packed import Packed
 from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import HistoryLost
-from faultset_ray.limits import JOURNAL_EVENTS_MAX
+from faultset_ray.limits import JOURNAL_BYTES_A_NODE, JOURNAL_BYTES_MIN
 
 _DTYPES: Final = {
     "version": np.int64,
@@ -31,6 +32,8 @@ _DTYPES: Final = {
     "mark": np.uint8,
     "cell": np.uint64,
 }
+_MERGED_MAX: Final = 1 << 14
+"""Blocks up to so many events are joined with those that come after them: each costs some 2 KB beside its events."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,35 +118,55 @@ def _completed(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 class Journal:
-    """The newest events of a range.
+    """The newest events of a range, packed, and read beside its nodes.
+
+    Kept are as many as :data:`~faultset_ray.limits.JOURNAL_BYTES_A_NODE` a node hold, a little more than one for each,
+    and in small ranges :data:`~faultset_ray.limits.JOURNAL_BYTES_MIN`. What was decided last stays whole.
 
     Parameters
     ----------
+    home
+        The nodes of the range.
     floor
         The version behind which every event is there.
-    events_max
-        How many are kept at least; whole blocks of older ones go.
+    bytes_min
+        What it may always take up.
     """
 
-    def __init__(self, floor: int = 0, events_max: int = JOURNAL_EVENTS_MAX) -> None:
+    def __init__(self, home: Health, floor: int = 0, bytes_min: int = JOURNAL_BYTES_MIN) -> None:
         self.floor = floor
-        self._events_max = events_max
-        self._blocks: deque[Events] = deque()
-        self._count = 0
+        self._home = home
+        self._bytes_min = bytes_min
+        self._blocks: list[Packed] = []
 
     def __len__(self) -> int:
-        return self._count
+        return sum(map(len, self._blocks))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept."""
+        return sum(block.nbytes for block in self._blocks)
+
+    @property
+    def _bytes_max(self) -> int:
+        return max(self._bytes_min, JOURNAL_BYTES_A_NODE * len(self._home))
+
+    def rehome(self, home: Health) -> None:
+        """Go on beside these nodes of the range, in place of those of before; events say what they said."""
+        before, self._home = self._home, home
+        if not (np.array_equal(before.handles, home.handles) and np.array_equal(before.cells, home.cells)):
+            self._blocks = [block.rehomed(before, home) for block in self._blocks]
+            self._forget()
 
     def append(self, events: Events) -> None:
-        """Add what is newer than all that is there, and forget the oldest if there are too many."""
+        """Add what is newer than all that is there, and forget the oldest if there is too much."""
         if not len(events):
             return
-        self._blocks.append(events)
-        self._count += len(events)
-        while self._count - len(self._blocks[0]) >= self._events_max:
-            oldest = self._blocks.popleft()
-            self._count -= len(oldest)
-            self.floor = int(oldest.version[-1])
+        newest = Packed.of(events.to_columns(), self._home)
+        while self._blocks and len(self._blocks[-1]) <= min(2 * len(newest), _MERGED_MAX):
+            newest = Packed.of(self._joined(self._blocks.pop(), newest).to_columns(), self._home)
+        self._blocks.append(newest)
+        self._forget()
 
     def since(self, version: int, limit: int | None = None, until: int | None = None) -> Events:
         """The events newer than ``version``, oldest first.
@@ -165,11 +188,34 @@ class Journal:
         if version < self.floor:
             raise HistoryLost(version, self.floor)
         found: list[Events] = []
-        room = self._count if limit is None else limit
+        room = len(self) if limit is None else limit
         for block in self._blocks:
-            if block.version[-1] > version and room > 0:
-                newer = block.after_version(version)[:room]
-                room -= len(newer)
-                found.append(newer)
-        events = Events.joined(found) if len(found) != 1 else found[0]
-        return events if until is None else events.until_version(until)
+            start = block.until(version)
+            stop = min(start + room, len(block) if until is None else block.until(until))
+            if stop > start:
+                room -= stop - start
+                found.append(self._read(block, start, stop))
+        return Events.joined(found) if len(found) != 1 else found[0]
+
+    def _read(self, block: Packed, start: int, stop: int) -> Events:
+        return Events.from_columns(block.columns(start, stop, self._home))
+
+    def _joined(self, *blocks: Packed) -> Events:
+        return Events.joined([self._read(block, 0, len(block)) for block in blocks])
+
+    def _forget(self) -> None:
+        """Let go of the oldest, a sixteenth more than has to go, so that it is not cut again at once."""
+        surplus = self.nbytes - self._bytes_max
+        if surplus <= 0:
+            return
+        surplus += self._bytes_max // 16
+        while surplus > 0 and len(self._blocks) > 1:
+            oldest = self._blocks[0]
+            rows = min(len(oldest), 1 + surplus * len(oldest) // oldest.nbytes)
+            self.floor = oldest.version_of(rows - 1)
+            surplus -= oldest.nbytes
+            if rows == len(oldest):
+                del self._blocks[0]
+            else:
+                kept = self._read(oldest, rows, len(oldest))
+                self._blocks[0] = Packed.of(kept.to_columns(), self._home)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,13 +92,17 @@ def flag_regions(
 
 
 def rest_of(
-    order: NDArray[np.int64], starts: NDArray[np.int64], flagged: Flags, out: Flags, statistic: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], Counts]:
+    order: NDArray[np.integer[Any]],
+    starts: NDArray[np.integer[Any]],
+    flagged: Flags,
+    out: Flags,
+    statistic: NDArray[np.float64],
+) -> tuple[NDArray[np.integer[Any]], Counts]:
     """Return what flagged regions have besides survivors, for panic: in each the least bad first.
 
     Parameters
     ----------
-    order, starts : int64[p], int64[g + 1]
+    order, starts : int64[p] or uint32[p], int64[g + 1] or uint32[g + 1]
         Group g holds the slots ``order[starts[g]:starts[g + 1]]``.
     flagged : bool[g]
     out : bool[n]

@@ -55,10 +55,10 @@ class Region(Servant):
         """When the oldest observation was taken that is in no whole checkpoint; or before."""
         self._epochs = np.array([epoch], np.int64)
         self._begins = np.zeros(1, np.int64)
-        self._journal = Journal()
         self._orders = _PLAIN
         self._rules = _PLAIN.policy.rules
         self._health = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64))
+        self._journal = Journal(self._health)
         self._alarms = Alarms()
         self._uncounted = True
         """Whether the survivors of regions may have changed since they were last counted."""
@@ -114,9 +114,10 @@ class Region(Servant):
         if members.roster > self._roster:
             self._version += 1
             self._roster = members.roster
-            self._passage, self._health, told = self._passage.enrolled(
+            self._passage, health, told = self._passage.enrolled(
                 self._health, members, arrivals or Rows.none(), self._rules, self._version
             )
+            self._hold(health)
             self._note(told)
             self._uncounted = True
             self._decide(self._marked(members.handles, members.marks))
@@ -388,7 +389,7 @@ class Region(Servant):
     def _judge_by(self, policy: Policy, before: Rules) -> None:
         """Go on under a policy with samples that were judged by other rules."""
         self._rules, self._uncounted = policy.rules, True
-        self._health = self._health.with_sketch(wanted=needs_sketch(self._rules))
+        self._hold(self._health.with_sketch(wanted=needs_sketch(self._rules)))
         rejudge(self._health, before, self._rules)
 
     def _decide(self, marked: Changes | None = None) -> None:
@@ -418,7 +419,8 @@ class Region(Servant):
         self._uncounted = False
 
     def _adopt(self, arrivals: Rows) -> None:
-        self._passage, self._health, told = self._passage.adopted(self._health, arrivals, self._rules)
+        self._passage, health, told = self._passage.adopted(self._health, arrivals, self._rules)
+        self._hold(health)
         self._version += 1
         self._note(told)
         self._decide()
@@ -427,6 +429,11 @@ class Region(Servant):
         """Set marks; what changed is not told yet."""
         slots = self._health.find(handles)
         return Changes.joined([self._health.set_marks(slots[marks == mark], mark) for mark in Mark])
+
+    def _hold(self, health: Health) -> None:
+        """Hold these nodes from now on."""
+        self._health = health
+        self._journal.rehome(health)
 
     def _note(self, changes: Changes) -> None:
         """Put changes into the journal, each with a version of its own."""
@@ -478,9 +485,9 @@ class Region(Servant):
         self._version = checkpoint.version
         self._saved = checkpoint.version if checkpoint.roster else -1
         self._now_ms = max(self._now_ms, checkpoint.at_ms)
-        self._journal = Journal(checkpoint.floor)
-        self._journal.append(checkpoint.events)
         self._alarms, self._passage = checkpoint.alarms, checkpoint.passage
         self._health = Health.from_columns(checkpoint.health)
+        self._journal = Journal(self._health, checkpoint.floor)
+        self._journal.append(checkpoint.events)
         policy = self._orders.policy
         self._judge_by(policy, Policy.from_json(checkpoint.policy).rules if checkpoint.policy else policy.rules)

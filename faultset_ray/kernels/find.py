@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
-_VALUES_PER_ENTRY = 4
+_VALUES_PER_ENTRY = 8
 
 
 def index_of(column: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
@@ -25,7 +25,7 @@ def index_of(column: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
 
     Returns
     -------
-    starts : uint32[t + 1], t ≤ n / 2 + 2
+    starts : uint32[t + 1], t ≤ n / 4 + 2
         Entry i begins at the first value v with v >> shift ≥ i.
     shift : int
     """

@@ -29,10 +29,10 @@ _LOW_HALF = np.uint64((1 << 32) - 1)
 class Groups(NamedTuple):
     """Nodes by group. Group g holds the nodes ``order[starts[g]:starts[g + 1]]``, in input order."""
 
-    order: Indices
-    """int64[n]: indices of nodes, group after group."""
-    starts: Indices
-    """int64[g + 1]"""
+    order: Indices | NDArray[np.uint32]
+    """int64[n]: indices of nodes, group after group; those that are kept for long are uint32."""
+    starts: Indices | NDArray[np.uint32]
+    """int64[g + 1], or uint32."""
     cells: Cells
     """uint64[g]: the cell of each group, in order of first appearance."""
 

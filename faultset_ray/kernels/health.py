@@ -41,13 +41,13 @@ LAST_MS, MEASURED_MS = 4, 5
 """In its int64."""
 WINDOW = 12
 """In its uint32."""
-GOOD, FAILURES = 26, 27
-"""In its uint16."""
+GOOD, FAILURES, THRESHOLD = 26, 27, 31
+"""In its uint16; the last is a number in a table, see :class:`~faultset_ray.control.health.Health`."""
 STATE, MARK, RULE, BLOCKED, EJECTIONS = range(56, 61)
 """In its uint8."""
 
-SINCE_MS, UNTIL_MS, VALUE, THRESHOLD = range(4)
-"""Positions in the four int64, or float64, of what is noted when a node's state is entered."""
+SINCE_MS, UNTIL_MS, VALUE = range(3)
+"""Positions in the three int64, or float64, of what is noted when a node's state is entered."""
 
 _BUCKET_MAX = SKETCH_BUCKETS - 1
 _WEIGHT_MAX = 255

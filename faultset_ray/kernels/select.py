@@ -20,6 +20,7 @@ from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Narrow = NDArray[np.uint32]
 
 THREAD_NODES_MIN = 1 << 16
 """One more thread for each so many nodes; on fewer it would cost more than it saves."""
@@ -58,16 +59,18 @@ def select(latency: Floats, threshold: float, threads: int = 1) -> Indices:
         return np.concatenate(list(pool.map(lambda band: _select_band(latency, starts, *band)[0], bands)))
 
 
-def select_grouped(latency: Floats, order: Indices, starts: Indices, threshold: float) -> tuple[Indices, Indices]:
+def select_grouped(
+    latency: Floats, order: Indices | Narrow, starts: Indices | Narrow, threshold: float
+) -> tuple[Indices, Indices]:
     """Return the survivors of every group, group after group.
 
     Parameters
     ----------
     latency : float64[n]
         Not negative; NaN never survives. May be read-only.
-    order : int64[p]
+    order : int64[p] or uint32[p]
         Indices into ``latency``, group after group.
-    starts : int64[g + 1]
+    starts : int64[g + 1] or uint32[g + 1]
         Group g is ``order[starts[g]:starts[g + 1]]``.
     threshold : float
         Highest latency that survives; not negative, not NaN.
@@ -79,8 +82,9 @@ def select_grouped(latency: Floats, order: Indices, starts: Indices, threshold: 
     counts : int64[g]
         Survivors of each group.
     """
-    positions, counts = _select_band(latency.take(order), starts, np.uint64(0), _bits(threshold))
-    return order.take(positions), counts
+    wide = starts.astype(np.int64, copy=False)
+    positions, counts = _select_band(latency.take(order), wide, np.uint64(0), _bits(threshold))
+    return order.take(positions).astype(np.int64, copy=False), counts
 
 
 def select_numbered(latency: Floats, number: NDArray[np.int32], groups: int, threshold: float) -> Indices:

@@ -24,6 +24,7 @@ def events(first: int, count: int) -> Events:
     numbers = version.astype(np.float64)
     byte = (version % 5).astype(np.uint8)
     flag = version % 2 == 0
+    mark = (version % 3).astype(np.uint8)
     return Events(
         version,
         version * 10,
@@ -35,35 +36,72 @@ def events(first: int, count: int) -> Events:
         numbers,
         flag,
         ~flag,
-        byte,
-        version.astype(np.uint64),
+        mark,
+        version.astype(np.uint64) * 7,
     )
 
 
+def home(handles: range, shift: int = 0) -> Health:
+    """Nodes of which every third is in the region that the events name, the others elsewhere."""
+    own = np.array(handles, np.uint32)
+    return Health.empty(own, own.astype(np.uint64) * np.uint64(7) + (own % 3 + shift > 0).astype(np.uint64))
+
+
 @given(
-    sizes=st.lists(st.integers(0, 9), max_size=12),
-    events_max=st.integers(1, 20),
-    since=st.integers(0, 60),
+    sizes=st.lists(st.integers(0, 9), max_size=30),
+    gaps=st.integers(0, 2),
+    bytes_min=st.integers(1, 3_000),
+    rosters=st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(0, 1)), max_size=4),
+    since=st.integers(0, 99),
     limit=st.one_of(st.none(), st.integers(0, 12)),
-    until=st.one_of(st.none(), st.integers(0, 60)),
+    until=st.one_of(st.none(), st.integers(0, 99)),
 )
-@settings(max_examples=300, deadline=None)
-def test_a_journal_gives_all_or_says_what_it_forgot(sizes, events_max, since, limit, until):
-    journal, version = Journal(events_max=events_max), 0
-    for size in sizes:
-        journal.append(events(version + 1, size))
-        version += size
-    assert len(journal) == version - journal.floor
-    assert len(journal) >= min(version, events_max)
-    assert len(journal) <= events_max + max(sizes, default=0)
+@settings(max_examples=150, deadline=None)
+def test_a_journal_gives_all_or_says_what_it_forgot(sizes, gaps, bytes_min, rosters, since, limit, until):
+    """Every column as it was, whoever is in the range by then; versions may leave gaps."""
+    journal, version, told = Journal(home(range(0)), bytes_min=bytes_min), 0, []
+    for number, size in enumerate(sizes):
+        if number % 6 == 5 and rosters:
+            first, last, shift = rosters.pop()
+            journal.rehome(home(range(first, last), shift))
+        told.append(events(version + 1, size))
+        journal.append(told[-1])
+        version += size + gaps
+        assert journal.nbytes <= max(bytes_min, 15 * 90) or len(journal._blocks) == 1, (
+            "or what came last is all there is"
+        )
+    kept = [v for block in told for v in block.version.tolist() if v > journal.floor]
+    assert len(journal) == len(kept)
     if since < journal.floor:
         with pytest.raises(HistoryLost):
             journal.since(since, limit, until)
     else:
-        expected = list(range(since + 1, version + 1))[: limit if limit is not None else version]
+        expected = [v for v in kept if v > since][: limit if limit is not None else version]
+        expected = [v for v in expected if until is None or v <= until]
         found = journal.since(since, limit, until)
-        assert found.version.tolist() == [v for v in expected if until is None or v <= until]
-        assert found.handle.tolist() == found.version.tolist()
+        assert found.version.tolist() == expected
+        whole = Events.joined(told)
+        rows = np.searchsorted(whole.version, found.version)
+        for name, column in found.to_columns().items():
+            assert column.dtype == getattr(whole, name).dtype
+            assert column.tobytes() == getattr(whole, name)[rows].tobytes(), name
+
+
+def test_what_no_change_can_be_is_not_packed():
+    made = replace(events(1, 3), rule=np.full(3, 32, np.uint8))
+    assert max(Rule) < 32
+    assert max(State) < 8
+    with pytest.raises(ValueError, match="rule of a change is 32"):
+        Journal(home(range(3))).append(made)
+
+
+def test_few_changes_at_a_time_are_kept_in_few_blocks():
+    """A block costs more than its events: ten changes a second for a day must not fill memory."""
+    journal = Journal(home(range(5)))
+    for version in range(1, 3_000):
+        journal.append(events(version, 1))
+    assert len(journal._blocks) < 20
+    assert len(journal) == 2_999
 
 
 def table(handles: list[int], last: float = 1.0) -> dict:

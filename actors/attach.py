@@ -13,15 +13,14 @@ import ray
 from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # compiled, without stubs
 
+from actors.exposure import ask, uses_tls
 from faultset_ray.config import Security
 from faultset_ray.config.loading import CONFIG
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 _LOG = logging.getLogger(__name__)
-_PROBE_SECONDS = 5.0
 _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 """Our own log says what matters; the workers' lines would land in the middle of a job's output."""
-_PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
 def attach(
@@ -47,15 +46,13 @@ def attach(
         This process is connected to another cluster than ``address``.
     """
     target = address or os.environ.get("RAY_ADDRESS") or "local"
-    bootstrap = None if target == "local" else _bootstrap_address(target)
+    bootstrap = None if target == "local" else bootstrap_address(target)
     if ray.is_initialized():
         connected = ray.get_runtime_context().gcs_address
         if address is not None and bootstrap != connected:
             raise InputError(f"this process is connected to Ray at {connected}; it can't also use {address}")
         return False
-    if security is not None:
-        os.environ.update(_variables(security))
-    reread_environment()
+    authenticate(security)
     options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
         name_file_for_workers()
@@ -75,6 +72,13 @@ def name_file_for_workers() -> None:
         os.environ[CONFIG] = str(Path(os.environ[CONFIG]).absolute())
 
 
+def authenticate(security: Security | None) -> None:
+    """Have Ray go by what a config says of its tokens, and by its variables as they are now. Not while connected."""
+    if security is not None:
+        os.environ.update(_variables(security))
+    reread_environment()
+
+
 def _variables(security: Security) -> dict[str, str]:
     """What Ray is to go by; a token's file counts only where no token itself is set."""
     given = {
@@ -91,7 +95,16 @@ def reread_environment() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _bootstrap_address(target: str) -> str:
+def bootstrap_address(target: str) -> str:
+    """HOST:PORT of the control service that an address, or ``"auto"``, means.
+
+    Raises
+    ------
+    ClusterUnreachable
+        None is found on this machine.
+    InputError
+        It is an address of Ray Client.
+    """
     if target.startswith("ray://"):
         raise InputError(
             f"{target} is a Ray Client address, which has no zero-copy arrays; run the driver on a node of the "
@@ -111,22 +124,16 @@ def probe(bootstrap: str) -> None:
 
     Ray itself takes some 20 s to give up and then says only that it could not connect.
     """
-    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+    if uses_tls():
         return  # the certificates are Ray's to handle
-    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
-    token = _token() if mode == "token" else None
-    metadata = [("authorization", f"Bearer {token}")] if token else []
-    with grpc.insecure_channel(bootstrap) as channel:
-        ask = channel.unary_unary(_PROBE_METHOD)
-        try:
-            ask(b"", timeout=_PROBE_SECONDS, metadata=metadata)
-        except grpc.RpcError as error:
-            status = error.code()
-            if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-                raise AuthError(bootstrap, _auth_reason(mode, token)) from error
-            if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise ClusterUnreachable(bootstrap, "nothing listens there, or a firewall is in between") from error
-            _LOG.debug("probe of %s: %s", bootstrap, status)  # another protocol version: let Ray speak
+    mode, token = auth_mode(), own_token()
+    status = ask(bootstrap, token)
+    if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        raise AuthError(bootstrap, _auth_reason(mode, token))
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        raise ClusterUnreachable(bootstrap, "nothing listens there, or a firewall is in between")
+    if status is not grpc.StatusCode.OK:
+        _LOG.debug("probe of %s: %s", bootstrap, status)  # another protocol version: let Ray speak
 
 
 def _auth_reason(mode: str, token: str | None) -> str:
@@ -137,12 +144,25 @@ def _auth_reason(mode: str, token: str | None) -> str:
     return "it does not accept the token found here"
 
 
-def _token() -> str | None:
-    """The token that Ray's own client would send."""
-    token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
-    if token:
-        return token
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+def auth_mode() -> str:
+    """How this process would show Ray who it is, as ``RAY_AUTH_MODE`` says; empty where it is not set."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower()
+
+
+def token_path() -> Path | None:
+    """The file that Ray's token is read from; None where the token itself is in the environment."""
+    if os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return None
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def own_token() -> str | None:
+    """The token that Ray's own client would send; None where there is none, or it sends none."""
+    if auth_mode() != "token":
+        return None
+    path = token_path()
+    if path is None:
+        return os.environ["RAY_AUTH_TOKEN"].strip()
     try:
         return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import ship
 from actors.attach import attach
+from actors.exposure import warn_if_open
 from actors.faults import ray_faults
 from actors.net import SYSTEM, RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
@@ -145,6 +146,8 @@ class RayBackend(RayNet):
         self._kept: dict[str, Any] = {}
         """A handle of each servant spawned here: Ray ends an actor that no handle refers to."""
         nodes = ray.nodes()
+        gcs_address = ray.get_runtime_context().gcs_address
+        warn_if_open(gcs_address, [node["NodeManagerAddress"] for node in nodes if node["Alive"]])
         heads = [node["NodeID"] for node in nodes if _HEAD_RESOURCE in node["Resources"]]
         self.here: str = ray.get_runtime_context().get_node_id()
         self.home: str = heads[0] if heads else self.here

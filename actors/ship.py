@@ -22,10 +22,16 @@ def shipped_with_job() -> bool:
     return _RUNTIME_RESOURCES in Path(faultset_ray.__file__).parts
 
 
-def modules() -> dict[str, Any]:
-    """The same as a job's runtime environment says it, before it is uploaded."""
-    packages = [str(Path(str(package.__file__)).parent) for package in (faultset_ray, actors)]
-    return {"py_modules": packages, "excludes": ["__pycache__"]}
+def modules(*more: Path) -> dict[str, Any]:
+    """The same as a job's runtime environment says it, before it is uploaded.
+
+    Parameters
+    ----------
+    more
+        Directories of further packages.
+    """
+    packages = [Path(str(package.__file__)).parent for package in (faultset_ray, actors)]
+    return {"py_modules": [str(path) for path in (*packages, *more)], "excludes": ["__pycache__"]}
 
 
 def runtime_env() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from faultset_ray.errors.base import listed
 from faultset_ray.plain import plain, told
 from jobs.settings import session, settled
 from jobs.terminal import console, shows_progress
+from jobs.warned import warned_plainly
 
 if TYPE_CHECKING:
     from faultset_ray.control.missing import Told
@@ -186,7 +187,8 @@ def run(application: typer.Typer) -> None:
     session.forget()
     stdout = sys.stdout
     try:
-        application(standalone_mode=True)
+        with warned_plainly():
+            application(standalone_mode=True)
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # click's exit code for it, 1, means no survivors here
             _os_error(ended.__context__, "what was to read the output has closed it")

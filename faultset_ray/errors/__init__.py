@@ -55,6 +55,7 @@
         ├── CatalogLost
         ├── CatalogMismatch
         ├── BackendClosed
+        ├── JobLost
         └── RemoteFailure
 
 Each class has a stable :attr:`~FaultsetError.code`, the process exit code that a command ends with,
@@ -71,6 +72,7 @@ from faultset_ray.errors.cluster import (
     ClusterUnreachable,
     CoordinatorUnavailable,
     HistoryLost,
+    JobLost,
     NotEnoughPlaces,
     PlaceUnreachable,
     RegionTimeout,
@@ -126,6 +128,7 @@ from faultset_ray.errors.objects import (
     WriteAborted,
     WriteInProgress,
 )
+from faultset_ray.errors.warned import OpenClusterWarning
 
 __all__ = [
     "AmbiguousObjectError",
@@ -153,6 +156,7 @@ __all__ = [
     "InvalidObjectName",
     "InvalidPolicy",
     "InvalidShardIndex",
+    "JobLost",
     "LengthMismatchError",
     "LimitExceeded",
     "MissingColumnError",
@@ -161,6 +165,7 @@ __all__ = [
     "NotEnoughPlaces",
     "NotEnoughShards",
     "ObjectNotFound",
+    "OpenClusterWarning",
     "PlaceUnreachable",
     "PreconditionFailed",
     "RegionTimeout",

@@ -284,3 +284,20 @@ class RemoteFailure(ClusterError):
 
     def __str__(self) -> str:
         return f"{self.target} failed: {self.reason}"
+
+
+class JobLost(ClusterError):
+    """Raised when a submitted job ended without an exit code of its own: stopped, never begun, or its machine gone."""
+
+    code = "job_lost"
+
+    def __init__(self, submission_id: str, status: str, reason: str) -> None:
+        super().__init__(submission_id, status, reason)
+        self.submission_id = submission_id
+        self.status = status
+        """``STOPPED`` or ``FAILED``."""
+        self.reason = reason
+
+    def __str__(self) -> str:
+        how = "was stopped" if self.status == "STOPPED" else "ended without an exit code"
+        return f"job {self.submission_id} {how}: {self.reason or 'Ray does not say why'}"

@@ -76,6 +76,7 @@ STATUSES: Final[Mapping[type[FaultsetError], int]] = {
     errors.CatalogLost: 503,
     errors.CatalogMismatch: 503,
     errors.BackendClosed: 503,
+    errors.JobLost: 503,
     errors.RemoteFailure: 503,
 }
 """The status of each class; one that is not listed here has its base's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -157,12 +158,69 @@ def ask(head: RayHead, path: str) -> dict[str, object]:
         return json.load(answer)
 
 
+def submitted(head: RayHead, *arguments: object, **environ: str) -> tuple[int, list[str], dict[str, object]]:
+    """Exit code of ``faultset submit`` of a cluster's own address; the job's last lines, and the verb's result."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.submit", *map(str, arguments)],
+        cwd=PROJECT,
+        env=bare(**head.token, RAY_ADDRESS=head.address, **environ),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    *job, result = done.stdout.splitlines()
+    return done.returncode, job, json.loads(result)
+
+
 @ray
 def test_submitted_failover(head, fleet_file):
-    options = ("--nodes-file", fleet_file, "--precision", 3, "--threshold")
-    code, result = submit(head, "failover", "jobs.failover", *options, 50)
-    assert code == 0
-    assert result["survivors"] == fs.faultset(NODES, 50.0, 3)
+    """Run from the checkout on a cluster that has the dependencies only."""
+    options = ("--nodes-file", fleet_file, "--precision", 3, "--threshold", 50)
+    code, job, result = submitted(head, "--submission-id", "failover", "--", "python", "-m", "jobs.failover", *options)
+    assert (code, result["status"], result["driver_exit_code"]) == (0, "SUCCEEDED", 0)
+    assert result["address"] == head.dashboard
+    assert json.loads(job[-1])["survivors"] == fs.faultset(NODES, 50.0, 3)
+
+
+@pytest.mark.cluster
+@ray
+def test_a_submitted_script_ends_with_its_own_exit_code(head, tmp_path):
+    """Our code comes with it, though its directory has none."""
+    script = "import os, sys, jobs, faultset_ray\nprint(os.environ['MINE'], faultset_ray.__version__)\nsys.exit(7)\n"
+    (tmp_path / "s.py").write_text(script)
+    code, job, result = submitted(head, "--working-dir", tmp_path, "--env", "MINE=a b", "--", "s.py")
+    assert (code, result["driver_exit_code"]) == (7, 7)
+    assert job[-1] == f"a b {__version__}"
+    options = "--working-dir", tmp_path, "--submission-id", "slow"
+    code, _, result = submitted(head, *options, "--no-wait", "--", "sh", "-c", "echo begun; exec sleep 300")
+    assert (code, result["driver_exit_code"]) == (0, None)
+    assert interrupted(head, "slow") == (130, "STOPPED")
+    code, _, result = submitted(head, "--follow", "slow")
+    assert (code, result["error"]["code"], result["error"]["status"]) == (5, "job_lost", "STOPPED")
+    code, _, result = submitted(head, *options, "--", "true")
+    assert (code, result["error"]["code"]) == (2, "input_error")
+    assert "slow" in result["error"]["message"]
+
+
+def interrupted(head: RayHead, name: str) -> tuple[int, str]:
+    """Follow a job until it writes, press Ctrl-C so that it is stopped; exit code and status."""
+    command = [sys.executable, "-m", "jobs.submit", "--follow", name, "--stop-on-interrupt"]
+    environ = bare(**head.token, RAY_ADDRESS=head.address)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs ignore it, and pass it on
+    try:
+        process = subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        while process.stdout.readline() != "begun\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    return process.returncode, json.loads(out.splitlines()[-1])["status"]
 
 
 @pytest.mark.cluster

@@ -23,6 +23,13 @@ class Program:
     targets: tuple[int, ...]
     sources: tuple[Ints, ...]
 
+    def read(self) -> set[int]:
+        """Return the slots that are a source of any step."""
+        found = np.zeros(1 + max((int(step.max()) for step in self.sources if step.size), default=0), dtype=np.bool_)
+        for step in self.sources:
+            found[step] = True
+        return set(np.flatnonzero(found).tolist())
+
     def only(self, wanted: Iterable[int]) -> Program:
         """Return the steps that the slots ``wanted`` depend on."""
         needed = set(wanted)

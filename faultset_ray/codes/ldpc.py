@@ -180,11 +180,10 @@ class Staircase(Code):
             orders = [tuple(sorted(some, key=lambda index: index not in goal)) for some in orders] + orders
         choices = [goal] if goal <= present else []
         program = self._program(wanted, cheapest)
-        choices.append(present & goal.union(*(step.tolist() for step in program.sources)))
+        choices.append(present & (goal | program.read()))
         for order in dict.fromkeys(orders):
             enough = self._shortest(wanted, order)
-            steps = self._program(wanted, enough).sources
-            choices.append(set(enough) & goal.union(*(step.tolist() for step in steps)))
+            choices.append(set(enough) & (goal | self._program(wanted, enough).read()))
         if len(wanted) == 1:
             checks = (set(self.checks.rows[at].tolist()) for at in self.checks.of(wanted[0]))
             choices += [some for row in checks if (some := row - goal) <= present]

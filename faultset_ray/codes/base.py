@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import combinations
-from math import comb, isnan
+from math import comb
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -135,7 +135,7 @@ class Code(ABC):
         InvalidShardIndex
             If an index is out of range, not an integer, or given twice.
         InputError
-            If ``cost`` is no mapping of indices to numbers that a float can hold.
+            If ``cost`` is no mapping of indices to numbers from 0 on.
         """
 
     def reads(
@@ -265,16 +265,16 @@ def by_cost(have: Iterable[int], cost: Mapping[int, float] | None) -> list[int]:
         raise InputError(f"cost is a {type(cost).__name__}; expected a mapping of index to number")
     for index, value in cost.items():
         check.integer("a key of cost", index)
-        if not _is_number(value):
-            raise InputError(f"cost of shard {index} is {repr(value)[:100]}; expected a number that a float can hold")
+        if not _is_price(value):
+            raise InputError(f"cost of shard {index} is {repr(value)[:100]}; expected a number from 0 on, in a float")
     return sorted(have, key=lambda index: (price(cost, index), index))
 
 
-def _is_number(value: object) -> bool:
+def _is_price(value: object) -> bool:
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         return False
     try:
-        return not isnan(value)
+        return float(value) >= 0
     except OverflowError:
         return False
 

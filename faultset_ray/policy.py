@@ -87,8 +87,8 @@ class Policy:
     ttl_s : float, optional
         A node without a sample for longer is unknown. One that was out then comes back through probation.
     half_life_s : float
-        In which a latency's weight in ewma, peak and p95 halves. For so long all nodes of a region that has none to
-        spare must survive before it is no longer short.
+        In which a latency's weight in ewma, peak and p95 halves; for p95, 20 to 30 intervals of measuring. For so long
+        all nodes of a region that has none to spare must survive before it is no longer short.
     eject_max : float
         Share of a region's nodes (drained and pinned ones aside) that may be out at once, the one to be
         ejected included: at most floor(share · nodes), so 0.5 ejects none of one node and one of two or

@@ -63,8 +63,11 @@ def main() -> None:
 
 def _draw_scenarios(runs: Runs) -> None:
     """Nodes out, beside those that are truly bad, scenario by scenario."""
-    figure, panels = plt.subplots(3, 2, figsize=(9, 7.5), layout="constrained")
-    for panel, (scenario, by_policy) in zip(panels.flat, runs.items(), strict=True):
+    rows = -(-len(runs) // 2)
+    figure, panels = plt.subplots(rows, 2, figsize=(9, 2.5 * rows), layout="constrained")
+    for panel in panels.flat[len(runs) :]:
+        panel.set_axis_off()
+    for panel, (scenario, by_policy) in zip(panels.flat, runs.items(), strict=False):
         plain = by_policy["plain"]
         truth = _turns(plain, _percent(plain.bad))
         panel.fill_between(*truth, color="#d9d9d9", step="post", label="truly bad")

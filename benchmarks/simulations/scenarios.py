@@ -107,6 +107,18 @@ def jitter(world: World, dice: np.random.Generator, hours: float) -> Iterator[Ro
         yield Round(at_ms, THRESHOLD_MS * dice.uniform(0.9, 1.1, len(world)), everyone, None)
 
 
+def daily_load(world: World, dice: np.random.Generator, hours: float) -> Iterator[Round]:
+    """Every node is busy once, for half of the time: past the threshold and back, slowly, in jitter of ±10 %.
+
+    Which nodes are bad nobody can say near the threshold; but all of them go, come back, and stay.
+    """
+    begin_ms, everyone = dice.uniform(0, 0.4 * 3_600_000 * hours, len(world)), np.ones(len(world), np.bool_)
+    for at_ms in _times(hours):
+        busy = np.clip((at_ms - begin_ms) / (0.5 * 3_600_000 * hours), 0, 1)
+        level_ms = THRESHOLD_MS * (0.55 + 0.65 * np.sin(np.pi * busy) ** 2)
+        yield Round(at_ms, _calm(dice, level_ms), everyone, None)
+
+
 def gray_failure(world: World, dice: np.random.Generator, hours: float) -> Iterator[Round]:
     """One node in twenty works, but badly, for ten minutes: four times as slow, and three requests in ten fail."""
     usual_ms = dice.uniform(30, 70, len(world))
@@ -151,6 +163,7 @@ def flapping_link(world: World, dice: np.random.Generator, hours: float) -> Iter
 
 SCENARIOS: dict[str, Weather] = {
     "jitter": jitter,
+    "daily load": daily_load,
     "gray failure": gray_failure,
     "regional outage": regional_outage,
     "observer cut off": observer_cut_off,

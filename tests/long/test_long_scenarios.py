@@ -1,4 +1,4 @@
-"""Scenarios in full: a day of jitter for a whole system, and hours of everything else under many policies."""
+"""Scenarios in full: a day of jitter and one of load for a whole system, and hours of everything else under many policies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,16 @@ def test_long_day_of_jitter(large):
     large.notes.append(
         f"{seen.report.samples:,} samples, {seen.report.ejections:,} ejections, {seen.report.flaps} flaps"
     )
+
+
+def test_long_day_of_load(large):
+    """Every node goes once, comes back and stays, though it passes the threshold for hours in jitter."""
+    nodes = large.count(10_000)
+    seen = simulate("daily load", STEADY, nodes=nodes, hours=24, seed=large.seed, ranges=2, parts=1)
+    assert seen.report.ejections == seen.report.readmissions == nodes
+    assert seen.report.flaps == 0
+    assert seen.survivors[-1] == 1.0
+    large.notes.append(f"{seen.report.samples:,} samples, {seen.report.ejections:,} ejections, all back, no flap")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -71,6 +71,32 @@ def test_the_weight_of_every_bucket_is_right_to_a_quarter_of_a_sample(samples):
     assert all(found <= weight + 1e-9 and weight - found < 1 for found, weight in zip(padded, exact, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("intervals", "least", "most", "spoiled", "detected", "recovered"),
+    [(1, 1.75, 1.75, 3, 1, 3), (10, 10.25, 19.5, 10, 1, 44), (20, 20.25, 39.5, 0, 2, 88), (30, 29, 59, 0, 3, 132)],
+)
+def test_how_many_samples_p95_goes_by(intervals, least, most, spoiled, detected, recovered):
+    """By how many intervals of measuring a half-life is long; docs/guides/policies.md says these numbers."""
+    slow, weights, found = 500.0, [], []
+
+    def hear(sketch, at, latency):
+        sketch_add(sketch, 0, np.float64(latency).view(np.uint64), int(at % intervals == 0))
+        return bool(sketch_p95(sketch, 0) > 100)
+
+    for phase in range(intervals):
+        sketch, begins = np.zeros((1, 8), np.uint64), 6 * intervals + phase
+        for at in range(begins):
+            hear(sketch, at, 50.0)
+            weights += [sketch.view(np.uint8).sum() / SAMPLE_WEIGHT] if at >= 4 * intervals else []
+        one = sketch.copy()
+        after_one = [hear(one, begins + at, 50.0 if at else slow) for at in range(4 * intervals)]
+        turned = [hear(sketch, begins + at, slow) for at in range(6 * intervals)].index(True) + 1
+        back = [hear(sketch, begins + 6 * intervals + at, 50.0) for at in range(6 * intervals)].index(False) + 1
+        found.append((sum(after_one), turned, back))
+    assert (min(weights), max(weights)) == pytest.approx((least, most), abs=0.5)
+    assert tuple(max(column) for column in zip(*found, strict=True)) == (spoiled, detected, recovered)
+
+
 def test_a_full_bucket_fades_all_and_the_quantile_stays():
     value, weights = p95_of([10.0] * 1_000 + [300.0] * 10)
     assert value == pytest.approx(300, rel=1 / 9), "more than a twentieth of the last samples"

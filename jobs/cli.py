@@ -18,7 +18,7 @@ from jobs.settings import session, takes_settings
 VERBS: Final = (
     *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "replay"),
     *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
-    *("serve", "submit"),
+    *("serve", "submit", "doctor"),
     *("encode", "decode", "verify", "drill"),
     *("config", "token"),
 )

@@ -50,6 +50,21 @@ def _cache_path() -> Path:
     return Path(chosen, "faultset-ray", f"kernels-{_sources_digest().hex()[:16]}")
 
 
+def cache_state() -> tuple[str, str]:
+    """Where compiled kernels are kept, and why that can't be: empty if it can. Makes the directory if need be."""
+    try:
+        path = _cache_path()
+        _make_writable(path)
+    except (OSError, RuntimeError) as error:  # no home, or none that may be written to
+        return "", str(error)
+    return str(path), ""
+
+
+def _make_writable(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path).close()
+
+
 class _KernelCache:
     """Where numba keeps our compiled kernels: a cache locator, as in ``numba.core.caching``.
 
@@ -76,8 +91,7 @@ class _KernelCache:
         return found
 
     def ensure_cache_path(self) -> None:
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=self._path).close()
+        _make_writable(self._path)
 
     def get_cache_path(self) -> str:
         return str(self._path)

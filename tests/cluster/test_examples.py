@@ -14,6 +14,7 @@ import pytest
 from cluster.support import PROJECT, bare, verb
 
 TUTORIAL = Path(PROJECT, "docs", "tutorials", "outage.md")
+PIPELINE = Path(PROJECT, "docs", "tutorials", "pipeline.md")
 EXAMPLES = ("interactive.py", "encode_decode.py")
 
 
@@ -23,7 +24,7 @@ def output(name: str, *arguments: str, **environ: str) -> str:
         env=bare(PYTHONPATH=PROJECT, **environ),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -33,6 +34,26 @@ def output(name: str, *arguments: str, **environ: str) -> str:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_in_this_process(name):
     assert output(name, "local").count("\n") > 3
+
+
+def test_each_example_is_run():
+    assert {path.name for path in Path(PROJECT, "examples").glob("*.py")} == {*EXAMPLES, "dag.py"}
+
+
+@pytest.mark.docs
+@pytest.mark.ray
+def test_the_dag(tmp_path):
+    """On a Ray of its own, whose workers find the code as the example does; what it prints is on the page."""
+    told = output("dag.py", FAULTSET_STATE_DIR=str(tmp_path))
+    [shown] = re.findall(r"^\$ python examples/dag.py\n(.*?)^```$", PIPELINE.read_text(), re.MULTILINE | re.DOTALL)
+    assert told == shown
+
+
+@pytest.mark.docs
+@pytest.mark.ray
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_a_cluster(head, name):
+    assert output(name, RAY_ADDRESS=head.address, **head.token).count("\n") > 3
 
 
 @pytest.mark.cluster

@@ -138,6 +138,10 @@ test-docs: setup ## run every code block of the documentation, and the examples
 docs-config: setup ## write the settings in docs/configuration.md anew, from the types
 	$(PY) -m faultset_ray.config.page docs/configuration.md
 
+docs-cli: setup ## write the verbs in docs/cli.md and the events in docs/logging.md anew, from the code
+	$(PY) -m jobs.pages cli docs/cli.md
+	$(PY) -m jobs.pages logging docs/logging.md
+
 $(STAMP)-plots: $(STAMP)
 	$(PY) -m pip install --quiet --constraint constraints.txt --group plots
 	@touch $@

@@ -17,8 +17,8 @@ from actors.exposure import ask, uses_tls
 from faultset_ray.config import Security
 from faultset_ray.config.loading import CONFIG
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
+from faultset_ray.telemetry import events
 
-_LOG = logging.getLogger(__name__)
 _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 """Our own log says what matters; the workers' lines would land in the middle of a job's output."""
 
@@ -133,7 +133,7 @@ def probe(bootstrap: str) -> None:
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         raise ClusterUnreachable(bootstrap, "nothing listens there, or a firewall is in between")
     if status is not grpc.StatusCode.OK:
-        _LOG.debug("probe of %s: %s", bootstrap, status)  # another protocol version: let Ray speak
+        events.RAY_ANSWERED_ODDLY.tell(what=bootstrap, status=str(status))  # another protocol version: let Ray speak
 
 
 def _auth_reason(mode: str, token: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -31,13 +30,12 @@ from faultset_ray.config import Config
 from faultset_ray.config.process import variables
 from faultset_ray.errors import CallTimeout, ClusterError, PlaceUnreachable, RemoteFailure
 from faultset_ray.limits import PLACING_SECONDS, SPAWN_SECONDS, TASK_SECONDS
-from faultset_ray.telemetry import tracing
+from faultset_ray.telemetry import events, tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Servant)
 
-_LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
 _NAME_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
@@ -236,12 +234,12 @@ class RayBackend(RayNet):
         try:
             await self.within(_CLOSE_SECONDS).call(addr, Servant.close)
         except ClusterError as error:
-            _LOG.debug("%s was not closed before it was ended: %s", addr.name, error)
+            events.SERVANT_NOT_CLOSED.tell(servant=addr.name, error=error)
         try:
             with ray_faults(addr.name):
                 await asyncio.to_thread(lambda: ray.kill(self._handle(addr.name)))
         except PlaceUnreachable:
-            _LOG.debug("%s was gone already", addr.name)
+            events.SERVANT_GONE.tell(servant=addr.name)
         self._forget(addr.name)
 
     async def run(

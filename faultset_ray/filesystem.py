@@ -7,7 +7,6 @@ A file that is written becomes an object when it is closed, wholly or not at all
 from __future__ import annotations
 
 import io
-import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,8 +26,8 @@ from faultset_ray.driver.object_values import ObjectInfo, ObjectStat
 from faultset_ray.driver.sync import Driver, connect
 from faultset_ray.errors import ObjectNotFound, PreconditionFailed
 from faultset_ray.limits import MIB
+from faultset_ray.telemetry import events
 
-_LOG = logging.getLogger(__name__)
 _SPOOL_BYTES: Final = 16 * MIB
 """What a file that is being written holds in memory; more goes to a temporary file."""
 
@@ -299,12 +298,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         found = [each for each in listed if _is_path(each.name)]
         if len(found) < len(listed):
             odd = next(each.name for each in listed if not _is_path(each.name))
-            _LOG.warning(
-                "%d objects are no files, since their names begin or end with / or have // in them, such as %r; the "
-                "driver reads and deletes them",
-                len(listed) - len(found),
-                odd,
-            )
+            events.NAMES_NO_FILES.tell(count=len(listed) - len(found), example=odd)
         return found
 
     def _is_directory(self, name: str) -> bool:

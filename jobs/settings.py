@@ -128,7 +128,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def _options(callback: Callable[..., Any] | None = None) -> dict[str, Any]:
+def settings_options(callback: Callable[..., Any] | None = None) -> dict[str, Any]:
     """What every command takes, by name: its type, with what is told of it."""
 
     def option(*names: str, **more: Any) -> Any:
@@ -169,7 +169,7 @@ def takes_settings(job: Callable[..., None], callback: Callable[..., Any] | None
     def wrapper(**given: Any) -> None:
         job(**given)
 
-    own = _options(callback)
+    own = settings_options(callback)
     signature = inspect.signature(job, eval_str=True)
     named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     added = [
@@ -193,7 +193,7 @@ def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., 
 
     @functools.wraps(job)
     def begun(**given: Any) -> None:
-        for name in _options():
+        for name in settings_options():
             given.pop(name)
         session.check()
         console.quiet = console.quiet or session.quiet
@@ -237,8 +237,12 @@ class _Stderr(logging.StreamHandler[TextIO]):
         """It is never another one."""
 
 
+_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+"""What every record has; the rest are an event's fields."""
+
+
 class _Json(logging.Formatter):
-    """One object a line, with the names that Ray's own logs have."""
+    """One object a line, with the names that Ray's own logs have, and an event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -250,7 +254,8 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             told["exc_text"] = self.formatException(record.exc_info)
-        return json.dumps(told)
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        return json.dumps({**told, **fields})
 
 
 _handler = _Stderr()

@@ -7,7 +7,6 @@ its default. ``docs/configuration.md`` lists the settings.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from faultset_ray.config.sections import (
 from faultset_ray.config.tree import Source, value_of
 from faultset_ray.config.writing import shown, to_toml
 from faultset_ray.errors import InvalidConfig
+from faultset_ray.telemetry import events
 
 __all__ = [
     "Cluster",
@@ -52,8 +52,6 @@ __all__ = [
     "Stores",
     "Tracing",
 ]
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ class Config(Root):
         """
         found = collect(path, os.environ if environ is None else environ, flags)
         for each in found.unknown:
-            _LOG.warning("%s", each)
+            events.SETTING_UNKNOWN.tell(reason=str(each))
         if found.problems:
             raise found.problems[0]
         return cls.made(found)

@@ -20,10 +20,10 @@ def made() -> str:
     return "\n" + "\n".join([*_sections(Root, ""), *_tables()]).rstrip() + "\n"
 
 
-def write(page: Path) -> None:
-    """Make the part of a page behind the mark anew."""
-    before, mark, _ = page.read_text(encoding="utf-8").partition(MARK)
-    page.write_text(before + mark + made(), encoding="utf-8")
+def write(page: Path, mark: str = MARK, behind: str | None = None) -> None:
+    """Make the part of a page behind a mark anew; by default, the settings."""
+    before, found, _ = page.read_text(encoding="utf-8").partition(mark)
+    page.write_text(before + found + (made() if behind is None else behind), encoding="utf-8")
 
 
 def _sections(of: type[Section], prefix: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +13,7 @@ from faultset_ray.config import Config
 from faultset_ray.config.loading import CONFIG, collect, known
 from faultset_ray.config.tree import value_of
 from faultset_ray.errors import FaultsetError, InvalidConfig
-from faultset_ray.telemetry import tracing
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events, tracing
 
 
 def apply(config: Config) -> None:
@@ -61,7 +58,7 @@ def at_place(key: str) -> Any:
     for problem in found.problems:
         if problem.key in {"", key}:
             raise problem
-        _LOG.warning("%s", problem)
+        events.SETTING_UNUSABLE.tell(error=problem)
     return found.values.get(key, known()[key].default)
 
 

@@ -15,6 +15,7 @@ from faultset_ray.control.ladder import flag_regions
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.kernels.health import NEVER
 from faultset_ray.policy import Policy
+from faultset_ray.telemetry import events
 
 Cells = NDArray[np.uint64]
 
@@ -138,6 +139,17 @@ class Alarms:
             np.asarray(columns.get("full", _NONE), np.uint64),
             np.asarray(columns.get("full_ms", _NONE), np.int64),
         )
+
+
+def tell(epoch: int, changes: Changes) -> None:
+    """Log how many nodes or regions of a range changed by each rule, if anybody listens: there may be a million."""
+    regional = changes.handles == NOBODY
+    for event, chosen in ((events.REGIONS_CHANGED, regional), (events.NODES_CHANGED, ~regional)):
+        if event.heard and chosen.any():
+            count = np.bincount(changes.rule[chosen])
+            event.tell(
+                epoch=epoch, changes={Rule(rule).label: int(count[rule]) for rule in np.flatnonzero(count).tolist()}
+            )
 
 
 def _happened(cells: Cells, rule: Rule, value: Any = np.nan, threshold: float = np.nan) -> Changes:

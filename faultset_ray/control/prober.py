@@ -9,7 +9,6 @@ driver's own way is not the place's.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
@@ -21,8 +20,7 @@ from faultset_ray.backend.wire import Echo, EchoAddress, Target, reach, round_tr
 from faultset_ray.errors import ClusterError, InputError
 from faultset_ray.geohash import centers, strings_to_cells
 from faultset_ray.model import Node
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 PLACES: Final = "places"
 """The fleet of a system's own places; ids are place ids."""
@@ -201,5 +199,5 @@ def node_of(place: Place, latency_ms: float) -> Node:
         try:
             [lat], [lon] = centers(strings_to_cells([place.cell]))
         except InputError as error:
-            _LOG.warning("place %s: %s; it counts as at %s", place.id, error, NOWHERE)
+            events.PLACE_UNPLACED.tell(place=place.id, error=error, cell=NOWHERE)
     return Node(place.id, float(lat), float(lon), latency_ms)

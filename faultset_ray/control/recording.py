@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import threading
 from contextlib import suppress
@@ -20,8 +19,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.plain import check_path, finite
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Recording:
@@ -44,7 +42,7 @@ class Recording:
         torn = _ends_within_a_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
         if torn:
-            _LOG.warning("%s ends within a line, which was cut off; the recording begins on a new one", self.path)
+            events.RECORDING_TORN.tell(path=self.path)
             self._file.write("\n")
         self._lock = threading.Lock()
         self._error: OSError | None = None
@@ -75,7 +73,7 @@ class Recording:
                 self._file.writelines(lines)
                 self._file.flush()
             except OSError as error:
-                _LOG.error("the recording at %s ends: %s", self.path, error)
+                events.RECORDING_ENDED.tell(path=self.path, error=error)
                 self._error = error
                 with suppress(OSError):
                     self._file.close()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
-from faultset_ray.control.alarms import Alarms
+from faultset_ray.control.alarms import Alarms, tell
 from faultset_ray.control.census import condition
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart
@@ -438,7 +438,10 @@ class Region(Servant):
     def _note(self, changes: Changes) -> None:
         """Put changes into the journal, each with a version of its own."""
         count = len(changes)
-        self._uncounted |= count > 0
+        if not count:
+            return
+        self._uncounted = True
+        tell(self._epoch, changes)
         version = np.arange(self._version + 1, self._version + 1 + count, dtype=np.int64)
         self._version += count
         self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from faultset_ray import columns
 from faultset_ray.control import trace_files
 from faultset_ray.errors import InputError
-from faultset_ray.errors.base import listed, shown
+from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings, strings_to_cells
 from faultset_ray.plain import check_path
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +123,7 @@ class Trace:
             found = readers[path.suffix](path)
             torn = found.pop("torn", ())
             if torn:
-                _LOG.warning("%s: passed over what was cut off in line %s", path, listed(torn))
+                events.TRACE_TORN.tell(path=path, lines=torn)
             return replace(cls.of(**found), torn=torn)
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is not UTF-8: {error.reason}") from None

@@ -20,6 +20,7 @@ from faultset_ray.coordinator.schema import STEPS
 from faultset_ray.errors import StaleEpoch, StateFailure, UnsupportedState
 from faultset_ray.limits import LOG_BATCHES_MAX, LOG_ROWS_SPARE, REQUESTS_KEPT
 from faultset_ray.policy import Policy
+from faultset_ray.telemetry import events
 
 SCHEMA: Final = len(STEPS)
 CATALOG_ID_BYTES: Final = 16
@@ -58,6 +59,7 @@ class Catalog:
 
     def __init__(self, home: StateHome | None, system: str, identity: bytes) -> None:
         self.home = home
+        self._fenced = False
         self.path = str(home.database) if home else ":memory:"
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
@@ -99,6 +101,8 @@ class Catalog:
         """Refuse to serve when another coordinator has taken over: a lock may fail on a shared file system."""
         [epoch] = self.one("SELECT epoch FROM system")
         if epoch != self.epoch:
+            events.COORDINATOR_FENCED.tell(epoch=self.epoch, seen=epoch, quietly=self._fenced)
+            self._fenced = True
             raise StaleEpoch("coordinator", self.epoch, epoch)
 
     def all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,7 @@ from faultset_ray.coordinator import roster
 from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.errors import StateFailure
 from faultset_ray.shards.disk import fsync_directory, replace_file
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Keeping:
@@ -86,7 +84,7 @@ class Keeping:
             kept = [self._read(name, body) for name, body in self._catalog.all(query, fleet, range_id)]
             return folded(kept) if kept else None
         except (FileNotFoundError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            _LOG.error("checkpoint of range %d can't be read, and is passed over: %s", range_id, error)
+            events.CHECKPOINT_UNREADABLE.tell(range=range_id, error=error)
         except OSError as error:
             raise StateFailure(str(self._directory), "be read", error.strerror or str(error)) from error
         with self._catalog.transaction():  # versions begin anew: nothing may be compared with those of what is lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -23,8 +22,7 @@ from faultset_ray.coordinator.roster import Columns, Kind, Roster
 from faultset_ray.coordinator.shelf import Shelf
 from faultset_ray.errors import StateFailure, UnknownFleet
 from faultset_ray.policy import Policy
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ class Ledger:
                 home.close()
             raise
         if home is not None:
-            _LOG.info("coordinator of %r, epoch %d, state in %s", system, self.catalog.epoch, home.path)
+            events.COORDINATOR_STARTED.tell(system=system, epoch=self.catalog.epoch, path=home.path)
 
     def known(self, fleet: str) -> Known:
         """A fleet by its name."""
@@ -125,7 +123,7 @@ class Ledger:
             try:
                 self.catalog.compact(known.key, known.roster.whole())
             except StateFailure as error:
-                _LOG.warning("the log of fleet %r stays long: %s", now.fleet.name, error)
+                events.FLEET_LOG_LONG.tell(fleet=now.fleet.name, error=error)
 
     def put_ranges(self, known: Known, ranges: tuple[RangeInfo, ...]) -> None:
         """Write a fleet's ranges down as they are from now on."""

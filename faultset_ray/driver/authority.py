@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -23,11 +22,11 @@ from faultset_ray.errors import (
     UnsupportedState,
 )
 from faultset_ray.limits import CALL_SECONDS, RESTART_SECONDS, SPAWN_SECONDS, START_SECONDS
+from faultset_ray.telemetry import events
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LOG = logging.getLogger(__name__)
 _NAME = "coordinator"
 _AGAIN_SECONDS = 0.1
 
@@ -130,7 +129,7 @@ class Authority:
                 if not self._durable:
                     reason = f"{error}. Its state was in memory and died with it: connect again, and register anew"
                     raise CoordinatorUnavailable(self._system, reason) from error
-                _LOG.warning("coordinator of %r is gone, and is started again: %s", self._system, error)
+                events.COORDINATOR_GONE.tell(system=self._system, error=error)
             await asyncio.wait_for(asyncio.shield(self._restarted()), deadline.left_s())
             return await self._backend.within(deadline.left_s()).call(self._addr, method, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout, StateInUse, UnsupportedState, StateFailure) as error:
@@ -152,7 +151,7 @@ class Authority:
 
     async def _restart(self) -> None:
         about = await self._started(RESTART_SECONDS)
-        _LOG.warning("coordinator of %r serves again, epoch %d", self._system, about.epoch)
+        events.COORDINATOR_RESTORED.tell(system=self._system, epoch=about.epoch)
 
     async def _started(self, seconds: float) -> About:
         """Bring the coordinator up; for so long, wait for the one before to let go of the state."""

@@ -7,7 +7,6 @@ stores that came, and scrubs. All of it in tasks of its own, so that the control
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -31,8 +30,7 @@ from faultset_ray.limits import (
     SCRUB_NOTED_SECONDS,
 )
 from faultset_ray.objects.bucket import Bucket
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Caretaker:
@@ -116,7 +114,7 @@ class Caretaker:
         left = await self._authority.ask(Coordinator.shard_moves, MOVE_SECONDS if self._inherited else None)
         left = [move for move in left if move not in self._mover.under_way]
         if left:
-            _LOG.warning("%d moves of shards that nobody carries on are given up", len(left))
+            events.MOVES_GIVEN_UP.tell(count=len(left))
             await self._authority.ask(Coordinator.abort_shard_moves, left)
         self._inherited = True
 
@@ -128,7 +126,7 @@ class Caretaker:
         if needs.count:
             done = await self._repairs.mend(needs.first, inventory, bucket, going=lambda: self._goes_on(inventory))
             if done.shards:
-                _LOG.warning("%d shards of %d objects were made anew or moved", done.shards, done.objects)
+                events.REPAIR_DONE.tell(shards=done.shards, objects=done.objects)
         else:
             await self._spreading.step(inventory, bucket, lambda: self._goes_on(inventory))
         await self._backend.sleep(CARETAKER_SECONDS)
@@ -155,7 +153,7 @@ async def _told(what: str, doing: Coroutine[Any, Any, Any]) -> None:
     except BackendClosed:
         return
     except FaultsetError as error:
-        _LOG.info("%s was cut short (%s): %s", what, error.code, error)
+        events.UPKEEP_CUT_SHORT.tell(what=what, error=error)
 
 
 def _idle(task: asyncio.Task[None] | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,7 @@ from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, grace_of, object_id, sound
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 _AT_ONCE = 32
 """Writes that are ended at a time."""
@@ -80,9 +78,9 @@ class Collector:
 
     def _waits(self, write: OpenWrite, reason: str) -> None:
         """Say once why a write stays open: it holds its name's conditions up."""
-        level = logging.INFO if write.write_id in self._told else logging.WARNING
+        known = write.write_id in self._told
         self._told.add(write.write_id)
-        _LOG.log(level, "write %s of %r stays open: %s", write.write_id.hex(), write.name, reason)
+        events.WRITE_STAYS_OPEN.tell(write_id=write.write_id, object=write.name, reason=reason, quietly=known)
 
     async def _resolve(self, write: OpenWrite, inventory: Inventory) -> bool:
         found = await self._found(write, inventory)
@@ -100,7 +98,7 @@ class Collector:
 
     async def _give_up(self, write: OpenWrite) -> bool:
         await self._authority.ask(Coordinator.abort_writes, [write.write_id])
-        _LOG.warning("write %s of %r was given up: its driver is gone", write.write_id.hex(), write.name)
+        events.WRITE_GIVEN_UP.tell(write_id=write.write_id, object=write.name)
         return True
 
     async def _found(self, write: OpenWrite, inventory: Inventory) -> _Found:
@@ -116,7 +114,7 @@ class Collector:
                 [held] = await net.call(addr, PlaceStore.held, [write.write_id])
                 [packed] = await net.call(addr, PlaceStore.records, [key])
             except FaultsetError as error:
-                _LOG.info("store %s does not say what it has of %r: %s", uuid, write.name, error)
+                events.STORE_DOES_NOT_SAY.tell(store=uuid, object=write.name, error=error)
                 return None
             records = filter(None, map(sound, packed))
             return held.indices, next((each for each in records if each.generation == write.generation), None)
@@ -167,7 +165,7 @@ class Collector:
         [entry] = await self._authority.ask(Coordinator.commit_writes, [commit])
         if isinstance(entry, FaultsetError):
             raise entry
-        _LOG.warning("write %s of %r was committed for its driver, which is gone", write.write_id.hex(), write.name)
+        events.WRITE_ROLLED_FORWARD.tell(write_id=write.write_id, object=write.name)
         return True
 
     # -- Garbage
@@ -212,7 +210,7 @@ async def _each(action: Callable[[str], Any], uuids: Collection[str]) -> list[An
         if isinstance(answer, BaseException):
             if isinstance(answer, BackendClosed) or not isinstance(answer, FaultsetError):
                 raise answer
-            _LOG.info("store %s: %s", uuid, answer)
+            events.GARBAGE_KEPT.tell(store=uuid, error=answer)
     return answers
 
 

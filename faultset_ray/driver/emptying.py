@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -26,8 +25,8 @@ from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.needs import Need, mending, need_of
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
+from faultset_ray.telemetry import events
 
-_LOG = logging.getLogger(__name__)
 _HOPELESS_ROUNDS = 2
 """After so many rounds in which nothing could be moved, for want of shards, that is so."""
 _BEYOND_REACH = (
@@ -96,6 +95,7 @@ class Emptying:
             await asyncio.shield(self._restored(leaving.before))
             raise
         total = leaving.total
+        events.STORES_LET_GO.tell(stores=uuids, objects=total.objects, shards=total.shards)
         return Decommissioned(tuple(uuids), total.objects, total.shards, total.bytes, tuple(sorted(lost)))
 
     # -- Inside
@@ -108,7 +108,7 @@ class Emptying:
                     Coordinator.set_store_state, uuid, "draining" if state == "draining" else "active"
                 )
             except ClusterError as error:
-                _LOG.warning("store %s goes on being emptied, since it can't be told to stop: %s", uuid, error)
+                events.STORE_STILL_EMPTIED.tell(store=uuid, error=error)
 
     async def _emptied(self, leaving: _Leaving) -> dict[str, str]:
         """Move everything off the stores, then end them; by name, why objects are as lost."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -50,8 +49,7 @@ from faultset_ray.geohash import cells_to_strings, encode_many
 from faultset_ray.limits import CALL_SECONDS
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.policy import Policy
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 _REGISTERED = "the nodes are registered, and these regions learn of them as soon as they can be reached"
 _MARKS = {"drain": Mark.DRAIN, "pin": Mark.PIN, None: Mark.NONE}
@@ -378,7 +376,7 @@ class Fleets:
         """By how much this driver's clock is too far ahead; said once, loudly."""
         ahead_ms = max((part.ahead_ms for part in parts.values()), default=0)
         if ahead_ms and not self._ahead:
-            _LOG.warning("this driver's clock is %d ms ahead of its regions': it is not believed; set it", ahead_ms)
+            events.CLOCK_AHEAD.tell(ahead_ms=ahead_ms)
         self._ahead = ahead_ms > 0
         return ahead_ms
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,8 +18,7 @@ from faultset_ray.objects.entry import RetiredStores
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.sites import Site
 from faultset_ray.objects.store_values import StoreInfo
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,9 @@ class Lookout:
     """The stores that were let go of."""
     _missed_s: dict[str, float] = field(default_factory=dict)
     """By the uptime: what a wrong clock has written down of a store does not keep it from being given up."""
+    _away: frozenset[str] = frozenset()
+    """As they were told last."""
+    _gone: frozenset[str] = frozenset()
 
     async def look(self) -> Inventory:
         """Look at all stores, show them the fence of now, and tell the coordinator."""
@@ -82,6 +83,7 @@ class Lookout:
         away = {uuid for uuid in missing if missed_s[uuid] >= self.patience.soon_s}
         unseen_s = {uuid: max(missed_s[uuid], counted[uuid].unseen_s) for uuid in away}
         gone = {uuid for uuid in away if unseen_s[uuid] >= self.patience.after_s}
+        self._tell_news(frozenset(away), frozenset(gone), frozenset(infos))
         leaving = {
             uuid
             for uuid, row in counted.items()
@@ -95,6 +97,18 @@ class Lookout:
             frozenset(gone),
             frozenset(rows.keys() - counted.keys()),
         )
+
+    def _tell_news(self, away: frozenset[str], gone: frozenset[str], here: frozenset[str]) -> None:
+        """Log which stores are away, given up or back since the last look."""
+        news = {
+            events.STORES_AWAY: away - self._away,
+            events.STORES_GIVEN_UP: gone - self._gone,
+            events.STORES_BACK: self._away & here,
+        }
+        self._away, self._gone = away, gone
+        for event, uuids in news.items():
+            if uuids:
+                event.tell(count=len(uuids), stores=sorted(uuids))
 
     async def remember(self, infos: Iterable[StoreInfo]) -> None:
         """Have stores remember which were let go of; one that fails is told with the next look."""
@@ -110,7 +124,7 @@ class Lookout:
             except BackendClosed:
                 raise
             except ClusterError as error:
-                _LOG.info("store %s is told later which stores were retired: %s", info.uuid, error)
+                events.STORE_RETIRED_UNTOLD.tell(store=info.uuid, error=error)
 
         behind = [info for info in infos if info.retired < self.retired.version]
         await asyncio.gather(*map(tell, behind))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,8 +26,7 @@ from faultset_ray.driver.deadline import wait_within
 from faultset_ray.driver.directories import Directories, Known
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import CALL_SECONDS, CENSUS_SECONDS, CLAIM_SECONDS, REGION_CPUS, SPAWN_SECONDS
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 REGION_PREFIX = "region/"
 """With this begin the names of all servants of ranges, and of no others."""
@@ -222,8 +220,10 @@ class Keeper:
         """Note that a range did not answer; where its servant is gone, begin to replace it."""
         if not isinstance(error, (PlaceUnreachable, CallTimeout, StaleEpoch)):
             raise error
-        _LOG.warning("range %d of fleet %r: %s", info.id, directory.fleet.name, error)
-        if isinstance(error, PlaceUnreachable):
+        gone = isinstance(error, PlaceUnreachable)
+        event = events.RANGE_LOST if gone else events.RANGE_SILENT
+        event.tell(range=info.id, fleet=directory.fleet.name, error=error)
+        if gone:
             self.restore(directory, info, succeed=True)
 
     def restore(self, directory: Directory, info: RangeInfo, *, succeed: bool) -> None:
@@ -319,7 +319,7 @@ class Keeper:
         fleet = directory.fleet.name
         checkpoint = await self.authority.ask(Coordinator.checkpoint, fleet, info.id)
         await self.load(directory, info, directory.members(info.id), checkpoint or unsaved(info.epoch))
-        _LOG.info("range %d of fleet %r is back, in epoch %d", info.id, fleet, info.epoch)
+        events.RANGE_RESTORED.tell(range=info.id, fleet=fleet, epoch=info.epoch)
 
     def _learned(self) -> None:
         self.in_use()
@@ -327,12 +327,12 @@ class Keeper:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._begun.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.info("what went on behind a deadline ended so: %s", error)
+            events.LATE_WORK_FAILED.tell(error=error)
 
     def _restore_ended(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
         del self._restoring[key]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.warning("range %d of fleet %r could not be brought back yet: %s", key[1], key[0], error)
+            events.RANGE_NOT_RESTORED.tell(range=key[1], fleet=key[0], error=error)
 
 
 def address(fleet: str, info: RangeInfo) -> Addr[Region]:

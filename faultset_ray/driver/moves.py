@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,8 +15,7 @@ from faultset_ray.coordinator.moves import Move
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.keeper import Keeper, address
 from faultset_ray.errors import ClusterError
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 async def move_ranges(keeper: Keeper, fleet: str, range_ids: Sequence[int], bounds: Sequence[int], at: At) -> None:
@@ -67,7 +65,7 @@ async def _carry_out(keeper: Keeper, move: Move, at: At) -> None:
     committed = await keeper.authority.ask(Coordinator.commit_move, fleet, move.id, last)
     keeper.learn(committed)
     old, new = [info.id for info in move.sources], [info.id for info in move.targets]
-    _LOG.info("ranges %s of fleet %r gave way to %s", old, fleet, new)
+    events.RANGES_MOVED.tell(ranges=old, fleet=fleet, to=new)
     meanwhile = [info.id for info in committed.ranges if info.id in new and info not in move.targets]
     await keeper.load_all(committed, meanwhile)  # nodes were registered, marked or removed
     await asyncio.gather(*(backend.stop(address(fleet, info)) for info in move.sources))

@@ -8,7 +8,6 @@ other, and a shard that no layout names is collected.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -29,8 +28,7 @@ from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted
 from faultset_ray.objects.rebuild import copy_shard, rebuild_shard
 from faultset_ray.shards.format import Header
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Mover:
@@ -141,7 +139,7 @@ class Mover:
             try:
                 await copy_shard(self._backend, *what, index, source, target, fence, bucket)
             except NotEnoughShards as error:
-                _LOG.warning("shard %d of %r is rebuilt, not copied: %s", index, entry.record.name, error)
+                events.SHARD_REBUILT_NOT_COPIED.tell(index=index, object=entry.record.name, error=error)
             else:
                 return
         survivors: Trusted | None = await self._places.survivors()
@@ -162,7 +160,7 @@ class Mover:
             try:
                 found = await net.call(ref.addr, PlaceStore.stat, entry.record.write_id, index)
             except ClusterError as error:
-                _LOG.info("shard %d of %r can't be looked at: %s", index, entry.record.name, error)
+                events.SHARD_NOT_READ.tell(index=index, object=entry.record.name, error=error)
                 continue
             if found is not None and found.header is not None and not found.reason:
                 return replace(found.header, index=0)
@@ -187,11 +185,11 @@ class Mover:
             try:
                 await net.call(ref_of(info).addr, PlaceStore.discard, move.write_id, move.index)
             except ClusterError as error:
-                _LOG.info("what was made beside shard %d of %s stays: %s", move.index, move.write_id.hex(), error)
+                events.COPY_STAYS.tell(index=move.index, write_id=move.write_id, error=error)
         try:
             await self._authority.ask(Coordinator.abort_shard_moves, [move])
         except ClusterError as error:
-            _LOG.warning("the move of %s to store %s stays open: %s", move.write_id.hex(), move.target, error)
+            events.MOVE_STAYS_OPEN.tell(write_id=move.write_id, store=move.target, error=error)
 
 
 def _value(answer: Entry | FaultsetError) -> Entry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -49,8 +48,9 @@ from faultset_ray.objects.store_shards import shard_file
 from faultset_ray.objects.store_values import Held, Whole
 from faultset_ray.objects.survival import survivable
 from faultset_ray.shards.layout import layout_for
+from faultset_ray.telemetry import events
+from faultset_ray.telemetry.event import Event
 
-_LOG = logging.getLogger(__name__)
 _TRIES = 3
 _REPORTED_MAX = 10_000
 _OWN_MAX = 10_000
@@ -206,25 +206,22 @@ class Objects:
     def _acknowledged(self, receipt: Receipt) -> Receipt:
         """A receipt that also says what the catalog is on; that no store may be lost is not left to the receipt."""
         if not receipt.survivable:
-            self._warn(
-                f"{receipt.name!r}, stored as {receipt.spec}, may be lost with any one store: for more, name a code "
-                "and with tolerate= how many losses it is to bear",
-                receipt.spec,
-            )
+            reason = "for more, name a code, and with tolerate= how many losses it is to bear"
+            self._warn(events.PUT_FRAGILE, receipt.spec, object=receipt.name, code=receipt.spec, reason=reason)
         if self._authority.lasts:
             return receipt
         if receipt.durability == "fsync":
-            self._warn(
-                f"the catalog of {self._system!r} is in memory: its objects outlive this process on their stores "
-                "alone, and rebuild() finds them there; name a state_dir, or FAULTSET_STATE_DIR",
-                "catalog",
+            reason = (
+                "its objects outlive this process on their stores alone, and rebuild() finds them there; name a "
+                "state_dir, or FAULTSET_STATE_DIR"
             )
+            self._warn(events.CATALOG_IN_MEMORY, "catalog", system=self._system, reason=reason)
         return replace(receipt, catalog="memory")
 
-    def _warn(self, text: str, what: str) -> None:
+    def _warn(self, event: Event, what: str, **fields: Any) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            _LOG.warning("%s", text)
+            event.tell(**fields)
 
     def _wrote(self, name: str, generation: int) -> None:
         """Remember what was acknowledged, of the names that were written last."""
@@ -367,7 +364,7 @@ class Objects:
             try:
                 known = await self._catalogued(name)
             except CoordinatorUnavailable as error:
-                _LOG.warning("%s; asking the stores", error)
+                events.CATALOG_AWAY.tell(error=error)
                 self._away_until_s = self._backend.uptime_s() + AWAY_SECONDS
             else:
                 await self._room.learn(known)
@@ -432,7 +429,7 @@ class Objects:
         try:
             noted = await self._authority.ask_within(LOOKUP_SECONDS, Coordinator.damage_of, write_id)
         except CoordinatorUnavailable as error:
-            _LOG.warning("which shards are damaged is not known now: %s", error)
+            events.DAMAGE_UNKNOWN.tell(error=error)
             return {}
         return {(damage.index, damage.store): damage.reason for damage in noted}
 
@@ -451,7 +448,9 @@ class Objects:
         for damage in reports:
             if self._reported.get(damage, -inf) < now_s - _REPORT_AGAIN_SECONDS:
                 self._reported[damage] = now_s
-                _LOG.warning("shard %d of write %s: %s", damage.index, damage.write_id.hex(), damage.reason)
+                events.SHARD_DAMAGED.tell(
+                    index=damage.index, write_id=damage.write_id, store=damage.store, reason=damage.reason
+                )
                 telling = self._reports.add(damage)
                 self._telling.add(telling)
                 telling.add_done_callback(self._telling.discard)
@@ -464,7 +463,7 @@ class Objects:
 
 def _told(future: asyncio.Future[None]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        _LOG.warning("damage could not be reported: %s", error)
+        events.DAMAGE_UNREPORTED.tell(error=error)
 
 
 def _check(tolerate: Any, most: int, *, if_absent: Any, if_generation: Any) -> None:

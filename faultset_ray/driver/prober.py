@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -34,9 +33,8 @@ from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.policy import Policy
-from faultset_ray.telemetry import tracing
+from faultset_ray.telemetry import events, tracing
 
-_LOG = logging.getLogger(__name__)
 _SURVEY_ROUNDS = 4
 """Places survey each other once in so many rounds of the driver."""
 _PEERS = 3
@@ -200,7 +198,7 @@ class Probing:
             except BackendClosed:
                 return
             except FaultsetError as error:
-                _LOG.warning("a probe failed: %s", error)
+                events.PROBE_FAILED.tell(error=error)
 
     def _period(self) -> float:
         """The time between two pings of a place, within the rate."""
@@ -257,7 +255,7 @@ class Probing:
         except BackendClosed:
             return
         except FaultsetError as error:
-            _LOG.warning("no prober at place %s: %s", place.id, error)
+            events.PROBER_MISSING.tell(place=place.id, error=error)
             await self._backend.sleep(_RESPAWN_SECONDS)  # the next ping tries again
         finally:
             watched.spawning = None
@@ -375,7 +373,7 @@ class Probing:
         self._findings[place] = finding
         self._untold.add(place)
         if before is None or before.reached != finding.reached:
-            _LOG.info("place %s is %s", place, "reached" if finding.reached else "not reached")
+            events.PLACE_SEEN.tell(place=place, reached=finding.reached)
             if before is not None:
                 self._news.set()
 
@@ -397,7 +395,7 @@ class Probing:
             except BackendClosed:
                 return
             except (FaultsetError, TimeoutError) as error:
-                _LOG.warning("what was found of %d places could not be told: %s", len(told), error or "no answer")
+                events.PROBES_UNTOLD.tell(places=len(told), error=error)
 
     def _check_running(self) -> None:
         if any(task.done() for task in self._tasks):
@@ -450,4 +448,4 @@ def _tasks_of(watched: _Watched) -> Iterable[asyncio.Task[None]]:
 
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _LOG.error("probing ended", exc_info=error)
+        events.PROBING_ENDED.tell(exc_info=error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,10 +27,9 @@ from faultset_ray.objects.small import Small
 from faultset_ray.objects.store_values import SealReceipt, Whole
 from faultset_ray.objects.survival import survivable
 from faultset_ray.shards.format import Header
+from faultset_ray.telemetry import events
 
 Bytes = NDArray[np.uint8]
-
-_LOG = logging.getLogger(__name__)
 
 
 class Put:
@@ -149,7 +147,7 @@ class Put:
 
     async def _elsewhere(self, shard_bytes: int) -> None:
         """Choose other stores for the shards that are missing."""
-        _LOG.warning("write of %r goes on without %d stores: %s", self._wish.name, len(self._failed), self._failed)
+        events.WRITE_WITHOUT_STORES.tell(object=self._wish.name, stores=len(self._failed), error=self._failed)
         await self._ticket(shard_bytes)
 
     async def _answering(self, shard_bytes: int) -> None:
@@ -237,9 +235,7 @@ class Put:
         await self._writes.commit(Commit(self._write_id, size, sha256, layout, now_ms, record.durability))
         reach("put.committed")
         if not durable and wish.durability == "none":
-            _LOG.warning(
-                "%r is stored with durability none, as was asked: it ends with its stores' processes", wish.name
-            )
+            events.PUT_NOT_DURABLE.tell(object=wish.name)
         return Receipt(
             wish.name,
             header.generation,

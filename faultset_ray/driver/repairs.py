@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -27,8 +26,7 @@ from faultset_ray.objects.checking import check_shard
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.needs import Need, Needs, mending, need_of
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 @dataclass(slots=True)
@@ -216,7 +214,7 @@ class Repairs:
             _, waited_s = self._again.get(write_id, (0.0, 0.0))
             wait_s = min(max(2 * waited_s, REPAIR_AGAIN_SECONDS), REPAIR_AGAIN_SECONDS_MAX)
             self._again[write_id] = self._backend.uptime_s() + wait_s, wait_s
-            _LOG.warning("object %r could not be repaired, next attempt in %g s: %s", name, wait_s, error)
+            events.REPAIR_FAILED.tell(object=name, again_s=wait_s, error=error)
             done.failed[name] = str(error)
             if isinstance(error, NotEnoughShards):
                 done.lost[name] = str(error)

@@ -7,8 +7,6 @@ absence. Newer things are left for a scrub to tell of.
 
 from __future__ import annotations
 
-import logging
-
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
@@ -21,8 +19,7 @@ from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import sound
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Returning:
@@ -45,7 +42,7 @@ class Returning:
             except BackendClosed:
                 raise
             except FaultsetError as error:
-                _LOG.warning("store %s is back, and takes part later: %s", uuid, error)
+                events.STORE_RETURN_DELAYED.tell(store=uuid, error=error)
         return cleared
 
     async def _one(self, ref: StoreRef, last: int) -> None:
@@ -55,10 +52,7 @@ class Returning:
         records = await self._records(ref, last, fence)
         reach("return.forgotten")
         await self._authority.ask(Coordinator.store_returned, ref.uuid)
-        _LOG.warning(
-            "store %s takes part again; %d shards (%d bytes) and %d records of before were dropped",
-            *(ref.uuid, shards, freed, records),
-        )
+        events.STORE_RETURNED.tell(store=ref.uuid, shards=shards, bytes=freed, records=records)
 
     async def _shards(self, ref: StoreRef, last: int, fence: Fence) -> tuple[int, int]:
         """Drop the shards that the catalog does not name here; bytes that were freed, and how many shards."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,10 +24,9 @@ from faultset_ray.objects.lines import Lines
 from faultset_ray.objects.placement import Layout, Trusted, place_object, seconds_away
 from faultset_ray.objects.sites import Site
 from faultset_ray.shards.layout import StripeLayout
+from faultset_ray.telemetry import events
 
 Durability = Literal["fsync", "none"]
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +206,7 @@ class Room:
             except CatalogLost:
                 raise
             except ClusterError as error:
-                _LOG.info("which stores there are is asked with the next read: %s", error)
+                events.STORES_ASKED_LATER.tell(error=error)
 
     async def everywhere(self) -> dict[str, StoreRef | None]:
         """Every store that may hold something of this catalog, by UUID; None for one of which is not known where it is.
@@ -251,11 +249,9 @@ class Room:
                     told, need, f"so many stores are to remember first that writes tolerate {tolerate}"
                 )
             await self._authority.ask(Coordinator.tolerate, tolerate, remembered=True)
-            _LOG.warning(
-                "the first object of this system that is to tolerate the loss of %d stores: from now on, while the "
-                "coordinator is away, no object is read with more than %d stores silent",
-                tolerate,
-                tolerate,
+            events.TOLERANCE_LOWERED.tell(
+                tolerate=tolerate,
+                reason=f"while the coordinator is away, no object is read with more than {tolerate} stores silent",
             )
         self._least = tolerate
 

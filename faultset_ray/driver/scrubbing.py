@@ -7,7 +7,6 @@ looks after the system next. Light: presence, and both ends of each file. Deep: 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
@@ -28,8 +27,7 @@ from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import ScanPage, cursor_after
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 Going = Callable[[], bool]
 
@@ -164,7 +162,7 @@ class Scrubber:
         except BackendClosed:
             raise
         except ClusterError as error:
-            _LOG.warning("store %s is scrubbed another time: %s", uuid, error)
+            events.SCRUB_DELAYED.tell(store=uuid, error=error)
             found.silent.append(uuid)
         return replace(cursor, store=uuid + "\0")
 
@@ -200,7 +198,7 @@ class Scrubber:
                 held = await self._backend.within(SEAL_SECONDS).call(ref_of(info).addr, PlaceStore.held, some)
                 found.update(write_id for write_id, there in zip(some, held, strict=True) if there.recorded)
         if found:
-            _LOG.warning("%d writes that the catalog does not know have records, and are not dropped", len(found))
+            events.RECORDS_UNKNOWN.tell(count=len(found))
         return found
 
     async def _expected(self, uuid: str, ref: StoreRef, cursor: Cursor, found: Scrubbed) -> int:
@@ -299,7 +297,7 @@ class Scrubber:
             return 0
         noted = await self._authority.ask(Coordinator.report_damage, damage)
         if noted:
-            _LOG.warning("scrub found %d shards damaged or missing on store %s", noted, damage[0].store)
+            events.CORRUPTION_FOUND.tell(shards=noted, store=damage[0].store)
         return noted
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from faultset_ray.backend.protocol import Addr, At, Load
@@ -16,8 +15,7 @@ from faultset_ray.driver.keeper import REGION_PREFIX, Keeper, address
 from faultset_ray.driver.moves import move_ranges
 from faultset_ray.errors import ClusterError
 from faultset_ray.limits import PACK_SECONDS, RANGES_SPARED, REGION_CPUS
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 Counted = Sequence[tuple[RangeInfo, Census]]
 
@@ -80,7 +78,7 @@ class Shaping:
         found = {name for load in loads for name in load.servants if name.startswith(REGION_PREFIX)} - ranges.keys()
         strays, self._strays = found & self._strays, found
         for name in strays:
-            _LOG.info("%s is no longer a range's, and ended", name)
+            events.RANGE_SERVANT_ENDED.tell(servant=name)
         await asyncio.gather(*(self._keeper.backend.stop(Addr(name)) for name in strays))
         movable = {name: REGION_CPUS for name, (fleet, _) in ranges.items() if fleet != PLACES}
         plan = plan_packing(loads, movable)
@@ -105,7 +103,7 @@ class Shaping:
         try:
             await move_ranges(self._keeper, fleet, reshape.range_ids, reshape.bounds, at)
         except ClusterError as error:
-            _LOG.warning("ranges %s of fleet %r stay as they are: %s", reshape.range_ids, fleet, error)
+            events.RANGES_STAY.tell(ranges=reshape.range_ids, fleet=fleet, error=error)
 
     def _rate(self, fleet: str, info: RangeInfo, census: Census, now_ms: int) -> float:
         """Observations a second since the last census."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,8 +26,7 @@ from faultset_ray.objects.source import Data, Source
 from faultset_ray.objects.store_values import StoreInfo
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 
 class Shards:
@@ -59,7 +57,7 @@ class Shards:
                 except StoresLost as error:
                     if attempt == WRITE_ATTEMPTS:
                         raise
-                    _LOG.warning("%s: %s; writing it anew", source.name, error)
+                    events.ENCODED_AGAIN.tell(object=source.name, error=error)
                     avoid |= set(error.failed)
                     continue
                 held = {
@@ -95,10 +93,10 @@ class Shards:
                 back = await self._back(shards)
                 if not any(error.missing.get(index) in AWAY or ref != stores[index] for index, ref in back.items()):
                     raise
-                _LOG.warning("%s; trying again, with the stores that are back", error)
+                events.READ_AGAIN.tell(error=error)
                 unusable = await read(stores=stores | back)
             if unusable:
-                _LOG.warning("write %s was read without shards %s", shards.write_id, unusable)
+                events.READ_WITHOUT_SHARDS.tell(write_id=shards.write_id, shards=unusable)
             return await self._backend.compute(sink.finish)
 
     async def free(self, shards: ShardSet) -> None:
@@ -114,7 +112,7 @@ class Shards:
             except BackendClosed:
                 raise
             except ClusterError as error:
-                _LOG.warning("%s kept its shards of write %s: %s", servant, shards.write_id, error)
+                events.SHARDS_KEPT.tell(servant=servant, write_id=shards.write_id, error=error)
 
         servants = {back[index].servant if index in back else held.servant for index, held in shards.shards.items()}
         await asyncio.gather(*map(delete, sorted(servants)))
@@ -134,11 +132,8 @@ class Shards:
         promised = codes.get(shards.spec).tolerance
         if shards.survivable < promised:
             places = len({held.place for held in shards.shards.values()})
-            _LOG.warning(
-                "%s as %s lies on %d places and survives the loss of any %d of them, not %d: "
-                "it needs %d places",
-                name, shards.spec, places, shards.survivable, promised, shards.header.n,
-            )  # fmt: skip
+            events.PLACES_FEW.tell(
+ object=name, code=shards.spec, places=places, survivable=shards.survivable, tolerate=promised)  # fmt: skip
 
 
 def bind(shards: ShardSet, free: Any) -> ShardSet:

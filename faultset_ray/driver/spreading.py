@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,8 +23,8 @@ from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.rebalance import Held, rebalance
 from faultset_ray.objects.sites import Columns, Site
+from faultset_ray.telemetry import events
 
-_LOG = logging.getLogger(__name__)
 _NOTE = "spread over"
 _ANEW: Final = b"anew"
 """The note of objects that are spread over no stores in particular."""
@@ -101,7 +100,7 @@ class Spreading:
             moved = await self._carry_out(moves, bucket, going)
             if moved < sum(len(targets) for _, targets in moves):
                 return moved  # the rest is planned anew
-            _LOG.warning("%d shards were moved to spread objects over %d stores", moved, len(taking_part))
+            events.SHARDS_SPREAD.tell(shards=moved, stores=len(taking_part))
         else:
             moved = 0
         if before != members:
@@ -152,7 +151,7 @@ class Spreading:
                 except BackendClosed:
                     raise
                 except FaultsetError as error:
-                    _LOG.info("write %s stays where it is: %s", write_id.hex(), error)
+                    events.WRITE_NOT_SPREAD.tell(write_id=write_id, error=error)
 
         await asyncio.gather(*(worker() for _ in range(self._concurrent)))
         return moved

@@ -6,7 +6,6 @@ For objects it is the :class:`~faultset_ray.driver.caretaker.Caretaker`, which w
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from faultset_ray.control.messages import Census
@@ -29,9 +28,8 @@ from faultset_ray.limits import (
     RANGE_SILENT_SECONDS,
     STEWARD_SECONDS,
 )
-from faultset_ray.telemetry import tracing
+from faultset_ray.telemetry import events, tracing
 
-_LOG = logging.getLogger(__name__)
 _PAUSE_FACTOR = 20
 
 _Range = tuple[str, int, int]
@@ -86,7 +84,7 @@ class Steward:
                     CENSUS_SECONDS, Coordinator.lease, self._name, 0.0, self._backend.now_ms()
                 )
             except ClusterError as error:
-                _LOG.warning("not all could be saved: %s", error)
+                events.NOT_SAVED.tell(error=error)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,7 +98,7 @@ class Steward:
             except BackendClosed:
                 return
             except ClusterError as error:
-                _LOG.info("a round of the steward was cut short: %s", error)
+                events.STEWARD_CUT_SHORT.tell(error=error)
             await self._backend.sleep(STEWARD_SECONDS)
 
     async def _tick(self) -> None:
@@ -164,7 +162,7 @@ class Steward:
         try:
             await follow(self._keeper, directory, info)
         except ClusterError as error:
-            _LOG.info("nodes that left range %d of fleet %r wait: %s", info.id, directory.fleet.name, error)
+            events.NODES_WAIT.tell(range=info.id, fleet=directory.fleet.name, error=error)
 
     async def _unseal(self, fleet: str, info: RangeInfo, move_id: int) -> None:
         """Let a range go on where whoever gave its move up died before it said so."""
@@ -184,7 +182,7 @@ class Steward:
         patience_s = RANGE_GONE_SECONDS if gone and key in self._seen else RANGE_SILENT_SECONDS
         silent_ms = self._backend.now_ms() - self._silent_ms.setdefault(key, asked_ms)
         if silent_ms >= 1000 * patience_s:
-            _LOG.warning("range %d of fleet %r is silent: %s", info.id, directory.fleet.name, error)
+            events.RANGE_SILENT.tell(range=info.id, fleet=directory.fleet.name, error=error)
             self._keeper.restore(directory, info, succeed=True)
 
     def _save(self, fleet: str, info: RangeInfo, census: Census) -> None:
@@ -204,7 +202,7 @@ class Steward:
         try:
             await self._keeper.save(key[0], info, whole=whole)
         except ClusterError as error:
-            _LOG.info("range %d of fleet %r could not be saved yet: %s", info.id, key[0], error)
+            events.RANGE_NOT_SAVED.tell(range=info.id, fleet=key[0], error=error)
             return
         now_ms = self._backend.now_ms()
         self._increments[key] = 0 if whole else self._increments.get(key, 0) + 1

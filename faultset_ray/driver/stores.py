@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
@@ -16,8 +15,8 @@ from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, trusted
 from faultset_ray.objects.store_values import StoreInfo
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
+from faultset_ray.telemetry.event import Event
 
 
 async def _unknown() -> None:
@@ -143,8 +142,9 @@ class StoreDirectory:
         fleeting = [store.place for store in found if store.durability == "none"]
         if fleeting:
             self._say_once(
+                events.STORES_FLEETING,
                 f'{len(fleeting)} of {len(found)} stores have durability "none": their shards are gone with their '
-                "processes; to keep them, name a system, and set FAULTSET_STORE_DIR at the places"
+                "processes; to keep them, name a system, and set FAULTSET_STORE_DIR at the places",
             )
         moved = {info.place for info in found}
         self._infos = {uuid: info for uuid, info in self._infos.items() if info.place not in moved}
@@ -176,7 +176,7 @@ class StoreDirectory:
             elif isinstance(result, BackendClosed):
                 raise result
             elif isinstance(result, ClusterError):
-                _LOG.warning("a store does not answer: %s", result)
+                events.STORE_SILENT.tell(error=result)
                 failed += 1
             elif isinstance(result, BaseException):
                 raise result
@@ -202,13 +202,16 @@ class StoreDirectory:
         self._draining = frozenset(place.id for place in places if place.draining)
         labelled = [place for place in places if place.labels.get(LABEL_STORE) == "true"]
         if not labelled:
-            self._say_once(f"no place carries the label {LABEL_STORE}=true: all {len(places)} may hold a store")
+            self._say_once(
+                events.STORES_UNLABELLED,
+                f"no place carries the label {LABEL_STORE}=true: all {len(places)} may hold a store",
+            )
         return labelled or places
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            _LOG.warning(text)
+    def _say_once(self, event: Event, reason: str) -> None:
+        if reason not in self._said:
+            self._said.add(reason)
+            event.tell(reason=reason)
 
 
 def servant_of(place: str) -> str:

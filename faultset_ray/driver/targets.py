@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from faultset_ray.errors import BackendClosed, ClusterError, InputError
 from faultset_ray.errors.base import shown
 from faultset_ray.model import Fleet
 from faultset_ray.objects.bucket import Bucket
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 _ATTEMPTS = 2
 """A server that did not answer to so many places has failed."""
@@ -125,11 +123,11 @@ class Targets:
         except ClusterError as error:
             if place not in self._silent:
                 self._silent.add(place)
-                _LOG.warning("place %s does not say how %d servers are: %s", place, len(names), error)
+                events.SERVERS_UNKNOWN.tell(place=place, servers=len(names), error=error)
             return None
         if place in self._silent:
             self._silent.remove(place)
-            _LOG.info("place %s says again how servers are", place)
+            events.SERVERS_KNOWN.tell(place=place)
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import TypeVar
@@ -16,11 +15,10 @@ from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, Writ
 from faultset_ray.limits import BUSY_SECONDS, INTENT_SECONDS
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.entry import Entry, Fence
-from faultset_ray.telemetry import tracing
+from faultset_ray.telemetry import events, tracing
 
 R = TypeVar("R")
 
-_LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.02
 _PAUSE_SECONDS_MAX = 1.0
 _BATCH = 1024
@@ -107,7 +105,7 @@ class Writes:
         try:
             [given_up] = await self._authority.ask(Coordinator.abort_writes, [write_id])
         except ClusterError as error:
-            _LOG.warning("write %s is given up, and the coordinator was not told: %s", write_id.hex(), error)
+            events.WRITE_NOT_WITHDRAWN.tell(write_id=write_id, error=error)
             return False
         return given_up
 
@@ -162,4 +160,4 @@ class Writes:
             except BackendClosed:
                 return
             except ClusterError as error:
-                _LOG.warning("%d open writes could not be renewed: %s", len(self._open), error)
+                events.WRITES_NOT_RENEWED.tell(count=len(self._open), error=error)

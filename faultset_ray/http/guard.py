@@ -28,6 +28,7 @@ from faultset_ray.http.problems import (
 )
 from faultset_ray.http.tokens import TokenFile
 from faultset_ray.limits import MIB
+from faultset_ray.telemetry import events
 
 SMALL_BYTES: Final = MIB
 """What has more is a transfer."""
@@ -107,6 +108,7 @@ class Guard:
         self._now_ms = now_ms
         self._paced = paced
         self._slots = Slots()
+        self._refusals = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -118,7 +120,7 @@ class Guard:
         paced = is_paced(scope) if self._paced is None else self._paced
         exchange = Exchange(scope, receive, send, self._config, self._slots, paced=paced)
         try:
-            self._check(scope)
+            self._admit(scope)
             exchange.take("requests", self._config.requests_max)
             exchange.check_length()
             await self._answer(scope, exchange)
@@ -143,6 +145,18 @@ class Guard:
                     raise
                 late = TookTooLong(f"no answer within {self._config.request_s:g} s; it may still take effect")
                 await answer_refused(late)(scope, exchange.receive, exchange.send)
+
+    def _admit(self, scope: Scope) -> None:
+        """Refuse who may not come in; told of at the first, the second, the fourth: nobody is to fill the log."""
+        try:
+            self._check(scope)
+        except Refused as refused:
+            self._refusals += 1
+            if self._refusals & (self._refusals - 1) == 0:
+                events.REQUEST_REFUSED.tell(
+                    status=refused.status, error_code=refused.code, reason=str(refused.detail), count=self._refusals
+                )
+            raise
 
     def _check(self, scope: Scope) -> None:
         """Refuse who may not come in."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -12,11 +11,10 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.errors import CallTimeout, PlaceUnreachable
 from faultset_ray.limits import INFLIGHT_BYTES_MAX, TASK_ATTEMPTS, TASK_WAITS_SECONDS
+from faultset_ray.telemetry import events
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_LOG = logging.getLogger(__name__)
 
 
 class Window:
@@ -117,9 +115,7 @@ async def run_again(
             async with asyncio.timeout(TASK_WAITS_SECONDS if attempt == 1 else None):
                 return await backend.run(task, at, *args, **kwargs)
         except (PlaceUnreachable, CallTimeout, TimeoutError) as error:
-            _LOG.info(
-                "a task was lost or late, and is run again: %s", str(error) or "it waited for a CPU, or its place hangs"
-            )
+            events.TASK_RUN_AGAIN.tell(reason=str(error) or "it waited for a CPU, or its place hangs")
             await backend.sleep(0.05 * attempt)
             at = At(cpus=0.0 if isinstance(error, TimeoutError) else at.cpus, avoid=at.avoid)
     return await backend.run(task, At(cpus=at.cpus), *args, **kwargs)

@@ -6,7 +6,6 @@ these digests go through an object store of others, whose references outlive a c
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -19,13 +18,12 @@ from faultset_ray.limits import TASK_ATTEMPTS
 from faultset_ray.objects.pool import run_again
 from faultset_ray.objects.stripes import encode_rows, row_digests
 from faultset_ray.shards.format import Header
+from faultset_ray.telemetry import events
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Bytes = NDArray[np.uint8]
 Digests = Sequence[Bytes]
-
-_LOG = logging.getLogger(__name__)
 
 
 def encode_sent(rows: Bytes, digests: Digests, header: Header, stripe: int, threads: int) -> tuple[Bytes, list[Bytes]]:
@@ -72,7 +70,7 @@ async def run_with_rows(
         try:
             return await run_again(backend, task, at, backend.share(rows), digests, header, stripe, *args, **kwargs)
         except DigestMismatch as error:
-            _LOG.warning("a stripe is sent again: %s", error)
+            events.STRIPE_SENT_AGAIN.tell(error=error)
     return await run_again(backend, task, at, backend.share(rows), digests, header, stripe, *args, **kwargs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 import threading
@@ -20,8 +19,8 @@ from faultset_ray.objects.store_records import Records
 from faultset_ray.objects.store_shards import SealedShards
 from faultset_ray.objects.store_values import Key, StoreInfo
 from faultset_ray.objects.store_writing import UnsealedShards
+from faultset_ray.telemetry import events
 
-_log = logging.getLogger(__name__)
 _CATALOG_BYTES = 16
 
 
@@ -45,7 +44,8 @@ class StoreBase:
         self._recording = threading.Lock()
         self._closed = False
         if not self._home.durable:
-            _log.warning("store at %s keeps shards in %s only while it runs", place, self._home.path)
+            events.STORE_TEMPORARY.tell(place=place, path=self._home.path)
+        events.STORE_ATTACHED.tell(store=self.uuid, place=place, path=self._home.path, durability=self._durability)
 
     # -- What it is
 
@@ -139,7 +139,7 @@ class StoreBase:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _typed(self, error: FaultsetError | OSError, operation: str) -> FaultsetError:
-        return StoreFailure(self.uuid, operation, _named(error)) if isinstance(error, OSError) else error
+        return _failed(self.uuid, operation, error) if isinstance(error, OSError) else error
 
     @contextmanager
     def _operation(self, operation: str, key: Key | None = None) -> Iterator[None]:
@@ -169,7 +169,15 @@ def _failures(store: str, operation: str) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise StoreFailure(store, operation, _named(error)) from error
+        raise _failed(store, operation, error) from error
+
+
+def _failed(store: str, operation: str, error: OSError | sqlite3.Error) -> StoreFailure:
+    """What is raised where a disk failed; it is told here, since the disk is here."""
+    name = _named(error)
+    event = events.STORE_FULL if name in {"ENOSPC", "EDQUOT"} else events.STORE_FAILED
+    event.tell(store=store, what=operation, error=name)
+    return StoreFailure(store, operation, name)
 
 
 def _named(error: OSError | sqlite3.Error) -> str:

@@ -20,7 +20,6 @@ import fcntl
 import hashlib
 import io
 import json
-import logging
 import os
 import re
 import shutil
@@ -37,8 +36,7 @@ from faultset_ray.limits import SILENT_MAX
 from faultset_ray.objects import store_holder
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.shards.disk import fsync_directory, read_file, replace_file
-
-_log = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 STORE_FORMAT: Final = 2
 _SYSTEM = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
@@ -139,7 +137,7 @@ def claim(root: Path, system: str, identity: bytes, region: str = "", place: str
             return home
     for path in found:
         if _is_own(path) and store_holder.is_ending(path, place):
-            _log.info("%s is still locked by a process that is ending; waiting for it", path)
+            events.STORE_LOCKED.tell(path=path)
             store_holder.wait(path)
             if (home := _take(path, system, region, place)) is not None:
                 return home
@@ -194,7 +192,7 @@ def remove_leftovers(root: Path) -> None:
                 lock = _lock(path) if _is_own(path) else None
                 if lock is not None:
                     with lock:
-                        _log.warning("%s is left over from a private system, and removed", path)
+                        events.STORE_LEFT_OVER.tell(path=path)
                         shutil.rmtree(path, ignore_errors=True)
             try:
                 base.rmdir()
@@ -253,7 +251,7 @@ def _uuid(identity: bytes) -> str:
 def _take(path: Path, system: str, region: str, place: str) -> StoreHome | None:
     """Lock a store's directory and make it ready; None if it is taken, or not to be touched."""
     if not _is_own(path):
-        _log.warning("%s is not a directory of this user's; it is left alone", path)
+        events.STORE_LEFT_ALONE.tell(path=path, reason="it is not a directory of this user's")
         return None
     lock = _lock(path)
     if lock is None:
@@ -272,7 +270,7 @@ def _take(path: Path, system: str, region: str, place: str) -> StoreHome | None:
         lock.close()
         raise
     lock.close()
-    _log.warning("%s is left alone: %s", path, reason)
+    events.STORE_LEFT_ALONE.tell(path=path, reason=reason)
     return None
 
 
@@ -347,7 +345,7 @@ def _read_retired(path: Path) -> RetiredStores:
     except FileNotFoundError:
         pass
     except ValueError as error:
-        _log.error("%s is damaged, and told anew: %s", path / _RETIRED, error)
+        events.RETIRED_LIST_DAMAGED.tell(path=path / _RETIRED, error=error)
     return RetiredStores()
 
 
@@ -376,7 +374,7 @@ def _set_aside(stray: Path, quarantine: Path) -> None:
         number += 1
         aside = quarantine / f"stray-{stray.name}-{number}"
     stray.rename(aside)
-    _log.warning("%s is a directory, which no store makes there; it is %s now", stray, aside)
+    events.STRAY_SET_ASIDE.tell(path=stray, aside=aside)
 
 
 def _describe(path: Path, name: str, system: str, region: str, *, durable: bool) -> None:

@@ -9,7 +9,6 @@ the place of the old one.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import sqlite3
@@ -22,8 +21,7 @@ from typing import Any, Final
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_home import StoreHome
 from faultset_ray.shards.disk import fsync_directory
-
-_log = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 SCHEMA: Final = 1
 APPLICATION: Final = 0x46535252
@@ -225,7 +223,7 @@ class Records:
     def _set_aside(self, error: BaseException) -> None:
         """Start without the rows of a damaged database: other stores have them, and a scrub brings them back."""
         path = self._path(self._number)
-        _log.error("%s is damaged (%s): it goes to quarantine, and its records are lost here", path, error)
+        events.RECORDS_DAMAGED.tell(path=path, error=error)
         for part in (path, _wal(path)):
             if part.exists():
                 part.rename(self._home.quarantine / part.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import threading
 from collections import OrderedDict
@@ -31,8 +30,7 @@ from faultset_ray.shards.disk import fsync_directories, fsync_files, write_all
 from faultset_ray.shards.format import Header, Trailer
 from faultset_ray.shards.layout import HEADER_BYTES
 from faultset_ray.shards.writer import ShardWriter, check_same_seal
-
-_log = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 _Slot = tuple[Key, bool]
 """A shard in the making, and whether it is made beside a sealed one that it is to replace."""
@@ -355,5 +353,5 @@ def _release(writer: ShardWriter) -> None:
         writer.release()
     except OSError as error:
         # Its blocks may not be on disk. The error is this shard's, not of the call that made it close.
-        _log.warning("%s is dropped, its blocks could not be written back: %s", writer.header.label, error)
+        events.SHARD_DROPPED.tell(what=writer.header.label, error=error)
         writer.discard()

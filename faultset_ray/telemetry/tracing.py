@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from faultset_ray._version import __version__
 from faultset_ray.errors import FaultsetError, InputError
 from faultset_ray.errors.base import shown
+from faultset_ray.telemetry import events
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context as TraceContext
@@ -44,7 +44,6 @@ _ELSEWHERE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 """OpenTelemetry's own variable for a provider that is found by its entry point."""
 _FLUSH_MS: Final = 2000
 
-_LOG = logging.getLogger(__name__)
 
 _background: ContextVar[bool] = ContextVar("faultset_background", default=False)
 """Whether nobody asked for what is done now."""
@@ -112,12 +111,12 @@ def _begin() -> None:
     try:
         configure(os.environ.get(SETUP) or None, names=os.environ.get(NAMES, "") in {"1", "true", "yes", "on"})
     except InputError as error:
-        _LOG.warning("no traces from this process: %s %s", SETUP, error)
+        events.TRACES_MISSING.tell(what=SETUP, error=error)
     if os.environ.get(_ELSEWHERE):
         try:
             importlib.import_module(_API)
         except ImportError as error:
-            _LOG.warning("no traces from this process, in spite of %s: %s", _ELSEWHERE, error)
+            events.TRACES_MISSING.tell(what=_ELSEWHERE, error=error)
 
 
 def _provider() -> TracerProvider | None:

@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from faultset_ray.config import Config
 from faultset_ray.config.loading import known
 from faultset_ray.config.page import MARK, made, write
+from jobs import pages
+from jobs.pages import PAGES
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -40,3 +44,10 @@ def test_the_files_that_the_docs_show_can_be_read():
     assert blocks
     for block in blocks:
         assert Config.from_toml(block) != Config()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_that_are_made_of_the_code_are_up_to_date(name):
+    _, mark, behind = (PAGE.parent / f"{name}.md").read_text().partition(pages.MARK)
+    assert mark, "the page has no mark"
+    assert behind == PAGES[name](), "make docs-cli writes it anew"

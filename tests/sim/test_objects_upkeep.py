@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from sim.object_world import simulate
+from told import told
 
 from faultset_ray.backend.protocol import Addr
 from faultset_ray.config import Config, Health, Repair
@@ -416,7 +417,7 @@ def test_a_store_that_died_for_good_can_be_let_go():
 
 
 def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(caplog):
-    caplog.set_level("INFO", "faultset_ray.driver.caretaker")
+    caplog.set_level("INFO", "faultset_ray.events")
 
     def abort_shard_moves(self, *args):
         raise StateFailure("coordinator.db", "be written", "disk I/O error")
@@ -446,4 +447,5 @@ def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(caplog):
         await run.settle(run.quiet)
 
     simulate(7, scenario)
-    assert "giving moves up was cut short (coordinator_unavailable)" in caplog.text
+    cut_short = {(each["what"], each["error_code"]) for each in told(caplog, "upkeep_cut_short")}
+    assert ("giving moves up", "coordinator_unavailable") in cut_short

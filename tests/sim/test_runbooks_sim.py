@@ -9,6 +9,7 @@ from unittest import mock
 
 from runbooks import commands_by_heading
 from sim.object_world import simulate
+from told import told
 
 RUNBOOKS = commands_by_heading()
 
@@ -54,8 +55,8 @@ def test_a_disk_fails(caplog):
                 await run.put(f"new{number}", run.sim.token(50_000))
                 assert place not in await run.layout(f"new{number}")
             await run.check_objects()
-        assert "goes on without 1 stores" in caplog.text
-        assert "EIO" in caplog.text
+        assert {each["stores"] for each in told(caplog, "write_without_stores")} == {1}
+        assert "EIO" in {each["error"] for each in told(caplog, "store_failed")}
         emptied, status = await follow(run, "A disk fails", UUID=store)
         assert emptied.stores == (store,)
         assert not status.margins

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from told import told
 
 import faultset_ray as fs
 from faultset_ray.control.region import Region
@@ -57,8 +58,8 @@ def test_what_is_infinite_is_told_as_json_can_hold_it(driver):
     driver.register(NODES, 3)
     watch = driver.watch(driver.survivors().versions, idle_s=0.5)
     observe(driver, a=math.inf)
-    for told in (driver.why("a").to_dict(), next(watch).to_dict()):
-        assert json.loads(json.dumps(told, allow_nan=False))["value"] == "inf"
+    for each in (driver.why("a").to_dict(), next(watch).to_dict()):
+        assert json.loads(json.dumps(each, allow_nan=False))["value"] == "inf"
     driver.set_policy(fs.Policy(threshold_ms=math.inf))
     assert driver.why("b").to_dict()["threshold"] == "inf"
     assert driver.why("b").threshold == math.inf
@@ -177,7 +178,8 @@ def test_a_plan_shows_shortage_loans_and_panic(driver):
     assert list(driver.plan(fs.Policy(survivors_min=1)).shortages()) == [], "the same policy changes nothing"
 
 
-def test_panic_ends_at_the_need_though_the_region_is_still_short(driver):
+def test_panic_ends_at_the_need_though_the_region_is_still_short(driver, caplog):
+    caplog.set_level("INFO", "faultset_ray.events")
     policy = fs.Policy(survivors_min=4, panic="all")
     driver.register([(node, 52.5, 13.4, FAST) for node in "abcdefgh"], 3, policy=policy)
     answer = observe(driver, **dict.fromkeys("abcde", SLOW))
@@ -186,6 +188,12 @@ def test_panic_ends_at_the_need_though_the_region_is_still_short(driver):
     assert (answer.short, answer.panic) == ({"u33": (4, 4)}, {}), "not well above its need yet"
     assert sorted(answer.ids) == list(answer.by_region["u33"]) == ["e", "f", "g", "h"]
     assert observe(driver, d=FAST).short == {}
+    changed = [each["changes"] for each in told(caplog, "nodes_changed")]
+    assert {"over_threshold": 5} in changed, "one event for all that a call changed"
+    assert {"recovered": 1} in changed
+    regions = [each["changes"] for each in told(caplog, "regions_changed")]
+    assert regions[0] == {"short": 1}
+    assert {"enough": 1} in regions
 
 
 def test_a_freeze_is_not_for_policies_that_know_none(driver):

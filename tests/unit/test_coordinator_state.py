@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 from killed import checkpoint, fleet_of
+from told import told
 
 from faultset_ray.coordinator import catalog
 from faultset_ray.coordinator.catalog import SCHEMA
@@ -67,7 +68,7 @@ def test_a_coordinator_that_closed_or_went_lets_go(serve):
     assert coordinator.about().epoch == 2
 
 
-def test_a_coordinator_that_was_taken_over_is_refused(serve, tmp_path):
+def test_a_coordinator_that_was_taken_over_is_refused(serve, tmp_path, caplog):
     """As when a lock does not hold, on a shared file system."""
     old = serve()
     register(old)
@@ -77,6 +78,8 @@ def test_a_coordinator_that_was_taken_over_is_refused(serve, tmp_path):
     for use in (old.fleets, old.about, lambda: old.directory("f"), lambda: register(old, range(5))):
         with pytest.raises(StaleEpoch, match="coordinator is of epoch 1, the current epoch is 2"):
             use()
+    fenced = told(caplog, "coordinator_fenced")
+    assert [(each["epoch"], each["seen"]) for each in fenced] == [(1, 2)], "said once, as an error"
 
 
 def test_a_later_schema_is_refused_and_not_touched(serve, tmp_path):
@@ -200,7 +203,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(serve, tmp_path, cap
     else:
         path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
     assert coordinator.checkpoint("f", 0) is None
-    assert "checkpoint of range 0 can't be read, and is passed over" in caplog.text
+    assert [each["range"] for each in told(caplog, "checkpoint_unreadable")] == [0]
     assert coordinator.save("f", 0, 1, checkpoint(1, 1)) == 1, "versions begin anew"
     assert coordinator.checkpoint("f", 0).version == 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from told import told
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
@@ -276,7 +277,7 @@ def test_a_write_begins_anew_when_a_store_came_back_empty(caplog):
         with caplog.at_level(logging.WARNING):
             shards = driver.encode(content, "rs:3+2", stripe_bytes=9_000)
         assert backend.restarts, "they are one region, which holds some of the five"
-        assert "writing it anew" in caplog.text
+        assert told(caplog, "encoded_again")
         assert driver.decode(shards) == content
         assert len(shard_files(driver)) == 5, "nothing is left of the first attempt"
         assert shards.survivable == 2

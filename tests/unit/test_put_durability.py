@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from told import told
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
@@ -33,10 +34,10 @@ def test_stores_that_end_with_their_processes_are_refused_where_more_is_asked_fo
 def test_less_is_told(driver, caplog):
     receipt = driver.put("a", b"x", durability="none")
     assert receipt.durability == "none"
-    assert "'a' is stored with durability none, as was asked" in caplog.text
+    assert told(caplog, "put_not_durable") == [{"object": "a"}]
     assert driver.put("b", b"x").durability == "none"
-    assert "'b'" not in caplog.text
-    assert 'stores have durability "none"' in caplog.text
+    assert len(told(caplog, "put_not_durable")) == 1
+    assert 'stores have durability "none"' in told(caplog, "stores_fleeting")[0]["reason"]
 
 
 def test_nothing_else_can_be_asked_for(driver):
@@ -46,31 +47,30 @@ def test_nothing_else_can_be_asked_for(driver):
 
 def test_what_may_be_lost_with_any_store_is_told_once_for_a_code(driver, caplog):
     assert driver.put("a", b"x", code=LOOSE).survivable == 0, "such a code promises nothing for certain"
-    assert "'a', stored as ldpc:4+2,left_degree=2,seed=1, may be lost with any one store" in caplog.text
     driver.put("b", b"x", code=LOOSE)
-    assert "'b'" not in caplog.text
     driver.put("c", b"x")
-    assert "'c'" not in caplog.text
+    fragile = [(each["object"], each["code"]) for each in told(caplog, "put_fragile")]
+    assert fragile == [("a", "ldpc:4+2,left_degree=2,seed=1")]
 
 
 def test_the_first_write_by_which_readers_need_more_stores_is_told(caplog):
     backend = LocalBackend([Place(f"p{index}") for index in range(6)], cpus=2)
 
-    def told():
-        return [each.message for each in caplog.records if "to tolerate the loss of" in each.message]
+    def lowered():
+        return [each["tolerate"] for each in told(caplog, "tolerance_lowered")]
 
     async def scenario():
         one = await AsyncDriver.start(backend, "first")
         await one.put("a", b"x", code="copy:3")
-        assert told() == []
+        assert lowered() == []
         for name in "ab":
             await one.put(name, b"x", code="copy:2")
-        assert ["more than 1 stores silent" in each for each in told()] == [True]
+        assert lowered() == [1]
         other = await AsyncDriver.start(backend, "first")
         await other.put("c", b"x", code="copy:2")
-        assert len(told()) == 1, "it is of the system, not of the driver"
+        assert lowered() == [1], "it is of the system, not of the driver"
         await other.put("d", b"x", code="copy:2", tolerate=0)
-        assert ["more than 0 stores silent" in each for each in told()] == [False, True]
+        assert lowered() == [1, 0]
         await one.close()
         await other.close()
 
@@ -124,7 +124,7 @@ def test_a_catalog_in_memory_is_told(tmp_path, monkeypatch, caplog):
             receipt = driver.put(name, b"x")
         driver.delete("b")
         assert (receipt.durability, receipt.catalog, driver.undelete("b").catalog) == ("fsync", "memory", "memory")
-    assert caplog.text.count("the catalog of 'kept' is in memory") == 1
+    assert [each["system"] for each in told(caplog, "catalog_in_memory")] == ["kept"]
     assert not kept.own.exists(), "and nothing is left where nobody said"
     with kept.connect() as driver:
         with pytest.raises(CatalogLost):

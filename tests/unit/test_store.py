@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from naive import shards as naive
 from stores import shard_files, store_at
+from told import told
 
 from faultset_ray.errors import (
     CorruptShard,
@@ -272,7 +273,7 @@ def test_links_are_not_followed(durable, tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize(("call", "act"), [("pwritev", "append"), ("pwritev", "seal"), ("fsync", "seal")])
-def test_a_failing_disk_leaves_no_half_shard(durable, monkeypatch, code, call, act):
+def test_a_failing_disk_leaves_no_half_shard(durable, monkeypatch, code, call, act, caplog):
     append(durable, 0)
     append(durable, 1)
     if act == "seal":
@@ -287,6 +288,8 @@ def test_a_failing_disk_leaves_no_half_shard(durable, monkeypatch, code, call, a
             durable.seal(WRITE_ID, 0, len(DATA), 3, DIGEST) if act == "seal" else append(durable, 2)
     assert caught.value.errno_name == errno.errorcode[code]
     assert caught.value.store == durable.info().uuid
+    [failed] = told(caplog, "store_full" if code == errno.ENOSPC else "store_failed")
+    assert (failed["store"], failed["error"]) == (durable.info().uuid, errno.errorcode[code])
     assert files(durable) == []
     put(durable)
     assert inspect(shard_files(durable)[0].path).reason == ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from stores import crash, store_at
+from told import told
 
 from faultset_ray.errors import CatalogMismatch, InputError, StaleEpoch
 from faultset_ray.limits import SILENT_MAX
@@ -137,7 +138,7 @@ def test_a_damaged_list_of_retired_stores_is_told_anew(tmp_path, caplog, body):
     assert RetiredStores.unpack((home / "retired.json").read_bytes()) == RETIRED
     (home / "retired.json").write_text(body)
     again = store_at(tmp_path)
-    assert "retired.json is damaged" in caplog.text
+    assert [each["path"] for each in told(caplog, "retired_list_damaged")] == [str(home / "retired.json")]
     assert (again.uuid, again.info().retired) == (home.name, 0)
     again.keep_retired(RETIRED, Fence(CATALOG, 3))
     assert again.retired_stores() == RETIRED

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from stores import FENCE, shard_files, store_at
+from told import told
 
 from faultset_ray.errors import InputError, StoreFailure
 from faultset_ray.objects import store_holder
@@ -250,7 +251,7 @@ def test_a_directory_in_tmp_is_set_aside(tmp_path, caplog):
         store.close()
     assert sorted(path.name for path in (home / "quarantine").iterdir()) == ["stray-kept", "stray-kept-1"]
     assert (home / "quarantine" / "stray-kept" / "file").read_text() == "precious"
-    assert f"{home / 'tmp' / 'kept'} is a directory" in caplog.text
+    assert {each["path"] for each in told(caplog, "stray_set_aside")} == {str(home / "tmp" / "kept")}
 
 
 def test_a_linked_tmp_is_not_wiped(tmp_path):
@@ -452,7 +453,7 @@ def test_leftovers_of_private_stores_are_removed(tmp_path, caplog):
     assert not left.parent.exists()
     assert Path(alive.info().path).exists()
     assert (precious / "file").exists()
-    assert "left over from a private system" in caplog.text
+    assert [each["path"] for each in told(caplog, "store_left_over")] == [str(left)]
     alive.close()
     named.close()
 

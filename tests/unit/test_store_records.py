@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stores import FENCE, crash, store_at
+from told import told
 
 from faultset_ray.errors import CorruptShard, InputError, ShardNotFound, StoreFailure, UnsupportedFormat
 from faultset_ray.objects.record import Record, object_id
@@ -356,7 +357,8 @@ def test_a_damaged_database_goes_to_quarantine(tmp_path, caplog, damage):
             with pytest.raises(StoreFailure, match="SQLITE_CORRUPT"):
                 kept(again)
         assert kept(again) == []
-    assert "is damaged" in caplog.text
+    [damaged] = told(caplog, "records_damaged")
+    assert damaged["path"] == str(home / "records-0.db")
     assert (home / "quarantine" / "records-0.db").exists()
     assert again.held([write_id(1)]) == [Held((0,), False)], "shards are there as before"
     keep(again, put(1))

@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from spans import collected, no_provider
+from told import told
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
@@ -341,7 +342,9 @@ def test_a_hook_is_called_once_and_one_that_fails_is_said(monkeypatch, caplog):
     monkeypatch.setenv(tracing.SETUP, "spans:nothing")
     with no_provider(), caplog.at_level(logging.WARNING):
         assert tracing.span("x") is tracing._NOTHING, "a worker goes on without"
-    assert f"no traces from this process: {tracing.SETUP} is 'spans:nothing'" in caplog.text
+    [missing] = told(caplog, "traces_missing")
+    assert missing["what"] == tracing.SETUP
+    assert "'spans:nothing'" in missing["error"]
 
 
 def test_the_provider_that_comes_along_goes_by_the_variables_of_opentelemetry(monkeypatch):

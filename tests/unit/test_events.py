@@ -9,10 +9,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from faultset_ray.http.config import HttpConfig
 from http_server import Served, token_of
 from told import STANDARD, told
 
+from faultset_ray.config import Http
 from faultset_ray.errors import CallTimeout
 from faultset_ray.telemetry import events
 from faultset_ray.telemetry.event import FIELDS, INFO, WARNING, Event
@@ -160,7 +160,7 @@ def test_ray_writes_each_field_as_a_key():
 
 def test_refusals_do_not_fill_the_log(tmp_path, caplog):
     token_of(tmp_path / "t", "read", number=1)
-    with Served(HttpConfig(tokens=str(tmp_path / "t"))) as served:
+    with Served(Http(tokens=str(tmp_path / "t"))) as served:
         for _ in range(9):
             assert served.client.get("/v1/status", headers={"Authorization": "Bearer canary"}).status_code == 401
     refused = told(caplog, "request_refused")

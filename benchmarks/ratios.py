@@ -130,8 +130,9 @@ FIGURES = [
         for samples in (100_000, 1_000_000)
     ),
     Figure("register 1,000,000 nodes, in one process", "s", 3.0, driven.register_s),
+    Figure("register 1,000,000 nodes, on Ray", "s", 3.0, driven.register_s_on_ray),
     Figure(
-        "survivors of 1,000,000 on Ray, put together : an empty fan-out and the slowest range",
+        "survivors of 1,000,000 on Ray, put together : an empty fan-out and the slowest range's own compute",
         "times",
         1.2,
         driven.survivors_ratio_on_ray,

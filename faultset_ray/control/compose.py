@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.ladder import Ladder
+from faultset_ray.control.messages import Orders
 from faultset_ray.control.missing import Missing
 from faultset_ray.policy import Policy
 
@@ -53,6 +54,8 @@ class RegionPart:
     """Until when ejections are frozen, if they are."""
     ahead_ms: int = 0
     """By how much the asker's clock was ahead of the servant's host, where that is too much to be believed."""
+    newer: Orders | None = None
+    """By what it decided, where that is newer than what the asker brought."""
 
 
 class Layout(NamedTuple):

@@ -20,6 +20,10 @@ class Orders:
     """Of the fleet's directory when the policy was set; a range takes no older ones than it has."""
     policy: Policy
 
+    def news_to(self, asked: Orders) -> Orders | None:
+        """These, where they are newer than what an asker knows."""
+        return self if self.version > asked.version else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import threading
@@ -27,6 +28,8 @@ class Recording:
 
     Where one before was cut off within a line, this one begins on the next; who reads passes over the torn one.
 
+    One recording has a file alone, also among processes: another is refused (``InputError``) until it is closed.
+
     It is made by ``driver.record``, and may be closed from any thread. Each batch is on its way to the disk
     when ``observe`` returns. A disk that fails ends the recording, not the observing: :meth:`close` then raises.
     """
@@ -39,8 +42,13 @@ class Recording:
         """Whose observations are written."""
         self.samples = 0
         """How many were written."""
-        torn = _ends_within_a_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
+        try:
+            _lock(self._file.fileno(), self.path)
+            torn = _ends_within_a_line(self.path)
+        except BaseException:
+            self._file.close()
+            raise
         if torn:
             events.RECORDING_TORN.tell(path=self.path)
             self._file.write("\n")
@@ -101,6 +109,16 @@ class Recording:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _lock(file: int, path: Path) -> None:
+    """Have the file alone until it is closed: batches of two recordings would lie between each other, out of order."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path} is written by another recording; close that one, or name another file") from None
+    except OSError as error:
+        _LOG.warning("%s can't be locked (%s): make sure that no other recording writes it", path, error)
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -230,6 +230,7 @@ class Region(Servant):
         else:
             self._decide()
             part = self._by_state(self._health, self._orders.policy, ahead_ms)
+        part = replace(part, newer=self._orders.news_to(orders))
         return replace(part, cells=part.cells[:0], first=part.first[:0]) if known_roster == self._roster else part
 
     def why(self, epoch: int, orders: Orders, now_ms: int, handle: int, node_id: str, region: str) -> Verdict:
@@ -252,7 +253,7 @@ class Region(Servant):
         """What is, what another policy would make of it, and where they differ; nothing is changed."""
         self._begin(epoch, orders, now_ms)
         self._decide()
-        live = self._by_state(self._health, self._orders.policy)
+        live = replace(self._by_state(self._health, self._orders.policy), newer=self._orders.news_to(orders))
         freeze = self._alarms.freeze_under(policy, self._now_ms)
         run, copy = dry_run(self._health, self._rules, policy.rules, self._now_ms, freeze)
         return live, self._by_state(copy, policy), run
@@ -398,6 +399,7 @@ class Region(Servant):
         if self._parting > self._roster:
             if marked is not None:
                 self._note(marked)
+                self._count()  # who survives changed by the marks
             return
         policy = self._orders.policy
         self._alarms, told = self._alarms.looked(policy, self._now_ms)

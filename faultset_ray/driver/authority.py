@@ -50,6 +50,12 @@ class Authority:
         self._state_dir = state_dir
         self._addr: Addr[Coordinator] = Addr(_NAME)
         self._restarting: asyncio.Task[None] | None = None
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the coordinator is gone for good: what it knew was in memory."""
+        return self._lost
 
     @property
     def system(self) -> str:
@@ -127,6 +133,7 @@ class Authority:
                 return await net.call(self._addr, method, *args, **kwargs)
             except PlaceUnreachable as error:
                 if not self._durable:
+                    self._lost = True
                     reason = f"{error}. Its state was in memory and died with it: connect again, and register anew"
                     raise CoordinatorUnavailable(self._system, reason) from error
                 events.COORDINATOR_GONE.tell(system=self._system, error=error)

@@ -364,6 +364,8 @@ class AsyncFleetVerbs:
         ------
         HistoryLost
             From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
+        CoordinatorUnavailable
+            From the iteration: it was away for ``idle_s``, or its state has died with it. Else a watch waits for it.
         """
         idle = check_seconds("idle_s", idle_s)
         return Watch(

@@ -259,7 +259,7 @@ class Fleets:
                 replace(part, cells=known.cells, first=known.first) if known and part.roster == known.roster else part
             )
 
-        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda part: part.roster)
+        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda part: part)
         return await self._answer(found, found.parts, threshold, at_ms, deadline_s, partial=partial)
 
     async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
@@ -303,7 +303,7 @@ class Fleets:
                 address(fleet, info), Region.plan, info.epoch, orders(directory), self._backend.now_ms(), policy
             )
 
-        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda answer: answer[0].roster)
+        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda answer: answer[0])
         live = {range_id: answer[0] for range_id, answer in found.parts.items()}
         planned = {range_id: answer[1] for range_id, answer in found.parts.items()}
         return Plan(

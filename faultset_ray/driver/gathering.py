@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from faultset_ray.backend.protocol import Net
+from faultset_ray.control.compose import RegionPart
+from faultset_ray.control.messages import Orders
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.deadline import Deadline
@@ -38,11 +40,12 @@ async def gather(
     fleet: str,
     deadline_s: float,
     ask: Callable[[Directory, RangeInfo, Net], Awaitable[R]],
-    roster_of: Callable[[R], int],
+    part_of: Callable[[R], RegionPart],
 ) -> Gathered[R]:
-    """The answers of all ranges that answer in time about all their nodes.
+    """The answers of all ranges that answer in time about all their nodes, by one policy.
 
-    Where ranges were split or merged meanwhile, their successors are asked.
+    Where ranges were split or merged meanwhile, their successors are asked; where one has a newer policy than the
+    directory, as another driver set it just now, the others are asked by that, and the directory returned has it.
 
     Raises
     ------
@@ -50,6 +53,9 @@ async def gather(
         Neither it nor any range answered, or nothing is known of the fleet.
     """
     deadline = Deadline(keeper.backend, deadline_s)
+
+    def roster_of(found: R) -> int:
+        return part_of(found).roster
 
     async def answer(directory: Directory, info: RangeInfo, net: Net) -> R | None:
         try:
@@ -62,23 +68,37 @@ async def gather(
     late = asyncio.ensure_future(_saved_late(keeper, fleet, deadline))
     try:
         answers: dict[tuple[int, int], R | None] = {}
+        by: dict[tuple[int, int], int] = {}
+        """By which version of the policy each was made."""
+        latest: Orders | None = None
+
+        def waits(directory: Directory, info: RangeInfo) -> bool:
+            """Whether the range is still to be asked; one that gave no answer is not asked again."""
+            key = info.id, info.epoch
+            return key not in answers or (answers[key] is not None and by[key] < directory.policy_version)
+
         while True:
-            directory = known.directory
-            asked = [info for info in directory.ranges if (info.id, info.epoch) not in answers]
+            directory = _ordered(known.directory, latest)
+            asked = [info for info in directory.ranges if waits(directory, info)]
             net = keeper.backend.within(deadline.left_s())
             found = await asyncio.gather(*(answer(directory, info, net) for info in asked))
-            answers |= {(info.id, info.epoch): part for info, part in zip(asked, found, strict=True)}
-            behind = any(part is None or roster_of(part) > info.roster for info, part in zip(asked, found, strict=True))
+            behind = False
+            for info, part in zip(asked, found, strict=True):
+                newer = None if part is None else part_of(part).newer
+                answers[info.id, info.epoch] = part
+                by[info.id, info.epoch] = directory.policy_version if newer is None else newer.version
+                latest = max(filter(None, (latest, newer)), key=lambda each: each.version, default=None)
+                behind |= part is None or newer is not None or roster_of(part) > info.roster
             if not behind or deadline.left_s() <= 0:
                 break
-            # a range may have given way to others just now, or got more nodes by another driver
+            # a range may have given way to others just now, or got more nodes or a policy by another driver
             known = await keeper.known(fleet, deadline.left_s())
-            if all((info.id, info.epoch) in answers for info in known.directory.ranges):
+            if not any(waits(_ordered(known.directory, latest), info) for info in known.directory.ranges):
                 break
-        directory = known.directory
+        directory = _ordered(known.directory, latest)
         parts: dict[int, R] = {}
         for info in directory.ranges:
-            part = answers.get((info.id, info.epoch))
+            part = None if waits(directory, info) else answers[info.id, info.epoch]
             if part is not None and roster_of(part) == info.roster:
                 parts[info.id] = part
             elif part is not None and roster_of(part) < info.roster:
@@ -90,6 +110,13 @@ async def gather(
         return Gathered(directory, known.age_ms, parts, saved_ms)
     finally:
         late.cancel()
+
+
+def _ordered(directory: Directory, latest: Orders | None) -> Directory:
+    """A directory with the policy that a range has, where that is newer."""
+    if latest is None or latest.version <= directory.policy_version:
+        return directory
+    return replace(directory, policy=latest.policy, policy_version=latest.version)
 
 
 async def _saved(keeper: Keeper, fleet: str, deadline: Deadline, late: asyncio.Task[dict[int, int]]) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,11 +22,20 @@ from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.deadline import Deadline, wait_within
 from faultset_ray.driver.keeper import Keeper, address, orders
-from faultset_ray.errors import CallTimeout, HistoryLost, InputError, PlaceUnreachable, StaleEpoch
+from faultset_ray.errors import (
+    CallTimeout,
+    CoordinatorUnavailable,
+    HistoryLost,
+    InputError,
+    PlaceUnreachable,
+    StaleEpoch,
+)
 from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 from faultset_ray.plain import finite
+
+_LOG = logging.getLogger(__name__)
 
 Versions = dict[int, tuple[int, int]]
 _DIGITS_MAX = 19
@@ -88,7 +98,9 @@ class Watch:
 
     It asks only when everything that it has was taken, so that a slow reader makes it wait. Nothing is
     lost or seen twice, also where a range's servant dies, or ranges are split and merged: only changes that
-    were saved are given out. Several tasks may read one watch: they take turns, and each change goes to one of them.
+    were saved are given out. While the coordinator is away it waits for it, however long that takes, unless it is given
+    an idle time, or the coordinator's state has died with it. Several tasks may read one watch: they take turns, and
+    each change goes to one of them.
     """
 
     def __init__(
@@ -110,6 +122,8 @@ class Watch:
         """Of the reader that looks for the next change; what it pulls is for all."""
         self._told_ms = 0
         """When the last change was given out."""
+        self._away = False
+        """Whether the coordinator is, and it was said."""
 
     @property
     def versions(self) -> Versions:
@@ -145,11 +159,11 @@ class Watch:
         async with self._turn:
             await self.start()
             while not self._pulled:
-                await self._pull()
+                away = await self._pull_if_there()
                 if not self._pulled:
                     waited_ms = self._keeper.backend.now_ms() - max(asked_ms, self._told_ms)
                     if self._idle_s is not None and waited_ms >= 1000 * self._idle_s:
-                        raise StopAsyncIteration
+                        raise away or StopAsyncIteration
                     await self._keeper.backend.sleep(WATCH_SECONDS)
             change = self._pulled.popleft()
             assert self._versions is not None
@@ -161,6 +175,22 @@ class Watch:
             return change
 
     # -- Inside
+
+    async def _pull_if_there(self) -> CoordinatorUnavailable | None:
+        """Get what is new; while the coordinator is away, nothing is lost: why it is, where it may come back."""
+        try:
+            await self._pull()
+        except CoordinatorUnavailable as error:
+            if self._keeper.authority.lost:
+                raise
+            if not self._away:
+                _LOG.warning("the watch of %r waits for the coordinator: %s", self._fleet, error)
+            self._away = True
+            return error
+        if self._away:
+            _LOG.warning("the watch of %r goes on: the coordinator is back", self._fleet)
+        self._away = False
+        return None
 
     async def _pull(self) -> None:
         """Get what is new: first of ranges that gave way to others, so that a node's changes keep their order."""

@@ -1,5 +1,7 @@
 """What is cut off holds nobody up: ranges that hang, and a coordinator that does not answer."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from running import simulate
@@ -112,6 +114,28 @@ def test_marks_and_registrations_hold_though_a_range_hangs():
         while not (answer := await world.driver.survivors(deadline_s=1.0)).whole:
             await world.sim.sleep(1.0)
         assert sorted(answer.ids) == sorted(node[0] for node in more), "all was told in the end"
+
+    cluster(scenario)
+
+
+def test_a_watch_waits_for_the_coordinator_longer_than_a_call():
+    async def scenario(world):
+        patient, idle = world.driver.watch(), world.driver.watch(idle_s=5.0)
+        await patient.start()
+        await idle.start()
+        home = world.sim.home
+        world.sim.cut(home)
+        with pytest.raises(CoordinatorUnavailable):
+            await anext(idle)
+        waiting = asyncio.ensure_future(anext(patient))
+        await world.sim.sleep(120.0)
+        assert not waiting.done()
+        world.sim.heal(home)
+        await world.sim.sleep(1.0)
+        await world.driver.observe(world.fleet.handles, BAD)
+        seen = [await waiting]
+        seen += [await anext(patient) for _ in range(NODES - 1)]
+        assert sorted(change.id for change in seen if change.after.label == "ejected") == sorted(world.fleet.ids)
 
     cluster(scenario)
 

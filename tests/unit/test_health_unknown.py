@@ -1,5 +1,7 @@
 """Nodes that are unknown: what lets them in, and what does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from health_range import BAD, FAILED, GOOD, Range
@@ -146,3 +148,17 @@ def test_a_fleet_that_comes_back_from_silence_is_no_fleet_that_fails_at_once():
     found = condition(nodes.health, slice(None), nodes.now_ms)
     assert (found.measured, found.bad, found.turned_ms) == (4, 4, None)
     assert found.degraded_ms == nodes.health.until_ms[0], "it went when it was ejected, not now"
+
+
+def test_a_longer_ttl_brings_back_who_was_only_silent():
+    """What was measured within the TTL counts, whichever TTL it is now; who was out comes back through probation."""
+    nodes = Range([2], **STEADY)
+    for latency in (GOOD, GOOD, BAD, BAD, BAD):
+        nodes.hear({0: GOOD, 1: latency})
+    assert nodes.states == ["healthy", "ejected"]
+    nodes.decide(after_s=121)
+    assert nodes.states == ["unknown", "unknown"]
+    nodes.rules = replace(nodes.policy, ttl_s=600.0).rules
+    nodes.decide()
+    assert nodes.states[0] == "healthy"
+    assert not survives(nodes.health)[1]

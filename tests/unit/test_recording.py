@@ -73,11 +73,11 @@ def test_one_that_was_cut_off_is_gone_on_with(driver, tmp_path, caplog):
         pass
     assert path.read_bytes() == whole, "nothing is added to lines that are whole"
     path.write_bytes(whole[:-20])
-    with driver.record(path), driver.record(path):
+    with driver.record(path):
         driver.observe(handles[:1], [3.0])
     assert {each["path"] for each in told(caplog, "recording_torn")} == {str(path)}
     trace = Trace.read(path)
-    assert (trace.torn, trace.latency_ms.tolist()) == ((2,), [math.inf, 3.0, 3.0])
+    assert (trace.torn, trace.latency_ms.tolist()) == ((2,), [math.inf, 3.0])
     assert "Infinity" not in path.read_text()
 
 
@@ -93,3 +93,16 @@ def test_nothing_is_written_under_a_name_that_can_not_be(tmp_path, monkeypatch):
         with pytest.raises(fs.errors.InputError):
             Recording(path, fleet)
     assert list(Path().iterdir()) == []
+
+
+def test_a_file_has_one_recording(driver, tmp_path):
+    path = tmp_path / "day.jsonl"
+    with driver.record(path) as recording:
+        driver.observe(driver.fleet().handles, [1.0, 1.0])
+        with pytest.raises(fs.errors.InputError, match="written by another recording"):
+            driver.record(path)
+        driver.observe(driver.fleet().handles, [2.0, 2.0])
+        assert recording.samples == 4
+    with driver.record(path):
+        driver.observe(driver.fleet().handles, [3.0, 3.0])
+    assert Trace.read(path).latency_ms.tolist() == [1, 1, 2, 2, 3, 3]

@@ -118,7 +118,7 @@ def _lock(file: int, path: Path) -> None:
     except BlockingIOError:
         raise InputError(f"{path} is written by another recording; close that one, or name another file") from None
     except OSError as error:
-        _LOG.warning("%s can't be locked (%s): make sure that no other recording writes it", path, error)
+        events.RECORDING_UNLOCKED.tell(path=path, error=error)
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -34,8 +33,7 @@ from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 from faultset_ray.plain import finite
-
-_LOG = logging.getLogger(__name__)
+from faultset_ray.telemetry import events
 
 Versions = dict[int, tuple[int, int]]
 _DIGITS_MAX = 19
@@ -184,11 +182,11 @@ class Watch:
             if self._keeper.authority.lost:
                 raise
             if not self._away:
-                _LOG.warning("the watch of %r waits for the coordinator: %s", self._fleet, error)
+                events.WATCH_WAITS.tell(fleet=self._fleet, error=error)
             self._away = True
             return error
         if self._away:
-            _LOG.warning("the watch of %r goes on: the coordinator is back", self._fleet)
+            events.WATCH_GOES_ON.tell(fleet=self._fleet)
         self._away = False
         return None
 

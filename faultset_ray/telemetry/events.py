@@ -34,6 +34,13 @@ RECORDING_ENDED = Event(
     "A recording can't be written any further, and ends.",
     "Look at the disk; begin another.",
 )
+RECORDING_UNLOCKED = Event(
+    "recording_unlocked",
+    WARNING,
+    ("path", "error"),
+    "The file of a recording can't be locked.",
+    "Make sure that no other recording writes to it.",
+)
 
 # -- Coordinator
 
@@ -54,6 +61,14 @@ COORDINATOR_GONE = Event(
     "A driver found the coordinator gone, and starts it again.",
     "Look why its node or process ended.",
 )
+WATCH_WAITS = Event(
+    "watch_waits",
+    WARNING,
+    ("fleet", "error"),
+    "A watch waits for the coordinator, which does not answer.",
+    "Look why its node or process is away; nothing is lost meanwhile.",
+)
+WATCH_GOES_ON = Event("watch_goes_on", WARNING, ("fleet",), "The coordinator is back for a watch that waited for it.")
 COORDINATOR_RESTORED = Event("coordinator_restored", WARNING, ("system", "epoch"), "The coordinator serves again.")
 FLEET_LOG_LONG = Event(
     "fleet_log_long",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, MutableMapping
 from functools import cache
 from importlib import import_module
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from faultset_ray._version import __version__
+from jobs import completing
 from jobs.output import app, run
 from jobs.settings import session, takes_settings
 
@@ -90,7 +92,10 @@ def faultset(
 
 def main() -> None:
     """Entry point of the console script."""
-    run(application)
+    if os.environ.get(completing.VARIABLE) == "complete_bash":
+        completing.in_bash(application)
+    else:
+        run(application)
 
 
 if __name__ == "__main__":

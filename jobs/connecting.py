@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from jobs import completing
 from jobs.settings import from_config, session
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ BackendName = Annotated[
     typer.Option(
         "--backend",
         callback=from_config(lambda config: config.cluster.backend),
+        autocompletion=completing.words("auto", "ray", "local"),
         help="'ray', 'local' (this process), or 'auto': Ray where a cluster is named, else this process.",
     ),
 ]
@@ -49,7 +51,7 @@ Deadline = Annotated[
         "of `observe`, limits.observe_s.",
     ),
 ]
-FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.")]
+FleetName = Annotated[str, typer.Option("--fleet", help="Name of the fleet.", autocompletion=completing.fleets)]
 
 
 def connect(address: str | None, **options: Any) -> Driver:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from faultset_ray.errors import FaultsetError, InputError, RegionTimeout
-from jobs import drill_report, oracle
+from jobs import completing, drill_report, oracle
 from jobs.get import fetch
 from jobs.output import INTERNAL, Json, app, fail, finish, run, with_error, working
 
@@ -74,7 +74,7 @@ def default_file() -> Path:
 def drill(
     seed: Annotated[int, typer.Option(help="Of the fleet, of where the nodes stand and of which are killed.")] = 0,
     nodes: Annotated[int, typer.Option(help="Ray nodes to start, each a raylet of its own.")] = 7,
-    code: Annotated[str, typer.Option(help="The erasure code.")] = "rs:4+3",
+    code: Annotated[str, typer.Option(help="The erasure code.", autocompletion=completing.codes)] = "rs:4+3",
     kill: Annotated[
         int, typer.Option(help="Nodes of the region that is lost: each is killed with -9, with all its processes.")
     ] = 3,

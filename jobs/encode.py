@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs import completing
 from jobs.connecting import Address, BackendName, closing, private_backend
 from jobs.output import Json, app, finish, progress, run
 from jobs.settings import from_config
@@ -27,6 +28,7 @@ def encode(
         str,
         typer.Option(
             help="The code, such as rs:10+4: 10 data shards and 4 of parity.",
+            autocompletion=completing.codes,
             callback=from_config(lambda config: config.codes.encode),
         ),
     ] = "rs:10+4",

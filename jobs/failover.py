@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from jobs import completing
 from jobs.connecting import Address, BackendName, private
 from jobs.output import NO_SURVIVORS, Json, app, finish, run
 from jobs.terminal import console
@@ -25,7 +26,11 @@ def failover(
     threshold: Annotated[float, typer.Option(help="Nodes with a latency of at most so many ms survive.")],
     precision: Annotated[int, typer.Option(help="Geohash precision of the regions, 1 to 12.")] = 6,
     on_duplicate: Annotated[
-        str | None, typer.Option(help="Of nodes with one id 'keep' the first, or the one of 'min' latency.")
+        str | None,
+        typer.Option(
+            help="Of nodes with one id 'keep' the first, or the one of 'min' latency.",
+            autocompletion=completing.words("keep", "min"),
+        ),
     ] = None,
     backend: BackendName = "auto",
     address: Address = None,

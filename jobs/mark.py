@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from jobs import completing
 from jobs.connecting import Address, Deadline, FleetName, SystemName, attached
 from jobs.output import Json, app, finish, run, told_missing
 from jobs.terminal import console
@@ -14,7 +15,13 @@ _MARKS: dict[str, Literal["drain", "pin"] | None] = {"drain": "drain", "pin": "p
 
 
 def mark(
-    how: Annotated[str, typer.Argument(help="'drain': never a survivor; 'pin': always one; 'none': as measured.")],
+    how: Annotated[
+        str,
+        typer.Argument(
+            help="'drain': never a survivor; 'pin': always one; 'none': as measured.",
+            autocompletion=completing.words("drain", "pin", "none"),
+        ),
+    ],
     ids: Annotated[list[str], typer.Argument(help="Ids of nodes.")],
     deadline: Deadline = None,
     fleet: FleetName = "default",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
+from jobs import completing
 from jobs.connecting import Address, Name, SystemName, attached
 from jobs.output import Json, app, finish, reached, run, shown
 from jobs.terminal import console
@@ -24,7 +25,8 @@ def put(
     code: Annotated[
         str | None,
         typer.Option(
-            help="The code, such as rs:10+4: 10 data shards and 4 of parity. By default codes.put of the config."
+            help="The code, such as rs:10+4: 10 data shards and 4 of parity. By default codes.put of the config.",
+            autocompletion=completing.codes,
         ),
     ] = None,
     tolerate: Annotated[
@@ -33,7 +35,11 @@ def put(
     if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no object of that name.")] = False,
     if_generation: Annotated[int | None, typer.Option(help="Only in place of this generation.")] = None,
     durability: Annotated[
-        str | None, typer.Option(help="fsync: only on stores that outlive their machines' power; none: on any.")
+        str | None,
+        typer.Option(
+            help="fsync: only on stores that outlive their machines' power; none: on any.",
+            autocompletion=completing.words("fsync", "none"),
+        ),
     ] = None,
     system: SystemName = "default",
     address: Address = None,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from jobs import completing
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.failover import duplicates
 from jobs.output import Json, app, finish, run
@@ -20,7 +21,11 @@ def register(
     precision: Annotated[int, typer.Option(help="Geohash precision of the regions, 1 to 12.")] = 6,
     policy: Annotated[Path | None, typer.Option(help="The fleet's policy from now on: a .toml or .json file.")] = None,
     on_duplicate: Annotated[
-        str | None, typer.Option(help="Of nodes with one id 'keep' the first, or the one of 'min' latency.")
+        str | None,
+        typer.Option(
+            help="Of nodes with one id 'keep' the first, or the one of 'min' latency.",
+            autocompletion=completing.words("keep", "min"),
+        ),
     ] = None,
     deadline: Annotated[
         float | None,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, get_type_hints
 
 import typer
 
+from jobs import completing
 from jobs.terminal import console
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def settings_options(callback: Callable[..., Any] | None = None) -> dict[str, An
     setting = option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=completing.settings,
         help="A setting, over variables and files, as codes.put=rs:4+2; may be repeated.",
     )
     return {

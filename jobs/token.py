@@ -14,6 +14,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.http.tokens import SCOPES, SECRET_BYTES, Token, read
 from faultset_ray.http.tokens import add as add_to
 from faultset_ray.http.tokens import revoke as revoke_from
+from jobs import completing
 from jobs.output import Json, finish, run
 from jobs.settings import session, settled
 from jobs.terminal import console
@@ -38,7 +39,9 @@ File = Annotated[Path | None, typer.Option("--file", help="The file of tokens. B
 @application.command()
 @unchecked
 def add(
-    scope: Annotated[list[str], typer.Option(help=f"{', '.join(SCOPES)}; may be repeated.")],
+    scope: Annotated[
+        list[str], typer.Option(help=f"{', '.join(SCOPES)}; may be repeated.", autocompletion=completing.words(*SCOPES))
+    ],
     file: File = None,
     days: Annotated[
         float | None, typer.Option(min=0, max=_DAYS_MAX, help="Valid for so many days; by default until it is revoked.")

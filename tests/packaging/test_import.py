@@ -37,6 +37,7 @@ for work in sys.stdin:
         code = 1
         try:
             eval(work)
+            code = 0
         except SystemExit as ended:
             code = ended.code
         print(code, *[name for name in {HEAVY_IN_COMMANDS!r} if name in sys.modules], file=out, flush=True)

@@ -3,6 +3,7 @@
 * The order of the site is that of the links in ``index.md``, where each heading is a part of the contents. So it is
   said once, and can be read without the site. A page that it does not name is a warning.
 * ``ARCHITECTURE.md`` and its like stand above ``docs``; pages of the site include them, and links to them lead there.
+* The tables that benchmarks have written stand at the end of their page.
 * A link to another file of the repository becomes the file, to be downloaded; to a folder, its name.
 """
 
@@ -23,6 +24,7 @@ ABOVE = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
 }
+RESULTS = "benchmarks/results"
 INCLUDES = {page: name for name, page in ABOVE.items() if page.startswith("project/")}
 
 _FENCES = re.compile(r"^```.*?^```[^\S\n]*$", re.MULTILINE | re.DOTALL)
@@ -48,6 +50,9 @@ def read(app: Sphinx, docname: str, content: list[str]) -> None:
         app.env.note_dependency(str(root / INCLUDES[page]))
     if page == "index.md":
         text += contents(text)
+    if page == "benchmarks.md":
+        text += "".join(results(root))
+        app.env.note_dependency(str(root / RESULTS))
     content[0] = outside_fences(text, lambda part: _LINK.sub(lambda link: relink(link, root, folder, page), part))
 
 
@@ -75,6 +80,11 @@ def relink(link: re.Match[str], root: Path, folder: str, page: str) -> str:
         up = posixpath.relpath(there, posixpath.join("docs", posixpath.dirname(page)))
         return f"{picture}[{text}]({up})"
     return text if text.startswith("`") else f"{text} (`{there}`)"
+
+
+def results(root: Path) -> list[str]:
+    """What benchmarks have written, each file below its name."""
+    return [f"\n## {path.stem}\n\n{path.read_text()}" for path in sorted((root / RESULTS).glob("*.md"))]
 
 
 def contents(text: str) -> str:

@@ -273,5 +273,9 @@ REBUILD_PAGE: Final = 10_000
 """Shards or records that a store tells of at once when a catalog is rebuilt."""
 INTERRUPT_SECONDS: Final = 10.0
 """How long what was interrupted may take to tidy up, before its caller goes on."""
+SCRUB_WAITS_SECONDS: Final = 10.0
+"""How long a scrub that is asked for waits for stores that don't answer at first, where their places are there."""
+SCRUB_PAUSE_SECONDS: Final = 0.5
+"""How often it asks them."""
 DECOMMISSION_PAUSE_SECONDS: Final = 1.0
 """How long a decommission waits before it looks again at what it could not move."""

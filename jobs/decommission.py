@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from faultset_ray.errors import InputError
 from jobs.connecting import Address, SystemName, attached
 from jobs.output import NOT_RECOVERABLE, BytesPerSecond, Json, app, finish, reached, run, shown
 from jobs.terminal import console
@@ -20,6 +21,9 @@ def decommission(
     force: Annotated[
         bool, typer.Option("--force", help="Let a store go that is gone for good, although objects are lost with it.")
     ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Have stores that are being emptied take part again, and do nothing else.")
+    ] = False,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -28,8 +32,12 @@ def decommission(
 
     Every shard is verified where it went before its store is let go. Where the other stores can't keep what was
     promised, nothing is changed and the exit code is 5. Interrupted, it leaves what has moved where it is, and the
-    store takes part again. Ends with 3 if a store was let go of by force, and objects are lost with it.
+    store takes part again; killed, it leaves the store to be emptied in the background: run again, it goes on, and
+    with --cancel the store takes part again. Ends with 3 if a store was let go of by force, and objects are lost.
     """
+    if cancel:
+        _cancel(which, system, address, others=(bytes_per_s, timeout, force or None))
+        return
     begun = time.perf_counter()
     with attached(address, system) as driver, reached(f"decommission {which}") as told:
         done = driver.decommission(which, bytes_per_s=bytes_per_s, timeout_s=timeout, force=force, progress=told)
@@ -40,6 +48,18 @@ def decommission(
     finish({"system": system, "which": which, **asdict(done), "seconds": round(time.perf_counter() - begun, 3)})
     if done.lost:
         raise typer.Exit(NOT_RECOVERABLE)
+
+
+def _cancel(which: str, system: str, address: str | None, others: tuple[object, ...]) -> None:
+    if any(option is not None for option in others):
+        raise InputError("--cancel takes no other option than --system and --address: it empties nothing")
+    with attached(address, system) as driver:
+        stores = driver.cancel_decommission(which)
+    for store in stores:
+        console.print(f"{store} takes part again", soft_wrap=True)
+    if not stores:
+        console.print("no store was being emptied there")
+    finish({"system": system, "which": which, "cancelled": list(stores)})
 
 
 if __name__ == "__main__":

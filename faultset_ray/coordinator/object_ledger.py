@@ -39,12 +39,19 @@ class ObjectLedger:
             with self._catalog.transaction():
                 self.time.keep()
 
-    def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
-        """Say what a store is for from now on; nothing is waited for of one that is retired."""
+    def set_store_state(
+        self, uuid: str, state: StoreState, *, force: bool = False, only: StoreState | None = None
+    ) -> bool:
+        """Say what a store is for from now on; nothing is waited for of one that is retired.
+
+        False where it is not ``only``: then nothing is changed.
+        """
         if state not in {"active", "draining", "retired"}:
             raise InputError(f"state of a store is {state!r}; expected active, draining or retired")
         key = self.stores.key(uuid)
         with self._catalog.transaction():
+            if only is not None and self.stores.state(uuid) != only:
+                return False
             if state == "active" and uuid in self.retired.now().stores:
                 state = "returning"
             if state == "retired":
@@ -58,6 +65,7 @@ class ObjectLedger:
                 self.waste.retire(key)
                 self.retired.add(uuid, self.writes.latest)
         self.stores.refresh()
+        return True
 
     def store_returned(self, uuid: str) -> None:
         """A store that was retired has nothing more of before: it takes part again, unless it is to become empty."""

@@ -219,13 +219,22 @@ class ObjectVerbs(RebuildVerbs):
         found = self._objects().retired.now()
         return None if found.version == since else found
 
-    def set_store_state(self, uuid: str, state: StoreState, *, force: bool = False) -> None:
+    def set_store_state(
+        self, uuid: str, state: StoreState, *, force: bool = False, only: StoreState | None = None
+    ) -> bool:
         """Let a store take part, take no new shards, or be waited for no more.
 
         Parameters
         ----------
         force
             Retire it though it has shards of objects: they are as lost until it is seen again.
+        only
+            Change nothing unless that is what it is now.
+
+        Returns
+        -------
+        bool
+            False where it is not ``only``.
 
         Raises
         ------
@@ -234,7 +243,7 @@ class ObjectVerbs(RebuildVerbs):
         StoreInUse
             It can't be retired: it has a shard of an object, or a write or a move that is open names it.
         """
-        self._objects().set_store_state(uuid, state, force=force)
+        return self._objects().set_store_state(uuid, state, force=force, only=only)
 
     def store_returned(self, uuid: str) -> None:
         """A store that was retired has let go of what it had then, and takes part again."""

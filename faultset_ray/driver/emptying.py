@@ -80,9 +80,7 @@ class Emptying:
         """  # noqa: D205 - one sentence
         seconds = inf if timeout_s is None else check_deadline(timeout_s, "timeout_s")
         inventory = await self._lookout.look()
-        uuids = sorted(uuid for uuid, row in inventory.rows.items() if which in (uuid, row.place))
-        if not uuids:
-            raise InputError(f"there is no store, and no place with a store, called {shown(which)}")
+        uuids = _named(inventory, which)
         if force and (answers := [uuid for uuid in uuids if uuid in inventory.here]):
             raise InputError(f"store {answers[0]} answers; force is for stores that are gone for good")
         states = {uuid: inventory.rows[uuid].state for uuid in uuids}
@@ -97,6 +95,16 @@ class Emptying:
         total = leaving.total
         events.STORES_LET_GO.tell(stores=uuids, objects=total.objects, shards=total.shards)
         return Decommissioned(tuple(uuids), total.objects, total.shards, total.bytes, tuple(sorted(lost)))
+
+    async def cancel(self, which: str) -> tuple[str, ...]:
+        """See :meth:`AsyncUpkeepVerbs.cancel_decommission
+        <faultset_ray.driver.upkeep_verbs.AsyncUpkeepVerbs.cancel_decommission>`.
+        """  # noqa: D205 - one sentence
+        uuids = _named(await self._lookout.look(), which)
+        changed = [
+            await self._authority.ask(Coordinator.set_store_state, uuid, "active", only="draining") for uuid in uuids
+        ]
+        return tuple(uuid for uuid, was_draining in zip(uuids, changed, strict=True) if was_draining)
 
     # -- Inside
 
@@ -118,6 +126,8 @@ class Emptying:
         lost: dict[str, str] = {}
         while True:
             inventory = await self._lookout.look()
+            if any(inventory.rows[uuid].state != "draining" for uuid in leaving.before if uuid in inventory.rows):
+                raise _cancelled(leaving)
             collected = await self._collector.tidy(inventory)
             needs = (await self._repairs.needs(inventory, which=lambda need: _on(need, leaving))).first
             if needs:
@@ -214,9 +224,13 @@ class Emptying:
         for uuid in list(leaving.before):
             await self._tombstones(uuid, inventory, leaving.before)
             try:
-                await self._authority.ask(Coordinator.set_store_state, uuid, "retired", force=leaving.force)
+                retired = await self._authority.ask(
+                    Coordinator.set_store_state, uuid, "retired", force=leaving.force, only="draining"
+                )
             except StoreInUse:
                 return False
+            if not retired:
+                raise _cancelled(leaving)
             del leaving.before[uuid]
             await self._lookout.remember(inventory.here.values())
             place = inventory.rows[uuid].place
@@ -256,6 +270,21 @@ class Emptying:
             if len(page) < UPKEEP_PAGE:
                 return
             after = page[-1].record.generation
+
+
+def _named(inventory: Inventory, which: str) -> list[str]:
+    """The stores that are called so, or that are at the place that is."""
+    uuids = sorted(uuid for uuid, row in inventory.rows.items() if which in (uuid, row.place))
+    if not uuids:
+        raise InputError(f"there is no store, and no place with a store, called {shown(which)}")
+    return uuids
+
+
+def _cancelled(leaving: _Leaving) -> StoreNotEmptied:
+    """What to raise once somebody has the stores take part again: they stay as that made them."""
+    stores = list(leaving.before)
+    leaving.before.clear()
+    return StoreNotEmptied(stores, {}, "it was cancelled, or another call let it go")
 
 
 def _on(need: Need, leaving: _Leaving) -> bool:

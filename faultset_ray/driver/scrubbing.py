@@ -107,9 +107,21 @@ class Scrubber:
         await self._authority.ask(Coordinator.set_note, _note(found.deep), cursor.pack())
         return cursor
 
-    async def whole(self, inventory: Inventory, bucket: Bucket | None, told: SoFar, *, deep: bool) -> Scrubbed:
-        """Look at everything now, apart from the background's pass; tells the shards, of a deep one the bytes."""
-        found, cursor = Scrubbed(deep), Cursor(self._backend.now_ms())
+    async def whole(
+        self,
+        inventory: Inventory,
+        bucket: Bucket | None,
+        told: SoFar,
+        *,
+        deep: bool = False,
+        into: Scrubbed | None = None,
+    ) -> Scrubbed:
+        """Look at everything now, apart from the background's pass; tells the shards, of a deep one the bytes.
+
+        Where there is something to add it to, ``into``, that says how deep.
+        """
+        found, cursor = into or Scrubbed(deep), Cursor(self._backend.now_ms())
+        deep = found.deep
         everything = sum(info.used_bytes if deep else info.shards for info in inventory.here.values())
 
         def tell() -> bool:

@@ -85,6 +85,10 @@ class StoreDirectory:
         """Every store that answers now, also those about to leave; one look at a time, whoever waits for it."""
         return await self._looks.anew()
 
+    async def everywhere(self) -> list[StoreInfo]:
+        """Every store that answers now, of all places: also of those that don't survive, or not yet again."""
+        return await self._all(None)
+
     async def refs(self, uuids: Iterable[str]) -> dict[str, StoreRef]:
         """Where stores are, of those that are known, whether or not they answer; looks for the others once."""
         wanted = set(uuids) - {""}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from faultset_ray.backend.protocol import Backend
@@ -13,15 +13,16 @@ from faultset_ray.coordinator.objects import Rebuilt, StoreRow, Tally
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
+from faultset_ray.driver.deadline import Deadline
 from faultset_ray.driver.emptying import Decommissioned, Emptying
-from faultset_ray.driver.inventory import Lookout
+from faultset_ray.driver.inventory import Inventory, Lookout
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.rebuilding import rebuild_catalog
 from faultset_ray.driver.repairs import Repaired, Repairs
 from faultset_ray.driver.scrubbing import Cursor, Scrubbed, Scrubber
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.errors import ClusterError
-from faultset_ray.limits import STORE_INFO_SECONDS
+from faultset_ray.limits import SCRUB_PAUSE_SECONDS, SCRUB_WAITS_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.intake import SoFar, teller
 
@@ -118,9 +119,28 @@ class Upkeep:
         bucket, told = self._bucket(bytes_per_s), teller(progress)
         inventory = await self._lookout.look()
         found = await self._scrubber.whole(inventory, bucket, told, deep=deep)
+        inventory = await self._scrub_late(inventory, found, bucket, told)
         if drop_orphans:
             await self._scrubber.drop(inventory, found)
         return found
+
+    async def _scrub_late(self, inventory: Inventory, found: Scrubbed, bucket: Bucket | None, told: SoFar) -> Inventory:
+        """Look at stores that did not answer at first: one that was cut off until just now is not asked by others yet.
+
+        Waited for are places that are there and whose stores don't answer yet; returned is who answered in the end.
+        """
+        deadline = Deadline(self._backend, SCRUB_WAITS_SECONDS)
+        while late := {*found.silent} - inventory.here.keys():
+            infos = {info.uuid: info for info in await self._stores.everywhere()}
+            back = {uuid: infos[uuid] for uuid in late & infos.keys()}
+            found.silent = [uuid for uuid in found.silent if uuid not in back]
+            rows = {uuid: inventory.rows[uuid] for uuid in back}
+            await self._scrubber.whole(replace(inventory, rows=rows, here=back), bucket, told, into=found)
+            inventory = replace(inventory, here={**inventory.here, **back})
+            if not self._stores.missing or deadline.left_s() <= 0:
+                break
+            await self._backend.sleep(SCRUB_PAUSE_SECONDS)
+        return inventory
 
     async def decommission(
         self,
@@ -134,6 +154,10 @@ class Upkeep:
         """Empty the stores of a place, or one store, and let them go."""
         check_flag("force", force)
         return await self._emptying.empty(which, self._bucket(bytes_per_s), timeout_s, teller(progress), force=force)
+
+    async def cancel_decommission(self, which: str) -> tuple[str, ...]:
+        """Have stores that are being emptied take part again."""
+        return await self._emptying.cancel(which)
 
     async def rebuild(self, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from the stores."""

@@ -123,6 +123,30 @@ class AsyncUpkeepVerbs:
         """
         return await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
 
+    async def cancel_decommission(self, which: str) -> tuple[str, ...]:
+        """Have a store that is being emptied, or those of a place, take part again; it undoes :meth:`decommission`.
+
+        It is for one whose driver was killed, which leaves it to be emptied in the background; where a driver is at it
+        still, that one's call ends with ``StoreNotEmptied``. What was moved stays where it is.
+
+        Parameters
+        ----------
+        which : str
+            UUID of a store, or id of a place.
+
+        Returns
+        -------
+        tuple of str
+            The stores that take part again; none where none was being emptied.
+
+        Raises
+        ------
+        InputError
+            There is no such store or place: one that was let go of is no store any more.
+        CatalogLost, CoordinatorUnavailable
+        """
+        return await self._upkeep.cancel_decommission(which)
+
     async def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from what the stores hold; nothing on them is changed.
 
@@ -182,6 +206,10 @@ class UpkeepVerbs:
         return self._loop.run(
             self._core.decommission(which, bytes_per_s=bytes_per_s, timeout_s=timeout_s, force=force, progress=progress)
         )
+
+    def cancel_decommission(self, which: str) -> tuple[str, ...]:
+        """Have a store that is being emptied, or those of a place, take part again."""
+        return self._loop.run(self._core.cancel_decommission(which))
 
     def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from what the stores hold."""

@@ -144,6 +144,61 @@ def test_one_that_is_cancelled_leaves_the_store_as_it_was():
     simulate(9, scenario)
 
 
+async def killed_at_it(run: World, place: str) -> None:
+    """What a driver leaves that is killed while it empties the stores of a place: nobody has them take part again."""
+    with mock.patch.object(emptying.Emptying, "_restored", new=mock.AsyncMock()):
+        task = asyncio.ensure_future(run.driver.decommission(place, bytes_per_s=4_000))
+        await run.sim.sleep(2)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert (await states(run))[place] == "draining"
+
+
+def test_one_whose_driver_was_killed_is_carried_on():
+    async def scenario(run):
+        place = await with_objects(run, 12)
+        await killed_at_it(run, place)
+        done = await run.driver.decommission(place)
+        assert (await states(run))[place] == "retired"
+        assert len(done.stores) == 1
+        await run.settle(run.quiet)
+        await run.check_objects()
+        for name in run.payloads:
+            assert place not in await run.layout(name)
+
+    simulate(9, scenario)
+
+
+def test_one_whose_driver_was_killed_is_undone():
+    async def scenario(run):
+        place = await with_objects(run, 12)
+        await killed_at_it(run, place)
+        [uuid] = await run.driver.cancel_decommission(place)
+        assert (await states(run))[place] == "active"
+        assert await run.driver.cancel_decommission(uuid) == (), "it takes part already"
+        with pytest.raises(InputError, match="no store"):
+            await run.driver.cancel_decommission("nowhere")
+        await run.settle(run.quiet)
+        await run.check_objects()
+        await run.check_shards()
+
+    simulate(9, scenario)
+
+
+def test_one_that_is_cancelled_by_another_driver_ends_and_is_not_taken_up_again():
+    async def scenario(run):
+        place = await with_objects(run, 12)
+        task = asyncio.ensure_future(run.driver.decommission(place, bytes_per_s=4_000))
+        await run.sim.sleep(2)
+        await run.driver.cancel_decommission(place)
+        with pytest.raises(StoreNotEmptied, match="cancelled"):
+            await task
+        assert (await states(run))[place] == "active"
+
+    simulate(9, scenario)
+
+
 def test_all_garbage_goes_before_the_store_does_however_much_it_is():
     async def scenario(run):
         place = await with_objects(run)

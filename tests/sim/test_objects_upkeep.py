@@ -449,3 +449,24 @@ def test_a_chore_that_fails_does_not_keep_the_others_from_being_done(caplog):
     simulate(7, scenario)
     cut_short = {(each["what"], each["error_code"]) for each in told(caplog, "upkeep_cut_short")}
     assert ("giving moves up", "coordinator_unavailable") in cut_short
+
+
+def test_a_scrub_right_after_a_heal_reaches_the_store_that_was_cut_off():
+    """Nobody trusts its place yet, and it is asked all the same; one that stays away is told."""
+
+    async def scenario(run):
+        await run.put("a", run.sim.token(20_000))
+        back, away = (await run.layout("a"))[:2]
+        uuids = [run.store(place).uuid for place in (back, away)]
+        for place in (back, away):
+            run.sim.cut(place)
+        await run.sim.sleep(60)
+        assert {*(await run.driver.scrub()).silent} == {*uuids}
+        run.sim.heal(back)
+        found = await run.driver.scrub()
+        assert found.silent == uuids[1:]
+        run.sim.heal(away)
+        found = await run.driver.scrub()
+        assert (found.silent, found.missing, found.corrupt) == ([], 0, 0)
+
+    simulate(7, scenario)

@@ -228,6 +228,10 @@ def test_a_place_is_let_go(verb, system):
     assert (code, told["objects"], told["shards"], len(told["stores"])) == (OK, 1, 1, 1)
     assert place not in {each["place"] for each in verb("stat", "a")[1]["locations"].values()}
     assert [each["state"] for each in verb("status")[1]["stores"]].count("retired") == 1
+    other = system.driver.stat("a").locations[0][1]
+    code, told, _ = verb("decommission", other, "--cancel")
+    assert (code, told["which"], told["cancelled"]) == (OK, other, [])
+    assert verb("decommission", other, "--cancel", "--force")[0] == USAGE
     code, told, _ = verb("decommission", "nowhere")
     assert (code, told["error"]["code"]) == (USAGE, "input_error")
 

@@ -24,7 +24,7 @@ LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host test-all lint \
-	bench bench-codes bench-history docs test-docs docs-config docs-plots wheel wheel-check image test-kuberay $(LONG)
+	bench bench-codes bench-history docs test-docs docs-config docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -149,6 +149,9 @@ $(STAMP)-plots: $(STAMP)
 docs-plots: $(STAMP)-plots ## run the simulations anew: plots and tables of policies.md and placement.md in docs/guides
 	PYTHONPATH=. $(PY) -m benchmarks.simulations.placement_plots
 	PYTHONPATH=. $(PY) -m benchmarks.simulations.plots $(ARGS)
+
+docs-map: $(STAMP)-plots ## draw the map of README and documentation anew: the shipped fleet, by `faultset map`
+	PYTHONPATH=. $(PY) -m benchmarks.simulations.map_picture
 
 wheel: setup ## build the wheel, and the source archive it is made from, into dist/
 	rm -rf dist

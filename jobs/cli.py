@@ -18,7 +18,7 @@ from jobs.output import app, run
 from jobs.settings import session, takes_settings
 
 VERBS: Final = (
-    *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "replay"),
+    *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "map", "replay"),
     *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
     *("serve", "submit", "doctor"),
     *("encode", "decode", "verify", "drill"),

@@ -69,8 +69,7 @@ def _nodes(fleet: Fleet, answer: Survivors) -> dict[str, int]:
 
     from faultset_ray.geohash import cells_to_strings, encode_many, group
 
-    some = next(iter([*answer.empty_regions, *answer.missing_regions, *answer.by_region]))
-    groups = group(encode_many(fleet.lat, fleet.lon, len(some)))
+    groups = group(encode_many(fleet.lat, fleet.lon, answer.precision))
     return dict(zip(cells_to_strings(groups.cells).tolist(), np.diff(groups.starts).tolist(), strict=True))
 
 

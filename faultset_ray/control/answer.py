@@ -13,8 +13,8 @@ from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
 from faultset_ray.control.missing import Missing
-from faultset_ray.errors import InvalidGeohashError
-from faultset_ray.geohash import cells_to_strings, strings_to_cells
+from faultset_ray.errors import EmptyNodesError, InvalidGeohashError
+from faultset_ray.geohash import cells_to_strings, precisions, strings_to_cells
 from faultset_ray.policy import Policy
 
 Strings = NDArray[np.object_]
@@ -244,6 +244,20 @@ class Survivors:
         counts = own.tolist(), found.tolist(), shortage.silent[which].tolist()
         regions = cells_to_strings(cells).tolist()
         return {region: _reason(self.policy, *row) for region, *row in zip(regions, *counts, strict=True)}
+
+    @property
+    def precision(self) -> int:
+        """Geohash precision of the fleet's regions.
+
+        Raises
+        ------
+        EmptyNodesError
+            There is no region.
+        """
+        cells = self._cells[:1] if len(self._cells) else strings_to_cells(list(self._missing[:1]))
+        if not len(cells):
+            raise EmptyNodesError
+        return int(precisions(cells)[0])
 
     @property
     def whole(self) -> bool:

@@ -26,12 +26,14 @@ from faultset_ray.driver.places import POLICY, Places
 from faultset_ray.driver.prober import Pace, Probing, stop_probers
 from faultset_ray.driver.shard_verbs import AsyncShardVerbs
 from faultset_ray.driver.shards import Shards
+from faultset_ray.driver.sites import sites_of
 from faultset_ray.driver.steward import Steward
 from faultset_ray.driver.stores import StoreDirectory
 from faultset_ray.driver.systems import is_private
 from faultset_ray.driver.upkeep import Upkeep
 from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
 from faultset_ray.limits import READY_SECONDS
+from faultset_ray.maps.survey import FleetMap, survey
 from faultset_ray.model import Fleet
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 
@@ -172,6 +174,41 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     async def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return await self._backend.places()
+
+    async def map(
+        self,
+        *,
+        threshold_ms: float | None = None,
+        fleet: str = "default",
+        deadline_s: float | None = None,
+        stores: bool = True,
+    ) -> FleetMap:
+        """Put together what a map of a fleet shows: regions, who survives there, and where stores are.
+
+        Parameters
+        ----------
+        threshold_ms, fleet, deadline_s
+            As for :meth:`survivors`.
+        stores : bool
+            Whether the system's stores are looked at as well, if it has any.
+
+        Returns
+        -------
+        FleetMap
+            With ``html()`` and ``png(path)``.
+
+        Raises
+        ------
+        UnknownFleet
+        EmptyNodesError
+            The fleet has no nodes.
+        NegativeThresholdError, CoordinatorUnavailable
+        """
+        answer = await self.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s)
+        registered = await self.fleet(fleet)
+        looked = stores and bool(await self._authority.ask(Coordinator.stores))
+        sites = sites_of((await self.status()).stores, await self.places()) if looked else ()
+        return await self._backend.compute(survey, registered, answer, sites)
 
     async def ready(self, deadline_s: float = READY_SECONDS) -> None:
         """Find out whether the system answers, within some seconds.

@@ -28,6 +28,7 @@ from faultset_ray.driver.upkeep_verbs import UpkeepVerbs
 from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import BackendClosed
 from faultset_ray.limits import READY_SECONDS
+from faultset_ray.maps.survey import FleetMap
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.objects.shardset import attach_driver, detach_driver
 from faultset_ray.policy import Policy
@@ -224,6 +225,19 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
     def places(self) -> Sequence[Place]:
         """The places of the cluster that are alive."""
         return self._loop.run(self._core.places())
+
+    def map(
+        self,
+        *,
+        threshold_ms: float | None = None,
+        fleet: str = "default",
+        deadline_s: float | None = None,
+        stores: bool = True,
+    ) -> FleetMap:
+        """Put together what a map of a fleet shows: regions, who survives there, and where stores are."""
+        return self._loop.run(
+            self._core.map(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s, stores=stores)
+        )
 
     def ready(self, deadline_s: float = READY_SECONDS) -> None:
         """Find out whether the system answers, within some seconds."""

@@ -21,6 +21,9 @@ from faultset_ray.telemetry import events
 
 _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 """Our own log says what matters; the workers' lines would land in the middle of a job's output."""
+IDLE_WORKERS: Mapping[str, int] = {"idle_worker_killing_time_threshold_ms": 600_000}
+"""Of Ray's system configuration: a worker waits for the next task for so long. By default it is ended after a second
+where a node has as many actors as CPUs, and the next coding task waits for seconds until another has started."""
 
 
 def attach(
@@ -56,7 +59,7 @@ def attach(
     options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
         name_file_for_workers()
-        ray.init(address="local", include_dashboard=False, **options)
+        ray.init(address="local", include_dashboard=False, _system_config=dict(IDLE_WORKERS), **options)
         return True
     probe(bootstrap)
     try:

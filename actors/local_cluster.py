@@ -22,11 +22,12 @@ from typing import Any, Self
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.attach import name_file_for_workers, reread_environment
+from actors.attach import IDLE_WORKERS, name_file_for_workers, reread_environment
 from faultset_ray.errors import ClusterUnreachable
 from faultset_ray.limits import MIB
 
 _SYSTEM_CONFIG = {
+    **IDLE_WORKERS,
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,

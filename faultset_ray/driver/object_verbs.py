@@ -66,7 +66,7 @@ class AsyncObjectVerbs:
             ``stores.durability`` of the config; without that every shard is as durable as its store, with a warning
             where that is ``"none"``; the receipt tells.
         stripe_bytes : int, optional
-            Data bytes of one task, at most 64 MiB. By default ``codes.stripe_bytes`` of the config; without that 16
+            Data bytes of one stripe, at most 64 MiB. By default ``codes.stripe_bytes`` of the config; without that 16
             MiB, or what fills 32 MiB of shards.
         progress : callable, optional
             Called on the driver's loop with the bytes that were read so far, and those there are; None where that is

@@ -90,7 +90,7 @@ class Put:
             await self._answering(header.layout.file_bytes(size or 0))
             avoid = await self._room.avoid()
             writer = ObjectWriter(self._backend, header, self._stores, self._seal, header.k, avoid)
-            written = await writer.write(source, first)
+            written = await writer.write(source, size, first)
             reach("put.shards")
             self._receipts = written.receipts
             self._failed |= written.failed

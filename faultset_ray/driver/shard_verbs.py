@@ -31,7 +31,7 @@ class AsyncShardVerbs:
         code : str, optional
             Such as ``"rs:4+2"``; ``codes.encode`` of the config by default, which is ``rs:10+4``.
         stripe_bytes : int, optional
-            Data bytes of one task, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
+            Data bytes of one stripe, at most 64 MiB; 16 MiB, or what fills 32 MiB of shards, by default.
 
         Returns
         -------

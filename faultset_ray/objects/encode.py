@@ -27,6 +27,7 @@ from faultset_ray.objects.pool import Window, threads_of
 from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.store_values import SealReceipt
+from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
 
@@ -103,6 +104,27 @@ async def encode_stripe(
         If other rows arrived; nothing was written.
     """
     parity, all_digests = await net.compute(encode_sent, rows, digests, header, stripe, threads_of(net))
+    return await _append(net, rows, parity, all_digests, header, stripe, stores)
+
+
+async def encode_here(
+    net: Net, rows: Bytes, header: Header, stripe: int, stores: Mapping[int, StoreRef]
+) -> dict[str, str]:
+    """:func:`encode_stripe` without a task, of rows that went nowhere."""
+    parity, all_digests = await net.compute(encode_rows, rows, header, stripe, threads_of(net))
+    return await _append(net, rows, parity, all_digests, header, stripe, stores)
+
+
+async def _append(
+    net: Net,
+    rows: Bytes,
+    parity: Bytes,
+    all_digests: Digests,
+    header: Header,
+    stripe: int,
+    stores: Mapping[int, StoreRef],
+) -> dict[str, str]:
+    """Hand a stripe's blocks to their stores; why stores failed is told, by UUID."""
 
     async def append(index: int) -> None:
         block = rows[index] if index < header.k else parity[index - header.k]
@@ -148,11 +170,15 @@ class ObjectWriter:
         self._avoid = avoid
         self._failed: dict[str, str] = {}
 
-    async def write(self, source: Reading, first: Bytes | None = None) -> Written:
+    async def write(self, source: Reading, size: int | None, first: Bytes | None = None) -> Written:
         """Write all that a source has, and seal the shards that got through.
+
+        What is one stripe is encoded here: a task takes longer to begin, seconds where no worker waits for one.
 
         Parameters
         ----------
+        size
+            How much it has, where that is known.
         first
             The first stripe's data, where they were read already.
 
@@ -163,23 +189,26 @@ class ObjectWriter:
         """
         layout = self._header.layout
         window = Window(max(layout.stripe_bytes, self._header.n * layout.block_bytes // 2))  # much parity counts too
-        size = stripes = 0
+        read = stripes = 0
         async with window:
             ended = False
             while not ended:
                 await window.room()
                 data = await source.read(layout.stripe_bytes) if first is None else first
-                first, ended = None, data.size < layout.stripe_bytes
+                first, ended = None, data.size < layout.stripe_bytes or read + data.size == size
                 if data.size:
-                    window.add(self._stripe(data, stripes))
-                    size, stripes = size + data.size, stripes + 1
-        receipts = await self._sealed(size, stripes, source.sha256())
-        return Written(size, stripes, source.sha256(), receipts, self._failed)
+                    window.add(self._stripe(data, stripes, alone=ended and not stripes))
+                    read, stripes = read + data.size, stripes + 1
+        receipts = await self._sealed(read, stripes, source.sha256())
+        return Written(read, stripes, source.sha256(), receipts, self._failed)
 
-    async def _stripe(self, data: Bytes, stripe: int) -> None:
+    async def _stripe(self, data: Bytes, stripe: int, *, alone: bool) -> None:
         header = self._header
         rows = stripe_rows(data, header.k, header.layout.block_len(0, data.size))
         stores = dict(self._stores)
+        if alone:
+            self._lose(await encode_here(self._backend, rows, header, stripe, stores))
+            return
         near = stores[sorted(stores)[stripe % len(stores)]].place
         at = At(place=near, soft=True, cpus=CODING_CPUS, avoid=self._avoid)
         self._lose(await run_with_rows(self._backend, encode_stripe, at, rows, header, stripe, stores))
@@ -232,7 +261,7 @@ async def write_object(
 
     writer = ObjectWriter(backend, header, dict(enumerate(stores)), seal, header.n, avoid)
     try:
-        written = await writer.write(SourceReader(backend, source))
+        written = await writer.write(SourceReader(backend, source), source.size)
     except BaseException:
         await asyncio.shield(drop_write(backend, header, stores))
         raise

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from actors.attach import IDLE_WORKERS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -90,7 +92,7 @@ def test_worker_counts_agree(config, workers):
     assert 0 < config["idle_timeout_minutes"] <= 15
 
 
-def test_health_checks_are_tuned(config):
+def test_rays_own_settings_are_tuned(config):
     (command,) = [text for text in config["head_start_ray_commands"] if "--head" in text]
     (option,) = [word for word in shlex.split(command) if word.startswith("--system-config=")]
     tuned = json.loads(option.partition("=")[2])
@@ -99,6 +101,7 @@ def test_health_checks_are_tuned(config):
         "health_check_period_ms": 500,
         "health_check_timeout_ms": 1000,
         "health_check_failure_threshold": 4,
+        **IDLE_WORKERS,
     }
 
 

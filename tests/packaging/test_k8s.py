@@ -164,7 +164,7 @@ def test_who_reaches_the_nodes_is_said_for_all_of_them(spec):
         assert 6379 not in {port["port"] for port in rule["ports"]}
 
 
-def test_health_checks_are_those_of_the_other_clusters(spec):
+def test_rays_own_settings_are_those_of_the_other_clusters(spec):
     (command,) = [
         text
         for text in yaml.safe_load((ROOT / "cluster.yaml").read_text())["head_start_ray_commands"]
@@ -172,8 +172,10 @@ def test_health_checks_are_those_of_the_other_clusters(spec):
     ]
     (option,) = [word for word in shlex.split(command) if word.startswith("--system-config=")]
     named = environ(spec["headGroupSpec"]["template"])
-    tuned = {name.removeprefix("RAY_"): int(value) for name, value in named.items() if name.startswith("RAY_health_")}
-    assert tuned == json.loads(option.partition("=")[2])
+    expected = json.loads(option.partition("=")[2])
+    assert {name: int(named[f"RAY_{name}"]) for name in expected} == expected
+    for template in pods(spec):  # unlike an option of `ray start`, a variable is its own node's alone
+        assert environ(template)["RAY_idle_worker_killing_time_threshold_ms"] == "600000"
 
 
 def test_ray_knows_the_settings_by_these_names(spec):
@@ -182,7 +184,7 @@ def test_ray_knows_the_settings_by_these_names(spec):
     server = (Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server").read_bytes()
     named = {name for template in pods(spec) for name in environ(template) if re.match("RAY_[a-z]", name)}
     asked = {name.removeprefix("RAY_") for name in named}
-    assert len(asked) == 7
+    assert len(asked) == 8
     assert {name for name in asked if name.encode() + b"\0" not in server} == set()
 
 

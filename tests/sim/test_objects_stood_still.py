@@ -66,13 +66,15 @@ def test_a_small_write_soon_knows_that_a_host_is_gone():
     simulate(9, scenario)
 
 
-def test_a_damaged_record_holds_no_name():
+@pytest.mark.parametrize("kind", ["BLOB", "TEXT"])
+def test_a_damaged_record_holds_no_name(kind):
     async def scenario(run):
         await run.put("o", b"v1")
         entry = await run.entry("o")
         for uuid in entry.layout[:1]:
             rows = run.store(run.place_of(uuid))._records._db
-            rows.execute("UPDATE records SET body = CAST(substr(body, 1, 20) || x'00' || substr(body, 22) AS BLOB)")
+            damaged = f"CAST(substr(body, 1, 20) || x'ff' || substr(body, 22) AS {kind})"
+            rows.execute(f"UPDATE records SET body = {damaged}")
 
         def die():
             run.kill_driver()

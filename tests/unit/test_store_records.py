@@ -108,6 +108,22 @@ def test_the_highest_generation_is_told(tmp_path, clean):
     again.close()
 
 
+@pytest.mark.parametrize("body", ["CAST(x'ff41' || body AS TEXT)", "7", "2.5", "x'00'", "substr(body, 2)"])
+def test_a_damaged_record_is_none_and_is_replaced(store, body):
+    hold(store, 1, 2)
+    record = put(1, "a", 5)
+    keep(store, record, put(2, "b", 1), gone("c", 3))
+    for name in ("a", "c"):
+        store._records._db.execute(f"UPDATE records SET body = {body} WHERE object_id = ?", [object_id(name)])
+    [[found]] = store.records([record.object_id])
+    with pytest.raises(CorruptShard):
+        Record.unpack(found)
+    raws, cursor = store.scan_records(b"", 9)
+    assert (len(raws), cursor) == (3, b"")
+    keep(store, record, gone("c", 3))
+    assert kept(store) == sorted_records(record, put(2, "b", 1), gone("c", 3))
+
+
 def test_another_record_of_the_same_generation_is_refused(store):
     hold(store, 1, 2)
     keep(store, put(1, "a", 5))

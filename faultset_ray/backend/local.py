@@ -20,7 +20,7 @@ from faultset_ray.backend.memory import OneMemory
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import choose_place, list_loads
-from faultset_ray.errors import BackendClosed, CallTimeout, PlaceUnreachable
+from faultset_ray.errors import BackendClosed, CallTimeout, InputError, PlaceUnreachable
 from faultset_ray.limits import CALL_SECONDS, TASK_SECONDS
 from faultset_ray.telemetry import tracing
 
@@ -45,6 +45,9 @@ class _Hosted(Generic[S]):
 class LocalBackend(RealWorld, OneMemory):
     """Runs everything in this process; :class:`~faultset_ray.backend.protocol.Backend` by structure.
 
+    One event loop at a time uses it, so one synchronous driver, or several asynchronous ones; another is refused with
+    ``InputError``.
+
     Parameters
     ----------
     places
@@ -66,6 +69,8 @@ class LocalBackend(RealWorld, OneMemory):
         """Place and CPUs of each servant whose constructor runs: it counts when the next one is placed."""
         self._pool = ThreadPoolExecutor(max_workers=int(self.cpus) + 8, thread_name_prefix="faultset-local")
         self._closed = threading.Event()
+        self._loops: list[asyncio.AbstractEventLoop] = []
+        """The event loop that it serves, once there was a call; shared with what :meth:`within` gives."""
 
     # -- Net
 
@@ -84,7 +89,7 @@ class LocalBackend(RealWorld, OneMemory):
 
     def compute(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
         """See :meth:`Net.compute <faultset_ray.backend.protocol.Net.compute>`."""
-        self._check_open()
+        self._check_loop()
         return asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
 
     # -- Backend
@@ -101,7 +106,7 @@ class LocalBackend(RealWorld, OneMemory):
 
     async def spawn(self, role: type[S], name: str, /, *args: Any, at: At = ANYWHERE) -> Addr[S]:
         """See :meth:`Backend.spawn <faultset_ray.backend.protocol.Backend.spawn>`."""
-        self._check_open()
+        self._check_loop()
         async with self._spawning.setdefault(name, asyncio.Lock()):
             if name not in self._hosted:
                 place = choose_place(name, at, self._loads())
@@ -125,7 +130,7 @@ class LocalBackend(RealWorld, OneMemory):
 
     async def stop(self, addr: Addr[Any]) -> None:
         """See :meth:`Backend.stop <faultset_ray.backend.protocol.Backend.stop>`."""
-        self._check_open()
+        self._check_loop()
         hosted = self._hosted.pop(addr.name, None)
         if hosted is not None:
             for _ in range(hosted.servant.concurrency):
@@ -200,7 +205,7 @@ class LocalBackend(RealWorld, OneMemory):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        self._check_open()
+        self._check_loop()
         name = getattr(task, "__name__", "task")
         place = choose_place(name, at, self._loads())
         span.note({"faultset.place": place})
@@ -231,8 +236,23 @@ class LocalBackend(RealWorld, OneMemory):
         if self._closed.is_set():
             raise BackendClosed
 
-    def _at(self, name: str) -> _Hosted[Any]:
+    def _check_loop(self) -> None:
+        """Refuse what comes from an event loop beside the one that the locks of servants are of.
+
+        Each synchronous driver has a loop of its own; who waited for a lock of another would wait for ever.
+        """
         self._check_open()
+        loop = asyncio.get_running_loop()
+        if self._loops[:1] != [loop]:
+            if self._loops and self._loops[0].is_running():
+                raise InputError(
+                    "this backend object serves a driver on another event loop: share that driver, give each driver a "
+                    "backend of its own, or connect several with connect_async on one loop"
+                )
+            self._loops[:] = [loop]
+
+    def _at(self, name: str) -> _Hosted[Any]:
+        self._check_loop()
         hosted = self._hosted.get(name)
         if hosted is None:
             raise PlaceUnreachable(name, "there is no such servant, or its place is gone")

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
 from faultset_ray.backend.protocol import At, Place, Servant
 from faultset_ray.errors import PlaceUnreachable
@@ -36,3 +37,12 @@ def test_a_place_that_is_lost_while_a_servant_starts(backend):
         await backend.close()
 
     asyncio.run(main())
+
+
+def test_a_second_driver_on_another_loop_is_refused(backend, tmp_path):
+    options = {"backend": backend, "system": "shared", "state_dir": tmp_path}
+    with fs.connect(**options) as driver:
+        driver.put("a", b"kept")
+        with pytest.raises(fs.errors.InputError, match="another event loop"):
+            fs.connect(**options)
+        assert driver.get("a") == b"kept", "the first one goes on"

@@ -22,7 +22,7 @@ VERBS: Final = (
     *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
     *("serve", "submit", "doctor"),
     *("encode", "decode", "verify", "drill"),
-    *("config", "token"),
+    *("config", "token", "schema"),
 )
 """Each is a module of this package, with a function of its name, or an ``application`` of several."""
 

@@ -142,8 +142,13 @@ def finish(result: Mapping[str, Any]) -> None:
     """Print a job's result: one JSON object, the last line of stdout (of stderr where stdout has data)."""
     sys.stdout.flush()
     stream = sys.stderr if console.stderr else sys.stdout
-    print(json.dumps(plain(result), allow_nan=False), file=stream, flush=True)
+    print(_line(plain(result)), file=stream, flush=True)
     _finished.set()
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    """A result as it is printed; tests hold it to the verb's schema here."""
+    return json.dumps(result, allow_nan=False)
 
 
 def fail(error: FaultsetError, result: Mapping[str, Any] | None = None) -> typer.Exit:

@@ -43,6 +43,7 @@ class Session:
 
     def begin(self) -> None:
         """Begin with a verb: what another one was given is over."""
+        self.verb: str | None = None
         self._own: dict[str, Any] = {}
         self._config: Config | None = None
 
@@ -192,11 +193,15 @@ def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., 
     checked
         Whether a config that can't be used ends it before it begins.
     """
+    module = job.__module__.rpartition(".")[2]
+    module = job.__name__ if module == "__main__" else module
+    verb = module if job.__name__ in {module, f"{module}_"} else f"{module} {job.__name__.partition('_')[0]}"
 
     @functools.wraps(job)
     def begun(**given: Any) -> None:
         for name in settings_options():
             given.pop(name)
+        session.verb = verb
         session.check()
         console.quiet = console.quiet or session.quiet
         if checked:

@@ -3,7 +3,24 @@
 import signal
 
 import pytest
+import schemas
 from stores import store_at
+
+from jobs import output, settings
+
+
+@pytest.fixture(autouse=True, scope="session")
+def results_are_as_their_schemas_say():
+    """Whatever a verb prints as its result in this process, of success and of failure, is checked."""
+    line = output._line
+
+    def checked(result):
+        schemas.check(settings.session.verb, result)
+        return line(result)
+
+    output._line = checked
+    yield
+    output._line = line
 
 
 @pytest.fixture

@@ -1,0 +1,543 @@
+"""The result of each verb, as its last line of JSON has it: declared once, and made into JSON Schemas.
+
+Where a result is one of the library's own values, that is named; else its keys stand here. A field that is not always
+there is ``NotRequired``. What a verb prints is held to these by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+from faultset_ray.checkup.findings import Finding, Level
+from faultset_ray.control.explain import Verdict
+from faultset_ray.control.tally import Report
+from faultset_ray.coordinator.objects import Lost, StoreRow, Tally, Unfinished
+from faultset_ray.driver.emptying import Decommissioned
+from faultset_ray.driver.object_values import ObjectInfo
+from faultset_ray.driver.repairs import Repaired
+from faultset_ray.driver.watch import Change, RegionChange
+from faultset_ray.policy import Policy
+
+Pair = tuple[int, int]
+
+
+class Failover(TypedDict):
+    """What ``faultset failover`` tells."""
+
+    survivors: list[str]
+    regions: Mapping[str, int]
+    empty_regions: list[str]
+    nodes: int
+    threshold_ms: float
+    precision: int
+    seconds: float
+
+
+class Register(TypedDict):
+    """What ``faultset register`` tells."""
+
+    fleet: str
+    system: str
+    nodes: int
+    precision: int
+    policy: Policy | None
+    seconds: float
+
+
+class Observe(TypedDict):
+    """What ``faultset observe`` tells."""
+
+    fleet: str
+    system: str
+    observations: int
+    taken: int
+    missing_regions: list[str]
+    torn_lines: list[int]
+
+
+class Survivors(TypedDict):
+    """What ``faultset survivors`` tells."""
+
+    survivors: list[str]
+    named_in_panic: list[str]
+    by_region: Mapping[str, list[str]]
+    tiers: Mapping[str, list[int]]
+    short: Mapping[str, Pair]
+    panic: Mapping[str, str]
+    panic_withheld: Mapping[str, str]
+    missing_regions: Mapping[str, int | None]
+    directory_age_ms: int
+    clock_ahead_ms: int
+    frozen_until_ms: int | None
+    at_ms: int
+    versions: Mapping[str, Pair]
+
+
+class Why(TypedDict):
+    """What ``faultset why`` tells."""
+
+    fleet: str
+    system: str
+    verdicts: list[Verdict]
+
+
+class ServedRegion(TypedDict):
+    """Whom a region is given."""
+
+    ids: list[str]
+    tiers: list[str]
+    short: Pair | None
+    panic: str | None
+
+
+class Shortage(TypedDict):
+    """A short region, now and under the policy that is planned."""
+
+    live: ServedRegion
+    planned: ServedRegion
+
+
+class Plan(TypedDict):
+    """What ``faultset plan`` tells."""
+
+    fleet: str
+    system: str
+    policy: Policy
+    applied: bool
+    joins: list[str]
+    leaves: list[str]
+    survivors_live: int
+    named_in_panic_live: int
+    survivors_planned: int
+    named_in_panic_planned: int
+    shortages: Mapping[str, Shortage]
+    missing_regions: list[str]
+
+
+class Watch(TypedDict):
+    """What ``faultset watch`` tells."""
+
+    fleet: str
+    system: str
+    changes: int
+    versions: Mapping[str, Pair] | None
+
+
+class Mark(TypedDict):
+    """What ``faultset mark`` tells."""
+
+    fleet: str
+    system: str
+    mark: Literal["drain", "pin"] | None
+    marked: int
+    missing_regions: list[str]
+
+
+class RegionRow(TypedDict):
+    """One region; survivors are null where it did not answer."""
+
+    nodes: int
+    survivors: int | None
+
+
+class Regions(TypedDict):
+    """What ``faultset regions`` tells."""
+
+    fleet: str
+    system: str
+    regions: Mapping[str, RegionRow]
+    short: Mapping[str, Pair]
+    panic: Mapping[str, str]
+    panic_withheld: Mapping[str, str]
+    missing_regions: Mapping[str, int | None]
+
+
+class Replay(TypedDict):
+    """What ``faultset replay`` tells."""
+
+    trace: str
+    policies: Mapping[str, Report]
+    torn_lines: list[int]
+
+
+class Put(TypedDict):
+    """What ``faultset put`` tells."""
+
+    system: str
+    name: str
+    generation: int
+    size: int
+    code: str
+    n_durable: int
+    survivable: int
+    durability: Literal["fsync", "none"]
+    seconds: float
+
+
+class Get(TypedDict):
+    """What ``faultset get`` tells."""
+
+    system: str
+    name: str
+    file: str
+    size: int
+    seconds: float
+
+
+class Ls(TypedDict):
+    """What ``faultset ls`` tells."""
+
+    system: str
+    prefix: str
+    deleted: bool
+    objects: list[ObjectInfo]
+
+
+class Location(TypedDict):
+    """Where a shard is."""
+
+    store: str
+    place: str
+    path: str
+
+
+class Stat(TypedDict):
+    """What ``faultset stat`` tells."""
+
+    system: str
+    name: str
+    size: int
+    generation: int
+    spec: str
+    created_ms: int
+    durability: str
+    sha256: str
+    tolerate: int
+    health: Literal["healthy", "degraded", "lost"]
+    survivable: int
+    locations: Mapping[str, Location]
+    missing: Mapping[str, str]
+
+
+class Rm(TypedDict):
+    """What ``faultset rm`` tells."""
+
+    system: str
+    undo: bool
+    generations: Mapping[str, int]
+    failed: Mapping[str, str]
+
+
+class Pass(TypedDict):
+    """One pass over the stores."""
+
+    began_ms: int
+    done_ms: int | None
+
+
+class Passes(TypedDict):
+    """The newest pass of each kind; null before the first."""
+
+    light: Pass | None
+    deep: Pass | None
+
+
+class Store(StoreRow):
+    """One store of a system."""
+
+    here: bool
+    leaving: bool
+
+
+class Status(Tally):
+    """What ``faultset status`` tells."""
+
+    system: str
+    healthy: int
+    margins: Mapping[str, int]
+    lost: list[str]
+    leaving: int
+    orphans: int
+    scrub: Passes
+    stores: list[Store]
+
+
+class OrphanRow(TypedDict):
+    """A shard that no object needs."""
+
+    store: str
+    write_id: str
+    index: int
+    file_bytes: int
+
+
+class Scrub(TypedDict):
+    """What ``faultset scrub`` tells."""
+
+    system: str
+    deep: bool
+    stores: int
+    shards: int
+    bytes: int
+    missing: int
+    corrupt: int
+    records: int
+    silent: list[str]
+    orphans: list[OrphanRow]
+    dropped: int
+    freed_bytes: int
+    seconds: float
+
+
+class Decommission(Decommissioned):
+    """What ``faultset decommission`` tells."""
+
+    system: str
+    which: str
+    seconds: float
+
+
+class TwicePair(TypedDict):
+    """Two writes of one generation."""
+
+    name: str
+    other: str
+    generation: int
+    write_id: str
+
+
+class Rebuild(TypedDict):
+    """What ``faultset rebuild`` tells."""
+
+    system: str
+    catalog: str
+    epoch: int
+    objects: int
+    deleted: int
+    garbage: int
+    damage: int
+    orphans: int
+    lost: list[Lost]
+    unfinished: list[Unfinished]
+    twice: list[TwicePair]
+    unreadable: int
+    foreign: list[str]
+    seconds: float
+
+
+class Serve(TypedDict):
+    """What ``faultset serve`` tells."""
+
+    system: str
+    host: str
+    port: int
+
+
+class Submit(TypedDict):
+    """What ``faultset submit`` tells."""
+
+    submission_id: str
+    address: str
+    status: str
+    driver_exit_code: int | None
+    error_type: str | None
+
+
+class Doctor(TypedDict):
+    """What ``faultset doctor`` tells."""
+
+    level: Level
+    counts: Mapping[str, int]
+    findings: list[Finding]
+
+
+class Encode(TypedDict):
+    """What ``faultset encode`` tells."""
+
+    shards: list[str]
+    code: str
+    size: int
+    sha256: str
+    seconds: float
+
+
+class Decode(TypedDict):
+    """What ``faultset decode`` tells."""
+
+    file: str
+    code: str
+    size: int
+    sha256: str
+    unusable: Mapping[str, str]
+    seconds: float
+
+
+class ShardRow(TypedDict):
+    """One shard that is not sound; `corrupt` are its damaged granules."""
+
+    file: str | None
+    reason: str
+    corrupt: Sequence[int]
+
+
+class CopyRow(ShardRow):
+    """A further copy of a shard that is not sound."""
+
+    index: int
+
+
+class Verify(TypedDict):
+    """What ``faultset verify`` tells."""
+
+    code: str
+    size: int
+    sha256: str | None
+    write_id: str
+    recoverable: bool
+    damaged: Mapping[str, ShardRow]
+    damaged_copies: list[CopyRow]
+    seconds: float
+
+
+class RepairFiles(Verify):
+    """What ``faultset repair DIR`` tells."""
+
+    repaired: Mapping[str, str]
+    removed: list[str]
+
+
+class RepairObjects(Repaired):
+    """What ``faultset repair`` tells."""
+
+    system: str
+    waiting: int
+    seconds: float
+
+
+class Victim(TypedDict):
+    """A node that was killed."""
+
+    place: str
+    region: str
+    pids: list[int]
+
+
+class Drill(TypedDict):
+    """What ``faultset drill`` tells."""
+
+    seed: int
+    nodes: int
+    code: str
+    file: str
+    seconds: Mapping[str, float]
+    survivors_before: list[str]
+    sha256_in: str
+    size: int
+    durability: str
+    survivable: int
+    killed: list[Victim]
+    lost_shards: list[int]
+    survivors_after: list[str]
+    sha256_out: str
+    bytes_back: bool
+    survivors_equal_oracle: bool
+    passed: bool
+
+
+SettingRow = TypedDict("SettingRow", {"value": Any, "from": str, "where": str, "reader": str})
+
+
+class ConfigShow(TypedDict):
+    """What ``faultset config show`` tells."""
+
+    file: str | None
+    settings: Mapping[str, SettingRow]
+
+
+class Problem(TypedDict):
+    """One thing that is wrong with settings."""
+
+    code: str
+    message: str
+    where: str
+    key: str
+    reason: str
+    nearest: NotRequired[str | None]
+
+
+class ConfigCheck(TypedDict):
+    """What ``faultset config check`` tells."""
+
+    file: str | None
+    problems: list[Problem]
+    warnings: list[Problem]
+
+
+class TokenRow(TypedDict):
+    """One token, without its secret."""
+
+    id: str
+    scopes: list[str]
+    expires_ms: int | None
+    note: str
+
+
+class TokenAdd(TokenRow):
+    """What ``faultset token add`` tells."""
+
+    token: str
+
+
+class TokenList(TypedDict):
+    """What ``faultset token list`` tells."""
+
+    file: str
+    tokens: list[TokenRow]
+
+
+class TokenRevoke(TypedDict):
+    """What ``faultset token revoke`` tells."""
+
+    file: str
+    revoked: str
+
+
+RESULTS: Final[Mapping[str, Any]] = {
+    "failover": Failover,
+    "register": Register,
+    "observe": Observe,
+    "survivors": Survivors,
+    "why": Why,
+    "plan": Plan,
+    "watch": Watch,
+    "mark": Mark,
+    "regions": Regions,
+    "replay": Replay,
+    "put": Put,
+    "get": Get,
+    "ls": Ls,
+    "stat": Stat,
+    "rm": Rm,
+    "status": Status,
+    "scrub": Scrub,
+    "repair": RepairFiles | RepairObjects,
+    "decommission": Decommission,
+    "rebuild": Rebuild,
+    "serve": Serve,
+    "submit": Submit,
+    "doctor": Doctor,
+    "encode": Encode,
+    "decode": Decode,
+    "verify": Verify,
+    "drill": Drill,
+    "config show": ConfigShow,
+    "config check": ConfigCheck,
+    "token add": TokenAdd,
+    "token list": TokenList,
+    "token revoke": TokenRevoke,
+}
+"""What each verb's last line is, unless it failed before it knew."""
+
+LINES: Final[Mapping[str, Any]] = {"watch": Change | RegionChange}
+"""What the lines before it are, with ``--json``."""

@@ -149,3 +149,46 @@ class Replay(TypedDict):
     trace: str
     policies: Mapping[str, Report]
     torn_lines: list[int]
+
+
+class MapMark(TypedDict):
+    """One mark of a map: a region, or several that are drawn as one."""
+
+    cell: str
+    lat: float
+    lon: float
+    regions: int
+    nodes: int
+    survivors: int
+    out: int
+    unknown: int
+    state: str
+
+
+class MapStores(TypedDict):
+    """The stores of one region of places."""
+
+    region: str
+    cell: str
+    stores: int
+    here: int
+    shards: int
+    used_bytes: int
+
+
+class Map(TypedDict):
+    """What ``faultset map`` tells."""
+
+    fleet: str
+    at_ms: int
+    precision: int
+    nodes: int
+    survivors: int
+    out: int
+    unknown: int
+    regions: int
+    marks: list[MapMark]
+    stores: list[MapStores]
+    page: str
+    page_bytes: int
+    png: str | None

@@ -370,6 +370,7 @@ RESULTS: Final[Mapping[str, Any]] = {
     "watch": Watch,
     "mark": Mark,
     "regions": Regions,
+    "map": Map,
     "replay": Replay,
     "put": Put,
     "get": Get,

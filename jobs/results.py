@@ -15,7 +15,7 @@ from faultset_ray.driver.emptying import Decommissioned
 from faultset_ray.driver.object_values import ObjectInfo
 from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.watch import Change, RegionChange
-from jobs.fleet_results import Failover, Mark, Observe, Plan, Regions, Register, Replay, Survivors, Watch, Why
+from jobs.fleet_results import Failover, Map, Mark, Observe, Plan, Regions, Register, Replay, Survivors, Watch, Why
 
 
 class Put(TypedDict):

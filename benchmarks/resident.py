@@ -73,7 +73,7 @@ def decide_ms(statistic: str) -> float:
 def bytes_a_node(statistic: str) -> float:
     """All arrays of nodes at rest, with their groups and table of handles; ids are elsewhere.
 
-    What a range holds besides, its journal above all, is measured by ``make test-long-node-bytes``.
+    What a range holds besides, its journal above all, is measured by ``make test-long-node_bytes``.
     """
     health = nodes(policy(statistic).rules)
     arrays = [health.octets, health.handles, health.cells, health.entered, health.sketch, health.thresholds]

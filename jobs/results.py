@@ -155,6 +155,15 @@ class Decommission(Decommissioned):
     seconds: float
 
 
+class DecommissionCancelled(TypedDict):
+    """What ``faultset decommission --cancel`` tells."""
+
+    system: str
+    which: str
+    cancelled: list[str]
+    """The stores that take part again."""
+
+
 class TwicePair(TypedDict):
     """Two writes of one generation."""
 
@@ -380,7 +389,7 @@ RESULTS: Final[Mapping[str, Any]] = {
     "status": Status,
     "scrub": Scrub,
     "repair": RepairFiles | RepairObjects,
-    "decommission": Decommission,
+    "decommission": Decommission | DecommissionCancelled,
     "rebuild": Rebuild,
     "serve": Serve,
     "submit": Submit,

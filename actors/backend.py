@@ -77,7 +77,7 @@ _hosted: dict[type[Servant], type[Servant]] = {}
 """The classes of actors by role: one each, since each is shipped once."""
 
 
-def _traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *args: Any, **kwargs: Any) -> Any:
+def traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *args: Any, **kwargs: Any) -> Any:
     """Call a method below the span of who asked for it."""
     return tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs)
 
@@ -93,7 +93,7 @@ def _with_clock(role: type[Servant]) -> type[Servant]:
 
     members = {
         "clock": RealWorld(),
-        "traced": _traced,
+        "traced": traced,
         "close": close,
         "__module__": role.__module__,
         "__doc__": role.__doc__,

@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token
 from functools import wraps
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from faultset_ray._version import __version__
@@ -58,6 +58,8 @@ class _Process:
     """Hooks that were called."""
     known: tuple[TracerProvider, Tracer] | None = None
     links_key = ""
+    api: ModuleType | None = None
+    """OpenTelemetry's, once anybody has imported it."""
 
 
 # -- What a process goes by
@@ -122,12 +124,13 @@ def _begin() -> None:
 def _provider() -> TracerProvider | None:
     if not _Process.begun:
         _begin()
-    if _API not in sys.modules:  # who sets a provider has imported it
-        return None
-    from opentelemetry import trace
-
-    provider = trace.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+    api = _Process.api
+    if api is None:
+        if _API not in sys.modules:  # who sets a provider has imported it
+            return None
+        api = _Process.api = importlib.import_module(_API)
+    provider: TracerProvider = api.get_tracer_provider()
+    return None if isinstance(provider, api.ProxyTracerProvider) else provider
 
 
 def _tracer() -> Tracer | None:

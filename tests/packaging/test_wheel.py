@@ -67,7 +67,7 @@ def test_wheel_holds_every_source_and_nothing_compiled(wheel):
 def test_wheel_holds_types_data_and_licence(wheel):
     names = set(wheel.namelist())
     assert "faultset_ray/py.typed" in names
-    assert tracked(".csv") | tracked("ATTRIBUTION.md") <= names
+    assert tracked(".csv") | tracked("ATTRIBUTION.md") | tracked(".css") | tracked(".js") | tracked("land.txt") <= names
     assert {"faultset_ray/datasets/azure_rtt_ms.csv", "faultset_ray/datasets/ATTRIBUTION.md"} <= names
     licence = wheel.read(f"faultset_ray-{version()}.dist-info/licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_bytes()

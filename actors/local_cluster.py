@@ -23,19 +23,24 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.attach import IDLE_WORKERS, name_file_for_workers, reread_environment
+from actors.processes import process_tree
 from faultset_ray.errors import ClusterUnreachable
 from faultset_ray.limits import MIB
 
-_SYSTEM_CONFIG = {
-    **IDLE_WORKERS,
+HEALTH_CHECKS = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 4,
+}
+"""Ray declares a killed node dead after about 1 s, a hung one after 3 to 5."""
+_SYSTEM_CONFIG = {
+    **IDLE_WORKERS,
+    **HEALTH_CHECKS,
     "memory_monitor_refresh_ms": 0,
 }
-"""Ray declares a killed node dead after about 1 s, a hung one after 3 to 5. It does not kill workers because other
-programs fill this machine's memory: whoever is killed here is killed on purpose."""
+"""Ray does not kill workers because other programs fill this machine's memory: whoever is killed here is killed on
+purpose."""
 _SOCKET_DIR = "/tmp"  # noqa: S108 - a private directory below it; socket paths are bounded to 107 bytes
 
 
@@ -46,24 +51,6 @@ class LocalNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     cpus: int = 1
     object_store_bytes: int = 256 * MIB
-
-
-def process_tree(pid: int) -> list[int]:
-    """A process and all its descendants, parents first, as ``/proc`` shows them now."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
-        parent = int(stat.rpartition(")")[2].split()[1])
-        children.setdefault(parent, []).append(int(entry.name))
-    tree = [pid]
-    for member in tree:
-        tree.extend(children.get(member, ()))
-    return tree
 
 
 def _running(node: Any) -> Iterator[int]:

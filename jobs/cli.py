@@ -20,7 +20,7 @@ from jobs.settings import session, takes_settings
 VERBS: Final = (
     *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "map", "replay"),
     *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
-    *("serve", "submit", "doctor"),
+    *("up", "down", "serve", "submit", "doctor"),
     *("encode", "decode", "verify", "drill"),
     *("config", "token", "schema"),
 )

@@ -42,6 +42,10 @@ SystemName = Annotated[
         help="Name of the system, FAULTSET_SYSTEM before a config's; `register` and `put` create it.",
     ),
 ]
+System = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="The system's name; by default FAULTSET_SYSTEM, the config's, or `default`."),
+]
 Name = Annotated[str, typer.Argument(help="The object's name; any text of 1 to 1,024 bytes in UTF-8.")]
 Deadline = Annotated[
     float | None,

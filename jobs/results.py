@@ -15,6 +15,7 @@ from faultset_ray.driver.emptying import Decommissioned
 from faultset_ray.driver.object_values import ObjectInfo
 from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.watch import Change, RegionChange
+from faultset_ray.objects.store_values import StoreInfo
 from jobs.fleet_results import Failover, Map, Mark, Observe, Plan, Regions, Register, Replay, Survivors, Watch, Why
 
 
@@ -198,6 +199,63 @@ class Serve(TypedDict):
     system: str
     host: str
     port: int
+
+
+class LocalNode(TypedDict):
+    """A Ray node that ``faultset up --local`` started."""
+
+    number: int
+    pid: int
+
+
+class StartedNodes(TypedDict):
+    """The Ray nodes of this machine under a name."""
+
+    address: str
+    dashboard: str
+    nodes: list[LocalNode]
+    config: str
+    folder: str
+    store_dir: str
+    environment: Mapping[str, str]
+
+
+class Up(TypedDict):
+    """What ``faultset up`` tells."""
+
+    system: str
+    was_up: bool
+    epoch: int
+    state_dir: str | None
+    places: int
+    stores: list[StoreInfo]
+    attended: bool
+    local: StartedNodes | None
+
+
+class EndedNodes(TypedDict):
+    """What ``faultset down --local`` ended; of a name without nodes, only where it looked."""
+
+    address: NotRequired[str]
+    dashboard: NotRequired[str]
+    nodes: NotRequired[list[LocalNode]]
+    config: NotRequired[str]
+    folder: str
+    store_dir: NotRequired[str]
+    environment: NotRequired[Mapping[str, str]]
+    ended: list[int]
+
+
+class Down(TypedDict):
+    """What ``faultset down`` tells."""
+
+    system: str
+    was_up: bool
+    servants: list[str]
+    stores: list[StoreInfo]
+    state_dir: str | None
+    orderly: bool
+    local: EndedNodes | None
 
 
 class Submit(TypedDict):
@@ -392,6 +450,8 @@ RESULTS: Final[Mapping[str, Any]] = {
     "decommission": Decommission | DecommissionCancelled,
     "rebuild": Rebuild,
     "serve": Serve,
+    "up": Up,
+    "down": Down,
     "submit": Submit,
     "doctor": Doctor,
     "encode": Encode,

@@ -11,6 +11,7 @@ from faultset_ray.checkup.findings import Finding, Level
 from faultset_ray.checkup.judging import judge_clock, judge_machine, judge_store, judge_versions
 from faultset_ray.checkup.machine import Machine, look, tell_time
 from faultset_ray.coordinator.servant import Coordinator
+from faultset_ray.driver.authority import COORDINATOR
 from faultset_ray.errors import ClusterError, VersionSkew
 
 _ASKS = 5
@@ -107,7 +108,7 @@ def _judge_stores(places: Sequence[Place], machines: dict[str, Machine]) -> Iter
 
 async def _judge_system(backend: Backend, system: str) -> AsyncIterator[Finding]:
     try:
-        found = await backend.find(Coordinator, "coordinator")
+        found = await backend.find(Coordinator, COORDINATOR)
     except VersionSkew as error:
         remedy = "`faultset down` with that version, then `faultset up` with this one"
         yield Finding("system", Level.FAILED, str(error), remedy=remedy)

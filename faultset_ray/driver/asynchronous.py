@@ -9,11 +9,11 @@ from os import PathLike
 from types import TracebackType
 from typing import Self
 
-from faultset_ray.backend.protocol import Backend, Place
+from faultset_ray.backend.protocol import Addr, Backend, Place
 from faultset_ray.config import Config
 from faultset_ray.control.prober import PLACES
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.authority import ATTENDANT, Authority
 from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.fleet_verbs import AsyncFleetVerbs
 from faultset_ray.driver.fleets import Fleets
@@ -220,6 +220,10 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
         """
         await self._authority.ask_within(deadline_s, Coordinator.about)
 
+    async def tend(self) -> None:
+        """Look after the system from now on, as a driver does that has used it: one of all that do so has the lease."""
+        self._steward.start()
+
     async def probe(
         self,
         *,
@@ -298,6 +302,7 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
     async def shutdown(self) -> None:
         """End the system, for all its drivers, and leave. What durable stores hold stays on their disks."""
         await self._stop_probing()
+        await self._backend.stop(Addr(ATTENDANT))  # it would start again what ends now
         await stop_probers(self._backend)
         await self._steward.close(save=True)
         await self._fleets.stop()

@@ -27,7 +27,10 @@ from faultset_ray.telemetry import events
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NAME = "coordinator"
+COORDINATOR = "coordinator"
+"""The name of a system's coordinator."""
+ATTENDANT = "attendant"
+"""That of the servant that looks after it while no driver is connected, where there is one."""
 _AGAIN_SECONDS = 0.1
 
 
@@ -48,7 +51,7 @@ class Authority:
         self._system = system
         self._durable = durable
         self._state_dir = state_dir
-        self._addr: Addr[Coordinator] = Addr(_NAME)
+        self._addr: Addr[Coordinator] = Addr(COORDINATOR)
         self._restarting: asyncio.Task[None] | None = None
         self._lost = False
 
@@ -85,8 +88,8 @@ class Authority:
             It keeps its state elsewhere.
         """
         try:
-            if not create and await self._backend.find(Coordinator, _NAME) is None:
-                kept = await self._backend.run(_kept, At(place=self._backend.home), self._state_dir)
+            if not create and await self._backend.find(Coordinator, COORDINATOR) is None:
+                kept = await self._backend.run(systems_there, At(place=self._backend.home), self._state_dir)
                 if not self._durable or self._system not in kept:
                     raise UnknownSystem(self._system, kept)
             about = await self._started(START_SECONDS)
@@ -173,7 +176,7 @@ class Authority:
 
     async def _spawned(self) -> About:
         args = (self._system, self._durable, self._state_dir, self._backend.token(CATALOG_ID_BYTES))
-        self._addr = await self._backend.spawn(Coordinator, _NAME, *args, at=At(place=self._backend.home))
+        self._addr = await self._backend.spawn(Coordinator, COORDINATOR, *args, at=At(place=self._backend.home))
         try:
             return await self._backend.within(SPAWN_SECONDS).call(self._addr, Coordinator.about, self._state_dir)
         except (StateInUse, UnsupportedState, StateFailure):
@@ -181,6 +184,6 @@ class Authority:
             raise
 
 
-async def _kept(_: Net, state_dir: str | None) -> list[str]:
+async def systems_there(_: Net, state_dir: str | None) -> list[str]:
     """The systems that have left their state at this place."""
     return systems_at(state_root(state_dir))

@@ -239,6 +239,10 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
             self._core.map(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s, stores=stores)
         )
 
+    def tend(self) -> None:
+        """Look after the system from now on, also where this driver uses nothing of it."""
+        self._loop.run(self._core.tend())
+
     def ready(self, deadline_s: float = READY_SECONDS) -> None:
         """Find out whether the system answers, within some seconds."""
         self._loop.run(self._core.ready(deadline_s))

@@ -18,6 +18,7 @@
     │   ├── UnknownFleet
     │   ├── UnknownSystem
     │   ├── UnknownNode
+    │   ├── StoresWouldBeLost
     │   └── UnsupportedOperation
     ├── NoSurvivorsError (ValueError)        exit 1
     ├── ObjectNotFound (LookupError)         exit 2
@@ -125,6 +126,7 @@ from faultset_ray.errors.objects import (
     PreconditionFailed,
     StoreInUse,
     StoreNotEmptied,
+    StoresWouldBeLost,
     WriteAborted,
     WriteInProgress,
 )
@@ -179,6 +181,7 @@ __all__ = [
     "StoreInUse",
     "StoreNotEmptied",
     "StoresLost",
+    "StoresWouldBeLost",
     "UnknownFleet",
     "UnknownNode",
     "UnknownPolicyField",

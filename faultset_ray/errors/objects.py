@@ -165,3 +165,23 @@ class CatalogMismatch(ClusterError):
 
     def __str__(self) -> str:
         return f"store {self.store} belongs to catalog {self.theirs}, not to {self.ours}; it was not touched"
+
+
+class StoresWouldBeLost(InputError):
+    """Raised when a system is to end whose stores would take their shards with them; nothing was ended."""
+
+    code = "stores_would_be_lost"
+
+    def __init__(self, system: str, shards: Mapping[str, int]) -> None:
+        shards = dict(shards)
+        super().__init__(system, shards)
+        self.system = system
+        self.shards = shards
+        """How many each store holds, by place."""
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.shards)} stores of system {self.system!r} have no directory, and {sum(self.shards.values()):,} "
+            f"shards would go with them ({listed(self.shards)}): set FAULTSET_STORE_DIR there and let objects be "
+            "mended, or end it by force"
+        )

@@ -72,6 +72,7 @@ STATUSES: Final[Mapping[type[FaultsetError], int]] = {
     errors.WriteInProgress: 409,
     errors.StoreInUse: 409,
     errors.StoreNotEmptied: 409,
+    errors.StoresWouldBeLost: 409,
     errors.WriteAborted: 409,
     errors.CatalogLost: 503,
     errors.CatalogMismatch: 503,

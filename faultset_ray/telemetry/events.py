@@ -61,6 +61,20 @@ COORDINATOR_GONE = Event(
     "A driver found the coordinator gone, and starts it again.",
     "Look why its node or process ended.",
 )
+STORE_SILENT_AT_END = Event(
+    "store_silent_at_end",
+    WARNING,
+    ("place", "error"),
+    "A system ends, and one of its stores does not answer; it is ended all the same.",
+    "Its files stay where they are; look at its machine before the system comes up again.",
+)
+SYSTEM_NOT_IN_ORDER = Event(
+    "system_not_in_order",
+    WARNING,
+    ("system", "error"),
+    "A system could not be shut down in order: it was ended as it was, and newer observations may be lost.",
+    "Nothing that was acknowledged is lost; what was under way is settled when it comes up again.",
+)
 WATCH_WAITS = Event(
     "watch_waits",
     WARNING,

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from actors.local_cluster import process_tree
+from actors.processes import process_tree
 from cluster.kept_objects import SYSTEM
 from cluster.support import PROJECT, RayHead, command_line
 

@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 import ray
 from ray._private.state import actors
 
-from actors.local_cluster import process_tree
+from actors.processes import process_tree
 
 T = TypeVar("T")
 

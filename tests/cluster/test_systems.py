@@ -15,7 +15,8 @@ from contextlib import contextmanager
 import pytest
 
 import faultset_ray as fs
-from actors.local_cluster import LocalNode, process_tree
+from actors.local_cluster import LocalNode
+from actors.processes import process_tree
 from cluster.support import PROJECT, at_most, bare, command_line, is_running, living_actors, private_store_dirs, until
 from faultset_ray.errors import BackendClosed, CoordinatorUnavailable, InputError
 

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from cluster.support import PROJECT, RayHead, command_line
 
-from actors.local_cluster import process_tree
+from actors.processes import process_tree
 from soak.ledger import Ledger
 
 KINDS = ("worker", "node", "driver", "coordinator", "head")

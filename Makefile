@@ -24,7 +24,7 @@ LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host new-user test-all lint \
-	bench bench-codes bench-history docs test-docs docs-config docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
+	bench bench-codes bench-history docs test-docs docs-config docs-metrics docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -140,6 +140,9 @@ test-docs: setup ## run every code block of the documentation, and the examples
 
 docs-config: setup ## write the settings in docs/configuration.md anew, from the types
 	$(PY) -m faultset_ray.config.page docs/configuration.md
+
+docs-metrics: setup ## write the metrics in docs/metrics.md anew, from their table
+	$(PY) -m faultset_ray.telemetry.metric_page docs/metrics.md
 
 docs-cli: setup ## write the verbs in docs/cli.md and the events in docs/logging.md anew, from the code
 	$(PY) -m jobs.pages cli docs/cli.md

@@ -21,6 +21,7 @@ from actors import ship
 from actors.attach import attach
 from actors.exposure import warn_if_open
 from actors.faults import ray_faults
+from actors.metering import meter, meter_task, unmeter
 from actors.net import SYSTEM, RayNet, fetch, forget_handles
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
@@ -67,6 +68,7 @@ def _run_task(
     *args: Any,
     **kwargs: Any,
 ) -> R:
+    meter_task(namespace)
     return asyncio.run(_task_main(namespace, cpus, carrier, task, *args, **kwargs))
 
 
@@ -82,10 +84,17 @@ def traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *arg
     return tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs)
 
 
-def _with_clock(role: type[Servant]) -> type[Servant]:
-    """A role with the clock of the machine that will host it; a class of the same name, which is shipped by value."""
+def _hostable(role: type[Servant]) -> type[Servant]:
+    """A role with the clock of the machine that will host it, and whose traces and metrics go where those of Ray do.
+
+    A class of the same name, which is shipped by value; its constructor takes the namespace before all else.
+    """
     if role in _hosted:
         return _hosted[role]
+
+    def init(self: Servant, namespace: str, /, *args: Any) -> None:
+        meter(namespace)
+        role.__init__(self, *args)
 
     def close(self: Servant) -> None:
         role.close(self)
@@ -93,6 +102,7 @@ def _with_clock(role: type[Servant]) -> type[Servant]:
 
     members = {
         "clock": RealWorld(),
+        "__init__": init,
         "traced": traced,
         "close": close,
         "__module__": role.__module__,
@@ -138,6 +148,7 @@ class RayBackend(RayNet):
         """Whether this backend connected the process, and so disconnects it."""
         config = config or Config()
         started = attach(address, security=config.security)
+        meter(namespace)
         same_code = started or ship.shipped_with_job()
         environ = variables(config)
         self._runtime_env = ({} if same_code else ship.runtime_env()) | ({"env_vars": environ} if environ else {})
@@ -323,6 +334,7 @@ class RayBackend(RayNet):
         if not self.lasting:
             await asyncio.gather(*(self.stop(Addr(name)) for name in list(self._kept)), return_exceptions=True)
         self._closed.set()
+        unmeter(self.namespace)
         self._kept.clear()
         if self._connected:
             await asyncio.to_thread(ray.shutdown)
@@ -340,7 +352,8 @@ class RayBackend(RayNet):
             options["lifetime"] = "detached"
         with ray_faults(name):
             try:
-                handle = ray.remote(_with_clock(role)).options(**options, **self._placed(at)).remote(*args)
+                actor = ray.remote(_hostable(role)).options(**options, **self._placed(at))
+                handle = actor.remote(self.namespace, *args)
             except ActorAlreadyExistsError:
                 return False
         self._kept[name] = self._handles[name] = handle

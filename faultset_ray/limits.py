@@ -238,6 +238,8 @@ LIST_PAGE: Final = 1000
 # Upkeep of objects
 CARETAKER_SECONDS: Final = 5.0
 """How often a system's stores are looked at, open writes ended, and garbage dropped."""
+METRICS_SECONDS: Final = 30.0
+"""How often a system's objects are counted for metrics."""
 REPAIR_SOON_SECONDS: Final = 30.0
 """A store that does not answer for so long is away, and not just starting: objects that would bear no further loss are
 mended without it."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray import columns
 from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
+from faultset_ray.control.metering import count_spill
 from faultset_ray.control.missing import Missing
 from faultset_ray.errors import EmptyNodesError, InvalidGeohashError
 from faultset_ray.geohash import cells_to_strings, precisions, strings_to_cells
@@ -380,6 +381,7 @@ class _ByRegion(Mapping[str, Strings]):
         found = self._resolved.get(key)
         if found is None:
             found = self._resolved[key] = self._lent(key) if isinstance(key, str) else self._resolve(key)
+            count_spill(found[1])
         if len(found[0]) == 0:
             raise KeyError(region)
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.states import Mark, State
+from faultset_ray.control.states import Mark, State, survival
 from faultset_ray.limits import FREEZE_SECONDS, FREEZE_WINDOW_SECONDS
 
 if TYPE_CHECKING:
@@ -43,6 +43,31 @@ def condition(health: Health, slots: slice | NDArray[np.intp], now_ms: int) -> C
     degraded_ms = int(np.partition(turned_ms, half)[half]) if len(turned_ms) > half else None
     lately = turned_ms[turned_ms > now_ms - _WINDOW_MS]
     return Condition(measured, len(turned_ms), degraded_ms, int(lately.min()) if len(lately) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Headcount:
+    """How many nodes of a range there are of each kind, for who only counts."""
+
+    states: tuple[int, ...]
+    """By :class:`~faultset_ray.control.states.State`, without the removed."""
+    survivors: int
+    newest_ms: int | None
+    """When the last sample of any node was taken; None where none was."""
+    oldest_ms: int | None
+    """The same of the node whose last is the oldest, of those that are not unknown."""
+    panicking: int
+    """Regions in panic, as far as the range was told."""
+
+
+def count_heads(health: Health, *, panicking: int) -> Headcount:
+    """Count the nodes of a range."""
+    state, last_ms = health.state, health.last_ms
+    states = tuple(np.bincount(state, minlength=State.REMOVED).tolist())
+    known = last_ms[state != State.UNKNOWN]
+    newest_ms = int(last_ms.max()) if len(last_ms) and last_ms.max() >= 0 else None
+    survivors = int(np.count_nonzero(survival(state, health.mark)))
+    return Headcount(states, survivors, newest_ms, int(known.min()) if len(known) else None, panicking)
 
 
 @dataclass(frozen=True, slots=True)

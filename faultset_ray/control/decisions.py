@@ -19,6 +19,13 @@ from faultset_ray.policy import Policy, Rules
 
 
 def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None) -> Changes:
+    """:func:`decide_since` without the times."""
+    return decide_since(health, rules, now_ms, freeze)[0]
+
+
+def decide_since(
+    health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | None = None
+) -> tuple[Changes, NDArray[np.int64]]:
     """Move every node's state by one step, given the evidence so far.
 
     Where a cap limits the ejections of a region, the worst go first: failing nodes, then by the statistic,
@@ -37,13 +44,15 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
 
     Returns
     -------
-    Changes
+    changes : Changes
         Nodes whose state changed.
+    since_ms : int64[m]
+        When each of them had come into the state that it left.
     """
     frozen = freeze is not None and now_ms < freeze[1]
     lines = health.octets, health.words, health.halves, health.times
     slots = judge.active(*lines, rules.window_mask, rules.ttl_ms, now_ms)
-    before, rule = health.state[slots], health.rule[slots]
+    before, rule, since_ms = health.state[slots], health.rule[slots], health.since_ms[slots]
     candidates = np.empty(len(slots), np.int64)
     count = judge.judge(
         slots,
@@ -66,9 +75,10 @@ def decide(health: Health, rules: Rules, now_ms: int, freeze: tuple[int, int] | 
     health.note(turned, *evidence(health, turned, rules, now_ms))
     changed, before = slots[moved], before[moved]
     survived = survival(before, health.mark[changed])
-    return health._changes(  # noqa: SLF001 - columns of its own
+    changes = health._changes(  # noqa: SLF001 - columns of its own
         changed, before, survived, health.rule[changed], health.value[changed], health.threshold_of(changed)
     )
+    return changes, since_ms[moved]
 
 
 def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_ms: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.control.census import Condition
+from faultset_ray.control.census import Condition, Headcount
 from faultset_ray.control.journal import Events
 from faultset_ray.policy import Policy
 
@@ -19,6 +19,8 @@ class Orders:
     version: int
     """Of the fleet's directory when the policy was set; a range takes no older ones than it has."""
     policy: Policy
+    fleet: str = ""
+    """Whose policy it is: under this name the range counts what it decides."""
 
     def news_to(self, asked: Orders) -> Orders | None:
         """These, where they are newer than what an asker knows."""
@@ -75,3 +77,4 @@ class Census:
     """Nodes that left the range and were not followed up yet; see :mod:`~faultset_ray.control.passage`."""
     short: int
     """Regions that are short of survivors."""
+    headcount: Headcount

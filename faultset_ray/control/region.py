@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Servant
 from faultset_ray.control.alarms import Alarms, tell
-from faultset_ray.control.census import condition
+from faultset_ray.control.census import condition, count_heads
 from faultset_ray.control.checkpoint import Checkpoint, since_of
 from faultset_ray.control.compose import RegionPart
-from faultset_ray.control.decisions import decide, warm_up
+from faultset_ray.control.decisions import warm_up
 from faultset_ray.control.dryrun import DryRun, dry_run, rejudge
 from faultset_ray.control.explain import Verdict, explain
 from faultset_ray.control.health import Changes, Health, absorb, needs_sketch
 from faultset_ray.control.journal import Events, Journal
 from faultset_ray.control.messages import Census, Members, Orders, Tail
+from faultset_ray.control.metering import count_changes, decide_counted
 from faultset_ray.control.parts import blank_part, by_state, by_threshold
 from faultset_ray.control.passage import Passage, Rows
 from faultset_ray.control.states import Mark
@@ -294,6 +295,7 @@ class Region(Servant):
             condition=condition(health, slice(None), self._now_ms),
             parked=len(self._passage.parked),
             short=len(self._alarms.flagged),
+            headcount=count_heads(health, panicking=len(self._alarms.panicking)),
         )
 
     def freeze(self, epoch: int, orders: Orders, now_ms: int, since_ms: int, until_ms: int) -> None:
@@ -404,7 +406,7 @@ class Region(Servant):
         policy = self._orders.policy
         self._alarms, told = self._alarms.looked(policy, self._now_ms)
         self._note(told)
-        decided = decide(self._health, self._rules, self._now_ms, self._alarms.freeze_under(policy, self._now_ms))
+        decided = decide_counted(self._orders, self._health, self._rules, self._now_ms, self._alarms)
         if marked is not None:
             marked, decided = marked.settled(decided)
             self._note(marked)
@@ -439,11 +441,11 @@ class Region(Servant):
 
     def _note(self, changes: Changes) -> None:
         """Put changes into the journal, each with a version of its own."""
-        count = len(changes)
-        if not count:
+        if not (count := len(changes)):
             return
         self._uncounted = True
         tell(self._epoch, changes)
+        count_changes(self._orders.fleet, changes)
         version = np.arange(self._version + 1, self._version + 1 + count, dtype=np.int64)
         self._version += count
         self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))

@@ -25,6 +25,8 @@ from faultset_ray.errors import InputError, LimitExceeded, StaleEpoch, UnknownNo
 from faultset_ray.limits import CLAIM_SECONDS, FLEET_NODES_MAX, LEASE_AHEAD_MS, UPDATE_SHARE_MAX
 from faultset_ray.model import Fleet
 from faultset_ray.policy import Policy
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 
 class Coordinator(ObjectVerbs, Servant):
@@ -394,6 +396,7 @@ class Coordinator(ObjectVerbs, Servant):
             home = StateHome(state_root(self._state_dir), self.system) if self._durable else None
             identity = self._identity or secrets.token_bytes(CATALOG_ID_BYTES)
             self._ledger = Ledger(self.system, home, identity, self.clock or RealWorld())
+            count(table.COORDINATOR_STARTS)
         else:
             self._ledger.catalog.check()
         return self._ledger

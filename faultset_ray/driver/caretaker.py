@@ -16,6 +16,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.collecting import Collector
 from faultset_ray.driver.inventory import Inventory, Lookout
+from faultset_ray.driver.metering import tell_looked, tell_objects, tell_stores
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.repairs import Repairs
 from faultset_ray.driver.returning import Returning
@@ -26,11 +27,14 @@ from faultset_ray.errors import BackendClosed, FaultsetError
 from faultset_ray.limits import (
     CARETAKER_SECONDS,
     LEASE_SECONDS,
+    METRICS_SECONDS,
     MOVE_SECONDS,
     SCRUB_NOTED_SECONDS,
 )
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count, listened
 
 
 class Caretaker:
@@ -53,6 +57,7 @@ class Caretaker:
         self._ends_s = 0.0
         """When the lease is over, unless it is renewed: by the uptime, as clocks may jump."""
         self._looked_s = -CARETAKER_SECONDS
+        self._counted_s = -METRICS_SECONDS
         self._inherited = False
         """Whether what the one before left under way was given up."""
         self._chores: asyncio.Task[None] | None = None
@@ -103,11 +108,26 @@ class Caretaker:
         if not await self._authority.ask(Coordinator.stores):
             return  # no object was ever written: the system need have no stores
         inventory = self._inventory = await self._lookout.look()
+        tell_stores(inventory)
+        tell_looked("stores", self._backend.now_ms())
         # one that fails does not keep the others from being done
         await _told("giving moves up", self._give_up_moves())
         await _told("ending writes", self._collector.resolve(inventory))
         await _told("dropping garbage", self._collector.collect(inventory))
         await _told("clearing stores that return", self._returning.clear(inventory, self._lookout.retired))
+        await _told("counting objects", self._count(inventory))
+
+    async def _count(self, inventory: Inventory) -> None:
+        """Tell how the objects are, now and then, if anybody listens: it takes a look at the whole catalog."""
+        now_s = self._backend.uptime_s()
+        if not listened() or now_s - self._counted_s < METRICS_SECONDS:
+            return
+        tally = await self._authority.ask(Coordinator.tally)
+        needs = await self._repairs.needs(inventory, at_once=True)
+        passes = {"light": await self._scrubber.cursor(deep=False), "deep": await self._scrubber.cursor(deep=True)}
+        tell_objects(tally, needs, {depth: cursor.began_ms if cursor else 0 for depth, cursor in passes.items()})
+        tell_looked("objects", self._backend.now_ms())
+        self._counted_s = now_s
 
     async def _give_up_moves(self) -> None:
         """End moves that nobody carries on: all of the caretaker before, and those of other drivers that take long."""
@@ -153,6 +173,7 @@ async def _told(what: str, doing: Coroutine[Any, Any, Any]) -> None:
     except BackendClosed:
         return
     except FaultsetError as error:
+        count(table.ROUNDS_FAILED, 1, "caretaker")
         events.UPKEEP_CUT_SHORT.tell(what=what, error=error)
 
 

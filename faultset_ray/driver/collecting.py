@@ -20,6 +20,8 @@ from faultset_ray.objects.entry import Fence
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, grace_of, object_id, sound
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 _AT_ONCE = 32
 """Writes that are ended at a time."""
@@ -98,6 +100,7 @@ class Collector:
 
     async def _give_up(self, write: OpenWrite) -> bool:
         await self._authority.ask(Coordinator.abort_writes, [write.write_id])
+        count(table.WRITES_ENDED, 1, "given_up")
         events.WRITE_GIVEN_UP.tell(write_id=write.write_id, object=write.name)
         return True
 
@@ -165,6 +168,7 @@ class Collector:
         [entry] = await self._authority.ask(Coordinator.commit_writes, [commit])
         if isinstance(entry, FaultsetError):
             raise entry
+        count(table.WRITES_ENDED, 1, "committed")
         events.WRITE_ROLLED_FORWARD.tell(write_id=write.write_id, object=write.name)
         return True
 

@@ -33,6 +33,7 @@ from faultset_ray.driver.following import parted
 from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.keeper import Keeper, address, orders, split
 from faultset_ray.driver.layouts import Layouts
+from faultset_ray.driver.metering import tell_observed, told_answer
 from faultset_ray.driver.naming import Named
 from faultset_ray.driver.observations import check_batch, check_deadline, check_ids, check_times
 from faultset_ray.driver.planning import Plan
@@ -213,6 +214,7 @@ class Fleets:
             for position, chosen in split(directory.positions(checked), np.arange(len(checked)))
         ]
         taken = await asyncio.gather(*(tell(info, chosen) for info, chosen in parts))
+        tell_observed(fleet, sum(count or 0 for count in taken), len(checked))
         untold = {
             info.id: directory.cells[checked[chosen]]
             for (info, chosen), count in zip(parts, taken, strict=True)
@@ -259,8 +261,11 @@ class Fleets:
                 replace(part, cells=known.cells, first=known.first) if known and part.roster == known.roster else part
             )
 
-        found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda part: part)
-        return await self._answer(found, found.parts, threshold, at_ms, deadline_s, partial=partial)
+        async with told_answer(self._backend, fleet) as answered:
+            found = await gather(self._keeper, fleet, check_deadline(deadline_s), ask, lambda part: part)
+            answer = await self._answer(found, found.parts, threshold, at_ms, deadline_s, partial=partial)
+            answered(whole=answer.whole)
+        return answer
 
     async def why(self, node_id: str, fleet: str, deadline_s: float) -> Verdict:
         """See :meth:`AsyncDriver.why <faultset_ray.driver.asynchronous.AsyncDriver.why>`."""

@@ -27,6 +27,8 @@ from faultset_ray.driver.directories import Directories, Known
 from faultset_ray.errors import CallTimeout, ClusterError, FaultsetError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import CALL_SECONDS, CENSUS_SECONDS, CLAIM_SECONDS, REGION_CPUS, SPAWN_SECONDS
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 REGION_PREFIX = "region/"
 """With this begin the names of all servants of ranges, and of no others."""
@@ -302,6 +304,7 @@ class Keeper:
             await self.backend.sleep(_AGAIN_SECONDS)
         async with self._claimed(fleet, successor):
             await self.spawn(fleet, successor)
+            count(table.RANGE_RESTORES, 1, fleet)
             await self._loaded(directory, successor)
         if successor.epoch != info.epoch:
             await self.backend.stop(address(fleet, info))  # it may only have been cut off
@@ -342,7 +345,7 @@ def address(fleet: str, info: RangeInfo) -> Addr[Region]:
 
 def orders(directory: Directory) -> Orders:
     """By what the ranges of a fleet decide."""
-    return Orders(directory.policy_version, directory.policy)
+    return Orders(directory.policy_version, directory.policy, directory.fleet.name)
 
 
 def split(groups: NDArray[np.intp], values: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:

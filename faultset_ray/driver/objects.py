@@ -16,6 +16,7 @@ from faultset_ray.columns import as_int, check_flag, is_int
 from faultset_ray.coordinator.objects import Commit, Damage, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
+from faultset_ray.driver.metering import counted, counted_stream
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.put import Put, spread, tell
@@ -49,7 +50,9 @@ from faultset_ray.objects.store_values import Held, Whole
 from faultset_ray.objects.survival import survivable
 from faultset_ray.shards.layout import layout_for
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.event import Event
+from faultset_ray.telemetry.metrics import count
 
 _TRIES = 3
 _REPORTED_MAX = 10_000
@@ -102,6 +105,7 @@ class Objects:
 
     # -- Writing
 
+    @counted("put")
     async def put(
         self,
         name: str,
@@ -142,6 +146,7 @@ class Objects:
         self._wrote(name, receipt.generation)
         return self._acknowledged(receipt)
 
+    @counted("delete")
     async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
         if_generation = as_int(if_generation)
@@ -186,6 +191,7 @@ class Objects:
         until_ms = gone.purge_ms if gone.purge_ms is not None else now_ms + intent.grace_ms
         return Deletion(name, ticket.generation, until_ms)
 
+    @counted("undelete")
     async def undelete(self, name: str) -> Receipt:
         """See :meth:`AsyncObjectVerbs.undelete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.undelete>`."""
         object_id(name)
@@ -258,6 +264,7 @@ class Objects:
 
     # -- Reading
 
+    @counted("get")
     async def get(self, name: str, span: tuple[int, int] | None) -> bytes:
         """See :meth:`AsyncObjectVerbs.get <faultset_ray.driver.object_verbs.AsyncObjectVerbs.get>`."""
         span = _span(span)
@@ -273,6 +280,7 @@ class Objects:
                 entry = newer  # it was overwritten, and what it was is gone
         raise AssertionError("unreachable: an object that is overwritten that fast keeps its last generations")
 
+    @counted_stream
     async def stream(
         self, name: str, span: tuple[int, int] | None, progress: SoFar | None = None
     ) -> AsyncGenerator[Bytes, None]:
@@ -448,6 +456,7 @@ class Objects:
         for damage in reports:
             if self._reported.get(damage, -inf) < now_s - _REPORT_AGAIN_SECONDS:
                 self._reported[damage] = now_s
+                count(table.CORRUPTIONS, 1, "read")
                 events.SHARD_DAMAGED.tell(
                     index=damage.index, write_id=damage.write_id, store=damage.store, reason=damage.reason
                 )

@@ -27,6 +27,8 @@ from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.gather import AWAY
 from faultset_ray.objects.needs import Need, Needs, mending, need_of
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 
 @dataclass(slots=True)
@@ -203,9 +205,11 @@ class Repairs:
             if not targets and now.margin < 0:
                 have = record.n - len(now.lost)
                 done.failed[name] = done.lost[name] = f"{have} of its shards are within reach, and it takes {record.k}"
+                count(table.REPAIRS, 1, "lost")
                 return
             if not targets:
                 done.wanting.append(name)
+                count(table.REPAIRS, 1, "waiting")
                 return
             await self._mover.move(now.entry, targets, now.lost, bucket)
         except BackendClosed:
@@ -216,6 +220,7 @@ class Repairs:
             self._again[write_id] = self._backend.uptime_s() + wait_s, wait_s
             events.REPAIR_FAILED.tell(object=name, again_s=wait_s, error=error)
             done.failed[name] = str(error)
+            count(table.REPAIRS, 1, "lost" if isinstance(error, NotEnoughShards) else "failed")
             if isinstance(error, NotEnoughShards):
                 done.lost[name] = str(error)
                 await self._report(need.entry, error)
@@ -224,6 +229,9 @@ class Repairs:
         done.objects += 1
         done.shards += len(targets)
         done.bytes += len(targets) * shard_bytes
+        count(table.REPAIRS, 1, "mended")
+        count(table.REPAIRED_SHARDS, len(targets))
+        count(table.REPAIRED_BYTES, len(targets) * shard_bytes)
 
     async def _report(self, entry: Entry, error: NotEnoughShards) -> None:
         """Tell the coordinator of shards that were found damaged or missing: the object counts as what it is."""

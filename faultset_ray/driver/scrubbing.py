@@ -28,6 +28,8 @@ from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import ScanPage, cursor_after
 from faultset_ray.telemetry import events
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 Going = Callable[[], bool]
 
@@ -308,6 +310,7 @@ class Scrubber:
         if not damage:
             return 0
         noted = await self._authority.ask(Coordinator.report_damage, damage)
+        count(table.CORRUPTIONS, noted, "scrub")
         if noted:
             events.CORRUPTION_FOUND.tell(shards=noted, store=damage[0].store)
         return noted

@@ -15,6 +15,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.caretaker import Caretaker
 from faultset_ray.driver.following import follow
 from faultset_ray.driver.keeper import Keeper, address, orders
+from faultset_ray.driver.metering import tell_left, tell_looked, tell_ranges
 from faultset_ray.driver.moves import give_up
 from faultset_ray.driver.shaping import Shaping
 from faultset_ray.driver.telling import tell_freeze, tell_panic
@@ -29,6 +30,8 @@ from faultset_ray.limits import (
     STEWARD_SECONDS,
 )
 from faultset_ray.telemetry import events, tracing
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count
 
 _PAUSE_FACTOR = 20
 
@@ -51,6 +54,8 @@ class Steward:
         self._shaping = Shaping(keeper)
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._leads = False
+        """Whether it had the lease when it last asked."""
         self._saving: dict[_Range, asyncio.Task[None]] = {}
         self._whole_due_ms: dict[_Range, int] = {}
         self._increments: dict[_Range, int] = {}
@@ -76,6 +81,7 @@ class Steward:
         self._task = None
         await self._shaping.close()
         await self._caretaker.close()
+        self._lead(leads=False)
         if save:
             await asyncio.gather(*tasks, return_exceptions=True)
             try:
@@ -98,6 +104,7 @@ class Steward:
             except BackendClosed:
                 return
             except ClusterError as error:
+                count(table.ROUNDS_FAILED, 1, "steward")
                 events.STEWARD_CUT_SHORT.tell(error=error)
             await self._backend.sleep(STEWARD_SECONDS)
 
@@ -106,7 +113,8 @@ class Steward:
         lease = await authority.ask_within(
             CENSUS_SECONDS, Coordinator.lease, self._name, LEASE_SECONDS, self._backend.now_ms()
         )
-        if lease.holder == self._name:
+        self._lead(leads=lease.holder == self._name)
+        if self._leads:
             self._caretaker.tick()
             loads = await self._backend.loads() if self._shaping.due else ()
             fleets = await authority.ask_within(CENSUS_SECONDS, Coordinator.fleets)
@@ -115,8 +123,15 @@ class Steward:
             for each in tended:
                 if isinstance(each, BaseException):
                     raise each
+            tell_looked("ranges", self._backend.now_ms())
             if loads:
                 await self._shaping.pack(loads, directories)
+
+    def _lead(self, *, leads: bool) -> None:
+        """Have the lease or not; who loses it says that what it told is no longer of now."""
+        if self._leads and not leads:
+            tell_left()
+        self._leads = leads
 
     async def _tend(self, fleet: str) -> Directory:
         authority = self._keeper.authority
@@ -125,6 +140,7 @@ class Steward:
                 await give_up(self._keeper, move)  # whoever began it has lost the lease
         directory = await self._keeper.directory(fleet, CENSUS_SECONDS)
         found = await asyncio.gather(*(self._count(directory, info) for info in directory.ranges))
+        tell_ranges(fleet, found, self._backend.now_ms())
         counted = [(info, census) for info, census in zip(directory.ranges, found, strict=True) if census is not None]
         for info, census in counted:
             self._save(fleet, info, census)

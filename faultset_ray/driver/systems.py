@@ -41,6 +41,12 @@ def is_private(system: str) -> bool:
     return system.startswith(_PRIVATE)
 
 
+def system_of(namespace: str) -> str:
+    """The system whose namespace it is; empty for a private one, whose name nobody chose."""
+    system = namespace.removeprefix(_NAMESPACE)
+    return "" if is_private(system) else system
+
+
 def check_region_actors(number: int | None) -> None:
     """Refuse what can't be a number of region actors."""
     if number is not None and (not is_int(number) or number < 1):

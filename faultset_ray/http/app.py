@@ -17,6 +17,7 @@ from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import FaultsetError
 from faultset_ray.http.asking import Driver, problems
 from faultset_ray.http.guard import Guard, scope_of
+from faultset_ray.http.metering import Counted
 from faultset_ray.http.problems import on_error, on_fault, on_invalid, on_refusal
 from faultset_ray.http.shapes import Alive, Problem
 from faultset_ray.http.tokens import TokenFile
@@ -89,6 +90,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     app.state.config = config
     tokens = None if config.tokens is None else TokenFile(config.tokens)
     app.add_middleware(Guard, config=config, tokens=tokens, now_ms=now_ms, paced=paced)
+    app.add_middleware(Counted)  # the last one is the outermost
     for router in (fleets.router, watching.router, objects.router):
         app.include_router(router)
     app.add_api_route("/v1/health", health, tags=["system"])

@@ -19,6 +19,7 @@ from faultset_ray.limits import CODING_BYTES_MAX, CODING_CPUS
 from faultset_ray.objects.encode import Reading
 from faultset_ray.objects.gather import gather_rows
 from faultset_ray.objects.groups import Group, only
+from faultset_ray.objects.metering import coded
 from faultset_ray.objects.output import Passed, Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.ranges import read_span, spans
@@ -48,12 +49,14 @@ async def encode_task(
     net: Net, rows: Bytes, digests: Digests, header: Header, stripe: int
 ) -> tuple[Bytes, list[Bytes]]:
     """Encode and digest one stripe; the task of the pool. As :func:`encode_sent`."""
-    return await net.compute(encode_sent, rows, digests, header, stripe, threads_of(net))
+    threads = threads_of(net)
+    return await coded(net, "encode", header.spec, rows.nbytes, encode_sent, rows, digests, header, stripe, threads)
 
 
 async def decode_task(net: Net, spec: str, indices: tuple[int, ...], nbytes: int, *rows: Bytes) -> Bytes:
     """Decode one stripe from verified rows; the task of the pool. As :func:`decode_rows`."""
-    return await net.compute(decode_rows, spec, dict(zip(indices, rows, strict=True)), nbytes, threads_of(net))
+    given = dict(zip(indices, rows, strict=True))
+    return await coded(net, "decode", spec, nbytes, decode_rows, spec, given, nbytes, threads_of(net))
 
 
 async def encode_object(

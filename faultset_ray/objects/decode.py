@@ -12,6 +12,7 @@ from faultset_ray.backend.protocol import At, Backend, Net
 from faultset_ray.limits import CODING_CPUS, INFLIGHT_BYTES_MAX, READ_SECONDS
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.gather import gather_rows
+from faultset_ray.objects.metering import coded
 from faultset_ray.objects.output import hand_out
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, read_order, trusted
@@ -65,7 +66,8 @@ async def decode_stripe(
         return await reader.call(stores[index].addr, PlaceStore.read, header.write_id, index, stripe)
 
     rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable, cost=cost)
-    return await net.compute(decode_rows, header.spec, rows, stop - start, threads_of(net)), unusable
+    nbytes, threads = stop - start, threads_of(net)
+    return await coded(net, "decode", header.spec, nbytes, decode_rows, header.spec, rows, nbytes, threads), unusable
 
 
 async def read_object(

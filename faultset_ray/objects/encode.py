@@ -22,6 +22,7 @@ from faultset_ray.errors import (
 )
 from faultset_ray.limits import APPEND_SECONDS, CODING_CPUS, SEAL_SECONDS, STORE_INFO_SECONDS
 from faultset_ray.objects.intake import SourceReader
+from faultset_ray.objects.metering import coded
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.pool import Window, threads_of
 from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
@@ -103,7 +104,10 @@ async def encode_stripe(
     DigestMismatch
         If other rows arrived; nothing was written.
     """
-    parity, all_digests = await net.compute(encode_sent, rows, digests, header, stripe, threads_of(net))
+    threads = threads_of(net)
+    parity, all_digests = await coded(
+        net, "encode", header.spec, rows.nbytes, encode_sent, rows, digests, header, stripe, threads
+    )
     return await _append(net, rows, parity, all_digests, header, stripe, stores)
 
 
@@ -111,7 +115,10 @@ async def encode_here(
     net: Net, rows: Bytes, header: Header, stripe: int, stores: Mapping[int, StoreRef]
 ) -> dict[str, str]:
     """:func:`encode_stripe` without a task, of rows that went nowhere."""
-    parity, all_digests = await net.compute(encode_rows, rows, header, stripe, threads_of(net))
+    threads = threads_of(net)
+    parity, all_digests = await coded(
+        net, "encode", header.spec, rows.nbytes, encode_rows, rows, header, stripe, threads
+    )
     return await _append(net, rows, parity, all_digests, header, stripe, stores)
 
 

@@ -21,6 +21,8 @@ from faultset_ray.limits import (
     TRY_SECONDS,
 )
 from faultset_ray.objects.gather import Decoder, needed_rows
+from faultset_ray.telemetry import metric_table as table
+from faultset_ray.telemetry.metrics import count as tell
 
 _WINDOW: Final = 128
 _WEIGHT: Final = 0.3
@@ -77,6 +79,7 @@ class Pace:
     def asked(self, count: int) -> None:
         """So many blocks are read that have to be."""
         self.reads += count
+        tell(table.BLOCK_READS, count)
         self._budget = min(self._budget + HEDGE_SHARE * count, _SAVED)
 
     def may_hedge(self, count: int, waited_s: float, nbytes: int) -> bool:
@@ -89,6 +92,7 @@ class Pace:
             return False
         self._budget -= count
         self.hedges += count
+        tell(table.HEDGES, count)
         return True
 
     def note(

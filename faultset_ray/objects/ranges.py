@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
 from faultset_ray.objects.gather import Decoder
+from faultset_ray.objects.metering import coded
 from faultset_ray.objects.stripes import decode_rows, trimmed
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
@@ -51,13 +52,15 @@ async def read_span(
         rows = await collect(stripe, wanted, 0, layout.granules(length), length)
         rest = [index for index in wanted if index not in rows]
         if rest and len(wanted) < header.k:
+            nbytes = len(rest) * length
             with tracing.inner("decode", {"faultset.code": header.spec}):
-                made = await net.compute(code.reconstruct, rows, rest)
+                made = await coded(net, "decode", header.spec, nbytes, code.reconstruct, rows, rest)
             rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
+        threads = max(1, int(net.cpus))
         with tracing.inner("decode", {"faultset.code": header.spec}):
-            return [await net.compute(decode_rows, header.spec, rows, high, max(1, int(net.cpus)))]
+            return [await coded(net, "decode", header.spec, high, decode_rows, header.spec, rows, high, threads)]
 
     async def columns(row: int) -> Bytes:
         granule = layout.granule_bytes
@@ -66,8 +69,9 @@ async def read_span(
         rows = await collect(stripe, [row], first, last - first, min(last * granule, length) - first * granule)
         found = rows.get(row)
         if found is None:
+            nbytes = min(last * granule, length) - first * granule
             with tracing.inner("decode", {"faultset.code": header.spec}):
-                [found] = await net.compute(code.reconstruct, rows, [row])
+                [found] = await coded(net, "decode", header.spec, nbytes, code.reconstruct, rows, [row])
         return found[left - first * granule : right - first * granule]
 
     return list(await asyncio.gather(*map(columns, range(low // length, -(-high // length)))))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.backend.protocol import Net
+from faultset_ray.objects.metering import tell_coded
 from faultset_ray.objects.store_values import Whole
 from faultset_ray.objects.stripes import encode_rows
 from faultset_ray.shards.format import Header
@@ -50,8 +51,14 @@ def encode_whole(header: Header, data: Bytes, sha256: bytes) -> list[Whole]:
 
 async def encode_wholes(net: Net, small: Sequence[Small]) -> list[list[Whole]]:
     """:func:`encode_whole` of many, on one thread."""
+    by_code: dict[str, int] = {}
+    for header, data, _ in small:
+        by_code[header.spec] = by_code.get(header.spec, 0) + data.size
+    begun_s = net.uptime_s()
     with tracing.inner("encode", {"faultset.objects": len(small)}):
-        return await net.compute(_encode, small)
+        done = await net.compute(_encode, small)
+    tell_coded("encode", by_code, net.uptime_s() - begun_s)
+    return done
 
 
 def _encode(small: Sequence[Small]) -> list[list[Whole]]:

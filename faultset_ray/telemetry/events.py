@@ -421,7 +421,7 @@ UPKEEP_CUT_SHORT = Event(
     "upkeep_cut_short", INFO, ("what", "error"), "A piece of background work was cut short; it is tried again."
 )
 
-# -- Traces
+# -- Traces and metrics
 
 TRACES_MISSING = Event(
     "traces_missing",
@@ -429,6 +429,14 @@ TRACES_MISSING = Event(
     ("what", "error"),
     "A process makes no traces, though it was told to.",
     "Correct the setting, or install what it names there.",
+)
+
+METRICS_UNTOLD = Event(
+    "metrics_untold",
+    WARNING,
+    ("what", "error"),
+    "Ray did not take a metric; it is said once a process, and what works goes on.",
+    "See what the error says; figures of that process may be missing.",
 )
 
 # -- HTTP

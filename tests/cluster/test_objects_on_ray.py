@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ray
+from scraping import SERIES, scraped_until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalCluster, LocalNode
@@ -45,4 +46,38 @@ def test_objects_outlive_nodes_and_drivers(tmp_path):
             assert (caught.value.have, caught.value.need, set(caught.value.missing)) == (1, 2, {0, 1, 2})
             with pytest.raises(ObjectNotFound):
                 driver.get("never")
+            nodes_are_measured(driver)
+            scraped_until(metrics_tell)
             driver.shutdown()
+
+
+def nodes_are_measured(driver):
+    """A fleet of two, of which one is slow."""
+    driver.register([("fast", 52.5, 13.4, 5.0), ("slow", 52.5, 13.4, 900.0)], 3)
+    assert driver.survivors().ids.tolist() == ["fast"]
+
+
+def metrics_tell(scraped):
+    """What the living nodes tell of all that: the driver's figures on the head, those of actors where they are."""
+    kept = {"system": "kept"}
+    assert scraped.total("operations_total", verb="put", outcome="ok", **kept) == 3
+    assert scraped.total("operations_total", verb="get", outcome="not_found", **kept) == 1
+    assert scraped.total("operations_total", verb="get", outcome="lost", **kept) == 1
+    assert scraped.total("operation_bytes_total", verb="put", **kept) == 2 * 3_000_001 + 11
+    assert scraped.total("operation_seconds_count", verb="put", **kept) == 3
+    assert scraped.total("coded_bytes_total", verb="encode", **kept) >= 11, "the driver's; a task's is on its node"
+    assert scraped.total("coded_bytes_total", verb="decode", **kept) >= 3_000_001
+    assert scraped.total("answers_total", fleet="default", outcome="whole", **kept) == 1
+    assert scraped.total("ejections_total", fleet="default", reason="over_threshold", **kept) == 1
+    assert scraped.total("detection_seconds_count", fleet="default", **kept) == 1
+    assert scraped.total("coordinator_starts_total", **kept) == 1
+    assert scraped.total("survivors", fleet="default", **kept) == 1
+    assert scraped.total("nodes", fleet="default", state="ejected", **kept) == 1
+    assert scraped.total("objects", margin="lost", **kept) == 3
+    assert scraped.total("repairs_total", outcome="lost", **kept) >= 3
+    assert scraped.total("stores", state="here", **kept) == 1
+    looked_s = [
+        scraped.total("upkeep_timestamp_seconds", what=what, **kept) for what in ("ranges", "stores", "objects")
+    ]
+    assert max(looked_s) - min(looked_s) < 120
+    assert scraped.names() <= set(SERIES), "nothing is told that the table does not know"

@@ -170,9 +170,11 @@ def with_error(result: Mapping[str, Any], error: FaultsetError) -> dict[str, Any
 
 
 def _complain(code: str, message: str, result: Mapping[str, Any]) -> None:
-    _errors.print(f"[bold red]error[/] [dim]{code}[/] ", end="")
-    _errors.print(message, markup=False, soft_wrap=True)
-    finish(result)
+    with suppress(OSError):  # of stderr's reader and stdout's, either may be gone: the exit code tells all the same
+        _errors.print(f"[bold red]error[/] [dim]{code}[/] ", end="")
+        _errors.print(message, markup=False, soft_wrap=True)
+    with suppress(OSError):
+        finish(result)
 
 
 def app(job: Callable[..., None]) -> typer.Typer:
@@ -198,7 +200,8 @@ def run(application: typer.Typer) -> None:
         if isinstance(ended.__context__, BrokenPipeError):  # click's exit code for it, 1, means no survivors here
             _os_error(ended.__context__, "what was to read the output has closed it")
         if ended.code == USAGE and not _finished.is_set():  # typer has told what is wrong
-            finish({"error": {"code": "usage", "message": "the arguments can't be used; see --help"}})
+            with suppress(OSError):
+                finish({"error": {"code": "usage", "message": "the arguments can't be used; see --help"}})
         raise
     except FaultsetError as error:
         sys.exit(fail(error).exit_code)
@@ -216,7 +219,6 @@ def run(application: typer.Typer) -> None:
 
 
 def _os_error(error: OSError, message: str) -> NoReturn:
-    with suppress(OSError):  # stdout itself may be what failed
-        described = {"errno": error.errno, "code": "os_error", "message": message}
-        _complain("os_error", message, {"error": described})
+    described = {"errno": error.errno, "code": "os_error", "message": message}
+    _complain("os_error", message, {"error": described})
     sys.exit(USAGE)

@@ -44,7 +44,7 @@ def attach(
     AuthError
         The cluster refuses our token.
     ClusterUnreachable
-        Nothing answers there.
+        Nothing answers there; or Ray does not start on this machine, as on a very busy one.
     InputError
         This process is connected to another cluster than ``address``.
     """
@@ -59,7 +59,10 @@ def attach(
     options = {**_QUIET, "runtime_env": dict(runtime_env)} if runtime_env else _QUIET
     if bootstrap is None:
         name_file_for_workers()
-        ray.init(address="local", include_dashboard=False, _system_config=dict(IDLE_WORKERS), **options)
+        try:
+            ray.init(address="local", include_dashboard=False, _system_config=dict(IDLE_WORKERS), **options)
+        except Exception as error:  # Ray raises nothing more precise
+            raise ClusterUnreachable("this machine", f"Ray did not start: {error}") from error
         return True
     probe(bootstrap)
     try:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jobs.serve
-from faultset_ray.errors import InputError
+from faultset_ray.errors import ClusterUnreachable, InputError
 from faultset_ray.http.tokens import TokenFile
 from jobs import output
 from jobs.cli import application
@@ -131,6 +131,17 @@ def test_serve_goes_by_flags_before_variables_before_the_file(faultset, hosted, 
     faultset("serve", "--port", 0, "--host", "::", "--tokens", "flag", "--host-name", "a", "--host-name", "b")
     http = hosted["config"].http
     assert (http.port, http.host, http.tokens, http.hosts) == (0, "::", str(tmp_path / "flag"), ("a", "b"))
+
+
+def test_serve_where_ray_does_not_start(faultset, tmp_path, monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray raises it
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ClusterUnreachable, match=r"this machine: Ray did not start: The current node timed out"):
+        faultset("serve")
 
 
 def test_the_application_goes_by_the_config_of_who_builds_it(tmp_path, monkeypatch):

@@ -73,6 +73,10 @@ class Spreading:
         self._members: bytes = b""
         self._since_s = 0.0
         """Since when these stores take part."""
+        self._after = ""
+        """The object up to which they are spread over these."""
+        self._failed = False
+        """Whether some of those could not be moved."""
 
     async def step(
         self, inventory: Inventory, bucket: Bucket | None = None, going: Callable[[], bool] = lambda: True
@@ -92,13 +96,13 @@ class Spreading:
         members = hashlib.sha256("\n".join(taking_part).encode()).digest()
         if members != self._members:
             self._members, self._since_s = members, self._backend.uptime_s()
+            self._after, self._failed = "", False
         before = await self._authority.ask(Coordinator.note, _NOTE)
         if before and before != members:
             if self._backend.uptime_s() - self._since_s < SPREAD_AFTER_SECONDS:
                 return 0
-            moves = await self._plan(inventory, taking_part)
-            moved = await self._carry_out(moves, bucket, going)
-            if moved < sum(len(targets) for _, targets in moves):
+            moved, is_done = await self._spread(inventory, taking_part, bucket, going)
+            if not is_done:
                 return moved  # the rest is planned anew
             events.SHARDS_SPREAD.tell(shards=moved, stores=len(taking_part))
         else:
@@ -109,22 +113,44 @@ class Spreading:
 
     # -- Inside
 
-    async def _plan(self, inventory: Inventory, taking_part: Sequence[str]) -> list[tuple[bytes, dict[int, str]]]:
-        """Where shards are to go, by write and index."""
+    async def _spread(
+        self,
+        inventory: Inventory,
+        taking_part: Sequence[str],
+        bucket: Bucket | None,
+        going: Callable[[], bool],
+    ) -> tuple[int, bool]:
+        """Spread page after page of objects, from where the step before ended.
+
+        Told is how many shards moved, and whether that is all.
+
+        What each page is to give and get goes by how full the stores are with everything, so that pages in a row make
+        them as even as one plan for all would; and neither memory nor anybody's wait grows with the catalog.
+        """
         infos = [inventory.here[uuid] for uuid in taking_part]
         columns = Columns(
             # a disk may be shared with others: how full a store is goes by its own shards
             [Site(i.uuid, i.place, i.region, i.used_bytes + i.free_bytes, i.free_bytes) for i in infos]
         )
-        piles: dict[str, _Pile] = {}
-        after = ""
+        moved = 0
         while True:
-            page = await self._authority.ask(Coordinator.list_objects, "", after, UPKEEP_PAGE)
-            for entry in page:
-                piles.setdefault(entry.record.spec, _Pile()).add(entry, columns)
+            page = await self._authority.ask(Coordinator.list_objects, "", self._after, UPKEEP_PAGE)
+            moves = await self._plan(page, columns)
+            carried_out = await self._carry_out(moves, bucket, going)
+            moved += carried_out
+            if not going():
+                return moved, False
+            self._failed |= carried_out < sum(len(targets) for _, targets in moves)
             if len(page) < UPKEEP_PAGE:
-                break
-            after = page[-1].record.name
+                is_done, self._after, self._failed = not self._failed, "", False
+                return moved, is_done
+            self._after = page[-1].record.name
+
+    async def _plan(self, page: Sequence[Entry], columns: Columns) -> list[tuple[bytes, dict[int, str]]]:
+        """Where shards of some objects are to go, by write and index; ``columns`` are as full then as they will be."""
+        piles: dict[str, _Pile] = {}
+        for entry in page:
+            piles.setdefault(entry.record.spec, _Pile()).add(entry, columns)
         found: dict[bytes, dict[int, str]] = {}
         for spec in sorted(piles):
             moves = await self._backend.compute(rebalance, piles[spec].held(), columns, codes.get(spec))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 import pytest
 from sim.object_world import simulate
@@ -173,6 +174,8 @@ def test_a_decommission_that_would_break_the_promise_is_refused():
 
 
 def test_objects_are_spread_over_stores_that_join_and_no_more_than_that_takes():
+    """Page by page, as a large catalog is."""
+
     async def scenario(run):
         await run.sim.sleep(30)
         await some(run, 40)
@@ -191,7 +194,8 @@ def test_objects_are_spread_over_stores_that_join_and_no_more_than_that_takes():
         await run.check_objects()
         await run.check_shards()
 
-    simulate(9, scenario, absent=("p07", "p08"))
+    with mock.patch("faultset_ray.driver.spreading.UPKEEP_PAGE", 7):
+        simulate(9, scenario, absent=("p07", "p08"))
 
 
 def test_stores_are_not_taken_for_lost_when_the_coordinator_starts_anew():

@@ -136,7 +136,7 @@ docs: $(STAMP)-docs ## build the site of the documentation into docs/_build/html
 	$(PYTEST) tests/docs/test_site.py -m site
 
 test-docs: setup ## run every code block of the documentation, and the examples
-	$(PYTEST) tests/docs tests/cluster/test_examples.py -m "not site and not long and not host"
+	$(PYTEST) tests/docs tests/cluster/test_examples.py tests/cluster/test_console.py -m "not site and not long and not host"
 
 docs-config: setup ## write the settings in docs/configuration.md anew, from the types
 	$(PY) -m faultset_ray.config.page docs/configuration.md

@@ -1,7 +1,7 @@
 """The ``console`` blocks of the documentation, and who runs each.
 
 ``HERE`` is run by ``tests/cluster/test_console.py`` on a cluster of its own. A path is the test that runs the block, or
-what it says. All others need what stands there, which is outside of the machine.
+what it says with other addresses and directories. All others need what stands there, which is outside of the machine.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ RUN_BY = {
     },
     "docs/guides/objects.md": {"faultset put": HERE},
     "docs/guides/tracing.md": {"export OTEL": "needs a collector of OpenTelemetry"},
-    "docs/logging.md": {"faultset put": HERE, "ray.init": "tests/cluster/test_control_plane.py"},
+    "docs/logging.md": {"faultset put": HERE, "ray.init": "tests/cluster/test_console.py"},
     "docs/operations.md": {
         "faultset doctor": HERE,
         "faultset": RUNBOOKS,
-        "ray start --head": "tests/cluster/test_restarts.py",
+        "ray start --head": HOSTS,
         "sqlite3": BACKUP,
     },
     "docs/quickstart.md": {"make setup": FRESH},

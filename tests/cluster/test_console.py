@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def terminal(attached, tmp_path_factory):
     }
 
     def typed(script: str) -> subprocess.CompletedProcess[str]:
-        script = script.replace("HEAD:6379", attached.address)
+        script = re.sub("(HEAD|HOST):6379", attached.address, script)
         script = script.replace("~/.local/state/faultset-ray", os.environ["FAULTSET_STATE_DIR"])
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -77,3 +78,30 @@ def test_there_is_something_to_type():
 def test_a_block(terminal, block: Block):
     done = terminal("\n".join(block.commands))
     assert done.returncode == 0, f"{block.commands}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+
+
+def run(terminal, script: str) -> None:
+    done = terminal(f"python - <<'PYTHON'\n{script}\nPYTHON")
+    assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+
+
+def test_ray_is_asked_for_logs_in_json(terminal, attached):
+    [line] = [block.lines[0] for block in blocks() if block.lines[0].startswith("ray.init(")]
+    line = line.replace('"auto"', repr(attached.address))
+    run(terminal, f"import ray\nimport faultset_ray as fs\n{line}\nfs.connect(system='prod').close()")
+
+
+def test_data_frames_on_a_cluster(terminal):
+    """The blocks that need one, which the page marks as text."""
+    text = Path(PROJECT, "docs", "guides", "dataframes.md").read_text().partition("## On a cluster")[2]
+    shown = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert [block.count("\n") for block in shown] == [3, 1]
+    before = """
+import fsspec, pandas as pd, ray
+from faultset_ray.filesystem import FaultsetFileSystem
+made = FaultsetFileSystem("prod", "HOST:6379", "rs:4+2")
+made.pipe_file("raw/2026/a.csv", b"city,ms\\nOslo,40\\n")
+pd.DataFrame({"city": ["Oslo", "Lyon"], "ms": [40, 2]}).to_parquet("by_city/one.parquet", filesystem=made)
+"""
+    after = "\nassert len(files.find('copy')) == 1\n"
+    run(terminal, before + "\n".join(shown) + after)

@@ -24,12 +24,13 @@ FRESH = "tests/host/test_fresh_machine.py"
 HOSTS = "tests/host/test_cluster_commands.py"
 DRILL = "tests/cluster/test_jobs.py"
 SUBMITTED = "tests/cluster/test_jobs.py"
+NEW = "tests/host/test_new_user.py"
 EXAMPLES = "tests/cluster/test_examples.py"
 BACKUP = "tests/unit/test_coordinator_state.py"
 KUBERNETES = "needs Kubernetes with KubeRay; deploy/k8s itself is checked by tests/packaging/test_k8s.py"
 
 RUN_BY = {
-    "README.md": {"make drill": FRESH, "export RAY_ADDRESS": HERE},
+    "README.md": {"make drill": FRESH, "export RAY_ADDRESS": HERE, "faultset serve": "tests/cluster/test_serve.py"},
     "CONTRIBUTING.md": {"make setup": FRESH},
     "docs/configuration.md": {"faultset --config": HERE},
     "docs/guides/clusters.md": {
@@ -44,6 +45,7 @@ RUN_BY = {
         "kubectl": KUBERNETES,
         "faultset token add": KUBERNETES,
     },
+    "docs/guides/map.md": {"faultset map": HERE, ">>>": "tests/unit/test_map.py"},
     "docs/guides/objects.md": {"faultset put": HERE},
     "docs/guides/tracing.md": {"export OTEL": "needs a collector of OpenTelemetry"},
     "docs/logging.md": {"faultset put": HERE, "ray.init": "tests/cluster/test_console.py"},
@@ -53,7 +55,7 @@ RUN_BY = {
         "ray start --head": HOSTS,
         "sqlite3": BACKUP,
     },
-    "docs/quickstart.md": {"make setup": FRESH},
+    "docs/quickstart.md": {"make setup": NEW, "faultset drill": NEW},
     "docs/recovery.md": {"sqlite3": HERE, "faultset rebuild": RUNBOOKS, "faultset": HERE},
     "docs/tutorials/outage.md": {"export RAY_ADDRESS": EXAMPLES},
     "docs/tutorials/pipeline.md": {"python examples/dag.py": EXAMPLES},

@@ -64,7 +64,8 @@ def terminal(attached, tmp_path_factory):
             check=False,
         )
 
-    begun = typed("faultset put scratch/0001 notes.txt --code rs:4+2")
+    (home / "fleet.csv").write_text("id,lat,lon,latency_ms\nfra-1,50.11,8.68,12\npar-1,48.86,2.35,210\n")
+    begun = typed("faultset put scratch/0001 notes.txt --code rs:4+2; faultset register fleet.csv")
     assert begun.returncode == 0, begun.stdout + begun.stderr
     return typed
 

@@ -26,7 +26,6 @@ DRILL = "tests/cluster/test_jobs.py"
 SUBMITTED = "tests/cluster/test_jobs.py"
 NEW = "tests/host/test_new_user.py"
 EXAMPLES = "tests/cluster/test_examples.py"
-BACKUP = "tests/unit/test_coordinator_state.py"
 KUBERNETES = "needs Kubernetes with KubeRay; deploy/k8s itself is checked by tests/packaging/test_k8s.py"
 
 RUN_BY = {
@@ -53,10 +52,10 @@ RUN_BY = {
         "faultset doctor": HERE,
         "faultset": RUNBOOKS,
         "ray start --head": HOSTS,
-        "sqlite3": BACKUP,
+        "sqlite3": HERE,
     },
     "docs/quickstart.md": {"make setup": NEW, "faultset drill": NEW},
-    "docs/recovery.md": {"sqlite3": HERE, "faultset rebuild": RUNBOOKS, "faultset": HERE},
+    "docs/recovery.md": {"faultset rebuild": RUNBOOKS, "faultset": HERE},
     "docs/tutorials/outage.md": {"export RAY_ADDRESS": EXAMPLES},
     "docs/tutorials/pipeline.md": {"python examples/dag.py": EXAMPLES},
     "docs/tutorials/region.md": {"make drill": DRILL},

@@ -33,6 +33,7 @@ RUN_BY = {
     "CONTRIBUTING.md": {"make setup": FRESH},
     "docs/configuration.md": {"faultset --config": HERE},
     "docs/guides/clusters.md": {
+        "faultset up": "tests/cluster/test_up_down.py",
         "ray start --address": HOSTS,
         "export RAY_AUTH_MODE": HOSTS,
         "ray get-auth-token": "needs an account at AWS; cluster.yaml is checked by tests/packaging/test_cluster_yaml.py",

@@ -1,4 +1,4 @@
-"""What drivers tell as metrics: what came of their operations, and, of the one with the lease, how the system is.
+"""What drivers tell as metrics: what was answered and, of the one with the lease, how the system is.
 
 All gauges are told by that driver: only it sees the whole. Beside them it tells when it last looked, and 0 when it
 looks no more; so whoever reads a gauge knows whether it is of now.
@@ -6,106 +6,17 @@ looks no more; so whoever reads a gauge knows whether it is of now.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from functools import wraps
-from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.control.messages import Census
 from faultset_ray.coordinator.objects import Tally
 from faultset_ray.driver.inventory import Inventory
-from faultset_ray.driver.object_values import Receipt
-from faultset_ray.errors import (
-    ClusterError,
-    CodingError,
-    InputError,
-    ObjectNotFound,
-    PreconditionFailed,
-    WriteInProgress,
-)
-from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.needs import Needs
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.metrics import count, listened, observe, put
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Verb = Literal["put", "get", "delete", "undelete"]
-
-_OUTCOMES: Final[tuple[tuple[str, tuple[type[BaseException], ...]], ...]] = (
-    ("not_found", (ObjectNotFound,)),
-    ("refused", (InputError, PreconditionFailed, WriteInProgress)),
-    ("lost", (CodingError,)),
-    ("unavailable", (ClusterError,)),
-    ("cancelled", (asyncio.CancelledError, GeneratorExit)),
-)
-
-
-class _OfBackend(Protocol):
-    """Whose operations are told: it has a backend."""
-
-    _backend: Backend
-
-
-H = TypeVar("H", bound=_OfBackend)
-
-
-def outcome_of(error: BaseException) -> str:
-    """Under which outcome an operation counts that ended so."""
-    return next((name for name, kinds in _OUTCOMES if isinstance(error, kinds)), "error")
-
-
-@asynccontextmanager
-async def _told(backend: Backend, verb: Verb) -> AsyncIterator[None]:
-    begun_s, outcome = backend.uptime_s(), "ok"
-    try:
-        yield
-    except BaseException as error:
-        outcome = outcome_of(error)
-        raise
-    finally:
-        count(table.OPERATIONS, 1, verb, outcome)
-        observe(table.OPERATION_SECONDS, backend.uptime_s() - begun_s, verb)
-
-
-def counted(
-    verb: Verb,
-) -> Callable[[Callable[Concatenate[H, P], Awaitable[R]]], Callable[Concatenate[H, P], Coroutine[Any, Any, R]]]:
-    """Have a method count as an operation on objects, with the bytes that its result is of."""
-
-    def wrap(method: Callable[Concatenate[H, P], Awaitable[R]]) -> Callable[Concatenate[H, P], Coroutine[Any, Any, R]]:
-        @wraps(method)
-        async def call(self: H, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            if not listened():
-                return await method(self, *args, **kwargs)
-            async with _told(self._backend, verb):
-                result = await method(self, *args, **kwargs)
-            if isinstance(result, bytes):
-                count(table.OPERATION_BYTES, len(result), "get")
-            elif isinstance(result, Receipt) and verb == "put":
-                count(table.OPERATION_BYTES, result.size, "put")
-            return result
-
-        return call
-
-    return wrap
-
-
-def counted_stream(
-    method: Callable[Concatenate[H, P], AsyncGenerator[Bytes, None]],
-) -> Callable[Concatenate[H, P], AsyncGenerator[Bytes, None]]:
-    """Have a method that gives an object's bytes out count as a ``get``; its time is also that of who takes them."""
-
-    @wraps(method)
-    async def call(self: H, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Bytes, None]:
-        async with _told(self._backend, "get"), aclosing(method(self, *args, **kwargs)) as pieces:
-            async for piece in pieces:
-                count(table.OPERATION_BYTES, piece.size, "get")
-                yield piece
-
-    return call
 
 
 @asynccontextmanager

@@ -16,7 +16,6 @@ from faultset_ray.columns import as_int, check_flag, is_int
 from faultset_ray.coordinator.objects import Commit, Damage, Intent
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
-from faultset_ray.driver.metering import counted, counted_stream
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.places import Places
 from faultset_ray.driver.put import Put, spread, tell
@@ -42,6 +41,7 @@ from faultset_ray.objects.gather import AWAY, Bytes
 from faultset_ray.objects.get import Reading
 from faultset_ray.objects.intake import Intake, SoFar, teller
 from faultset_ray.objects.lines import Lines
+from faultset_ray.objects.operations import counted, counted_stream
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record, grace_of, object_id
 from faultset_ray.objects.small import Small, encode_wholes
@@ -280,7 +280,7 @@ class Objects:
                 entry = newer  # it was overwritten, and what it was is gone
         raise AssertionError("unreachable: an object that is overwritten that fast keeps its last generations")
 
-    @counted_stream
+    @counted_stream("get")
     async def stream(
         self, name: str, span: tuple[int, int] | None, progress: SoFar | None = None
     ) -> AsyncGenerator[Bytes, None]:

@@ -6,6 +6,8 @@ import asyncio
 import re
 from typing import Final
 
+from starlette.requests import ClientDisconnect
+
 from faultset_ray.http.pacing import App, Message, Receive, Scope, Send
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.metrics import Bounds, count, listened, observe
@@ -44,6 +46,9 @@ class Counted:
 
         try:
             await self._app(scope, receive, sent)
+        except ClientDisconnect:
+            status = _LEFT  # and not the 500 that nobody was there to get
+            raise
         except Exception:
             status = "500"
             raise

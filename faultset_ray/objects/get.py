@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray import codes
-from faultset_ray.backend.protocol import Backend
+from faultset_ray.backend.protocol import Backend, Net
 from faultset_ray.codes.base import Code
 from faultset_ray.errors import CorruptShard, DigestMismatch, InputError, NotEnoughShards
 from faultset_ray.limits import INFLIGHT_BYTES_MAX, KIB
@@ -79,6 +79,11 @@ class Reading:
         self.late: set[int] = set()
         self._looks = 0
         self.found(entry, stores, away_s)
+
+    @property
+    def backend(self) -> Net:
+        """Where it reads."""
+        return self._backend
 
     @property
     def record(self) -> Record:

@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
+from faultset_ray.backend.protocol import Net
 from faultset_ray.errors import InputError
 from faultset_ray.limits import KIB, MIB
 from faultset_ray.objects.get import Bytes, Reading
+from faultset_ray.objects.operations import counted, counted_stream
 
 _AHEAD_BYTES: Final = 256 * KIB
 _AHEAD_BYTES_MAX: Final = 8 * MIB
@@ -57,6 +59,7 @@ class AsyncObjectFile:
         """Of all its bytes, in hex."""
         return self._reading.record.sha256.hex()
 
+    @counted_stream("read")
     async def stream(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Bytes, None]:
         """Bytes ``[start, stop)`` in pieces: uint8[n], in order, not to be changed; wherever one stands.
 
@@ -74,6 +77,7 @@ class AsyncObjectFile:
                 if piece.size:
                     yield piece
 
+    @counted("read")
     async def read(self, nbytes: int = -1) -> bytes:
         """The next bytes, all that are left by default; none at the end.
 
@@ -87,6 +91,7 @@ class AsyncObjectFile:
         self._at += len(data)
         return data
 
+    @counted("read")
     async def read_at(self, start: int, stop: int) -> bytes:
         """Bytes ``[start, stop)``, wherever one stands.
 
@@ -125,6 +130,10 @@ class AsyncObjectFile:
         await self.close()
 
     # -- Inside
+
+    @property
+    def _backend(self) -> Net:
+        return self._reading.backend
 
     async def _bytes(self, start: int, stop: int) -> bytes:
         """From what was fetched ahead, and then from the stores."""

@@ -62,6 +62,7 @@ CODE: Final = Tag("code", most=16)
 ENGINE: Final = Tag("engine", ("gfni512", "gfni256", "avx2", "portable", "naive"))
 OUTCOMES: Final = ("ok", "not_found", "refused", "lost", "unavailable", "error", "cancelled")
 OUTCOME: Final = Tag("outcome", OUTCOMES)
+VERB: Final = Tag("verb", ("put", "get", "read", "delete", "undelete"))
 STATES: Final = ("unknown", "healthy", "suspect", "ejected", "probation")
 REASONS: Final = ("over_threshold", "failures", "relapse")
 TIERS: Final = ("own", "neighbours", "parent", "nearest", "everywhere", "panic")
@@ -224,11 +225,11 @@ OBSERVATIONS = _add(
 
 _O = "Objects"
 OPERATIONS = _add(
-    _O, "counter", "operations", "", (Tag("verb", ("put", "get", "delete", "undelete")), OUTCOME),
-    "Operations on objects that ended, by their outcome.",
+    _O, "counter", "operations", "", (VERB, OUTCOME),
+    "Operations on objects that ended, by outcome; `read` is of an opened object, as over HTTP or as a file.",
 )  # fmt: skip
 OPERATION_SECONDS = _add(
-    _O, "histogram", "operation_seconds", "seconds", (Tag("verb", ("put", "get", "delete", "undelete")),),
+    _O, "histogram", "operation_seconds", "seconds", (VERB,),
     "How long operations took, whatever came of them.", SECONDS,
 )  # fmt: skip
 OPERATION_BYTES = _add(
@@ -236,7 +237,7 @@ OPERATION_BYTES = _add(
     "counter",
     "operation_bytes",
     "bytes",
-    (Tag("verb", ("put", "get")),),
+    (Tag("verb", ("put", "get", "read")),),
     "Bytes of objects that were put, and that were given out.",
 )
 CODED_BYTES = _add(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from manifests import documents
 from promql import KNOWN, made, problems
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +128,15 @@ def test_every_metric_is_looked_at_by_somebody():
 
     unseen = {name for name, metric in METRICS.items() if not any(series in texts for series in metric.series)}
     assert unseen <= asked_for
+
+
+def test_the_pod_monitor_finds_every_pod_of_the_cluster():
+    monitor = yaml.safe_load((ROOT / "deploy" / "prometheus" / "podmonitor.yaml").read_text())
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    [cluster] = [document for _, document in documents() if document["kind"] == "RayCluster"]
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    for template in (group["template"] for group in groups):
+        assert wanted.items() <= template["metadata"]["labels"].items()
+        [container] = template["spec"]["containers"]
+        assert endpoint["port"] in {port["name"] for port in container["ports"]}

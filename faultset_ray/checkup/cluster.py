@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
-from faultset_ray.backend.protocol import LABEL_STORE, At, Backend, Place
+from faultset_ray.backend.protocol import LABEL_STORE, At, Backend, Place, Servant
 from faultset_ray.checkup.findings import Finding, Level
 from faultset_ray.checkup.judging import judge_clock, judge_machine, judge_store, judge_versions
 from faultset_ray.checkup.machine import Machine, look, tell_time
 from faultset_ray.coordinator.servant import Coordinator
-from faultset_ray.driver.authority import COORDINATOR
+from faultset_ray.driver.authority import ATTENDANT, COORDINATOR
 from faultset_ray.errors import ClusterError, VersionSkew
 
 _ASKS = 5
@@ -109,6 +109,7 @@ def _judge_stores(places: Sequence[Place], machines: dict[str, Machine]) -> Iter
 async def _judge_system(backend: Backend, system: str) -> AsyncIterator[Finding]:
     try:
         found = await backend.find(Coordinator, COORDINATOR)
+        attended = found is not None and await backend.find(Servant, ATTENDANT) is not None
     except VersionSkew as error:
         remedy = "`faultset down` with that version, then `faultset up` with this one"
         yield Finding("system", Level.FAILED, str(error), remedy=remedy)
@@ -120,4 +121,6 @@ async def _judge_system(backend: Backend, system: str) -> AsyncIterator[Finding]
             told = f"{system!r} does not run here"
             yield Finding("system", Level.SKIPPED, told, remedy=f"`faultset up {system}` brings it up")
         else:
-            yield Finding("system", Level.OK, f"{system!r} runs, with this version")
+            who = "an attendant looks after it" if attended else "looked after only while a driver is connected"
+            told = f"{system!r} runs, with this version; {who}"
+            yield Finding("system", Level.OK, told, numbers={"attended": attended})

@@ -312,7 +312,9 @@ def test_a_system_that_runs_and_places_without_labels(here, monkeypatch):
             await backend.close()
 
     findings = asyncio.run(look())
-    assert [each.level for each in findings if each.check == "system"] == [Level.OK]
+    [system] = [each for each in findings if each.check == "system"]
+    assert (system.level, system.numbers) == (Level.OK, {"attended": False})
+    assert system.text == "'prod' runs, with this version; looked after only while a driver is connected"
     assert [each.place for each in findings if each.check == "store_disk"] == ["a", "b"]
     [label] = [each for each in findings if each.check == "store_label"]
     assert "all 2 may hold a store" in label.text

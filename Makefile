@@ -15,7 +15,7 @@ CLUSTER_TIERS := tests/cluster tests/contract tests/property tests/sim
 LANE_LOG := $(VENV)/.lane-cluster.log
 CORE_TIERS := tests/unit tests/property tests/golden tests/contract
 # what no kernel takes part in, or only one that other tests of the core call: once is enough for it
-WITHOUT_KERNELS := unit/test_jobs*.py unit/test_http*.py unit/test_map.py unit/test_tracing.py unit/test_stream_memory.py unit/test_store*.py unit/test_catalog*.py unit/test_coordinator*.py unit/test_filesystem.py \
+WITHOUT_KERNELS := unit/test_jobs*.py unit/test_http*.py unit/test_metrics.py unit/test_metering.py unit/test_map.py unit/test_tracing.py unit/test_stream_memory.py unit/test_store*.py unit/test_catalog*.py unit/test_coordinator*.py unit/test_filesystem.py \
 	unit/test_bad_arguments.py unit/test_absurd_arguments.py unit/test_running.py unit/test_local_nodes.py unit/test_processes.py unit/test_exposure.py property/test_store_machine.py property/test_catalog*.py \
 	property/test_object_ranges.py contract/test_objects.py contract/test_older_library_cli.py
 

@@ -21,6 +21,7 @@ from ray.job_submission import JobSubmissionClient
 from actors.attach import authenticate, bootstrap_address, probe
 from faultset_ray.config import Security
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
+from faultset_ray.errors.base import without_login
 
 R = TypeVar("R")
 
@@ -81,10 +82,11 @@ class Jobs:
         authenticate(security)
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
-        self.address = address if address.startswith(("http://", "https://")) else _dashboard_of(address)
+        dashboard = address if address.startswith(("http://", "https://")) else _dashboard_of(address)
+        self.address = without_login(dashboard)
         """Of the dashboard."""
         with _named(self.address):
-            self._client = self._told("the dashboard", partial(JobSubmissionClient, self.address))
+            self._client = self._told("the dashboard", partial(JobSubmissionClient, dashboard))
 
     def submit(self, entrypoint: str, runtime_env: Mapping[str, Any], submission_id: str | None = None) -> str:
         """Begin a job; returns its id.

@@ -155,6 +155,7 @@ class Probe(Section):
         {},
         Texts(),
         "Servers that the places measure, as `tcp://HOST:PORT`, `http://…` or `https://…` by the id of their node.",
+        in_repr=False,
     )
     fleet: str = setting("default", Text("the name of a fleet"), "The registered fleet that `targets` are nodes of.")
 
@@ -307,5 +308,6 @@ class Root(Section):
         Plugins(),
         "Options of codes from other distributions, by the name of their entry point: handed to the code's "
         "`configure` before it is first used, in each process that uses it.",
+        in_repr=False,
         reader="process",
     )

@@ -86,8 +86,12 @@ def setting(
     variables: tuple[str, ...] = (),
     secret: bool = False,
     in_file: bool = True,
+    in_repr: bool = True,
 ) -> Any:
-    """Declare a setting as a field of a :class:`Section`; its variable is made of its key by default."""
+    """Declare a setting as a field of a :class:`Section`; its variable is made of its key by default.
+
+    A secret, and what may have one in it (``in_repr=False``), is not in the text of its section.
+    """
     metadata = {
         _METADATA: {
             "kind": kind,
@@ -99,8 +103,8 @@ def setting(
         }
     }
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=lambda: dict(default), metadata=metadata, repr=in_repr)
+    return field(default=default, metadata=metadata, repr=in_repr and not secret)
 
 
 def section(kind: type[Section], help: str) -> Any:  # noqa: A002 - as above

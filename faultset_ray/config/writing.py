@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from faultset_ray.config.sections import Root
 from faultset_ray.config.tree import Section, sections, settings, value_of
+from faultset_ray.errors.base import without_login
 from faultset_ray.policy import Policy
 
 HIDDEN: Final = "***"
@@ -32,12 +33,14 @@ def shown(config: Root) -> dict[str, Any]:
         elif key == "policies":
             found[key] = {name: asdict(policy) for name, policy in value.items()}
         else:
-            found[key] = _open(value) if key == "plugins" else value
+            found[key] = _open(value)
     return found
 
 
 def _open(value: Any) -> Any:
-    """Options without what looks like a secret."""
+    """A value without what looks like a secret, among options and in URLs."""
+    if isinstance(value, str):
+        return without_login(value)
     if isinstance(value, Mapping):
         return {key: HIDDEN if _SECRET.search(key) else _open(each) for key, each in value.items()}
     return [_open(each) for each in value] if isinstance(value, list) else value

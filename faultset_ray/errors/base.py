@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from reprlib import Repr
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 _LISTED_MAX = 8
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+_LOGIN = re.compile(r"(?<=//)[^/@\s]+@")
 
 
 def shown(value: object) -> str:
@@ -17,6 +19,11 @@ def shown(value: object) -> str:
         return _SHORT.repr(value)
     except Exception:  # noqa: BLE001 - a number of 4,300 digits, or an object of anyone's
         return f"some {type(value).__name__}"
+
+
+def without_login(text: str) -> str:
+    """A text with what stands for a name and a password in its URLs hidden."""
+    return _LOGIN.sub("***@", text)
 
 
 def listed(items: Iterable[object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from faultset_ray.errors.base import FaultsetError, listed
+from faultset_ray.errors.base import FaultsetError, listed, without_login
 
 
 class ClusterError(FaultsetError, RuntimeError):
@@ -20,6 +20,7 @@ class AuthError(ClusterError):
     code = "auth"
 
     def __init__(self, address: str, reason: str) -> None:
+        address, reason = without_login(address), without_login(reason)
         super().__init__(address, reason)
         self.address = address
         self.reason = reason
@@ -37,6 +38,7 @@ class ClusterUnreachable(ClusterError):
     code = "cluster_unreachable"
 
     def __init__(self, address: str, reason: str) -> None:
+        address, reason = without_login(address), without_login(reason)
         super().__init__(address, reason)
         self.address = address
         self.reason = reason

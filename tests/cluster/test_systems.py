@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from told import told
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
@@ -98,7 +99,7 @@ def test_stores_of_an_unlabelled_cluster(attached, caplog):
         shards = driver.encode(b"x", "rs:2+1")
         assert (shards.survivable, shards.durability) == (0, "none")
     assert caplog.text.count("no place carries the label faultset.io/store=true: all 2 may hold a store") == 1
-    assert 'durability "none"' in caplog.text
+    assert 'durability "none"' in told(caplog, "stores_fleeting")[0]["reason"]
 
 
 def test_a_killed_driver_takes_its_private_system_along(attached):

@@ -21,7 +21,7 @@ VERBS: Final = (
     *("failover", "register", "observe", "survivors", "why", "plan", "watch", "mark", "regions", "map", "replay"),
     *("put", "get", "ls", "stat", "rm", "status", "scrub", "repair", "decommission", "rebuild"),
     *("up", "down", "serve", "submit", "doctor"),
-    *("encode", "decode", "verify", "drill"),
+    *("encode", "decode", "verify", "drill", "bench"),
     *("config", "token", "schema"),
 )
 """Each is a module of this package, with a function of its name, or an ``application`` of several."""

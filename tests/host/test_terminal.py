@@ -24,6 +24,9 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.base = ["tmux", "-S", str(folder / "tmux")]
+
+    def open(self) -> None:
+        folder = self.folder
         command = folder / "bin" / "faultset"
         command.parent.mkdir()
         command.write_text(COMMAND)
@@ -70,8 +73,11 @@ def terminal(tmp_path):
     with (tmp_path / "data").open("wb") as file:
         file.truncate(SIZE)
     terminal = Terminal(tmp_path)
-    yield terminal
-    terminal.close()
+    try:
+        terminal.open()
+        yield terminal
+    finally:
+        terminal.close()
 
 
 ENCODE = "faultset encode data -o shards --code rs:2+1 --force"

@@ -11,7 +11,7 @@ from ray.util import metrics as ray_metrics
 from faultset_ray.driver.systems import system_of
 from faultset_ray.telemetry import events
 from faultset_ray.telemetry.metric_table import Metric
-from faultset_ray.telemetry.metrics import Bounds, Labels, listen
+from faultset_ray.telemetry.metrics import Bounds, Labels, leave, listen
 
 PREFIX: Final = "faultset_"
 SYSTEM: Final = "system"
@@ -38,9 +38,13 @@ class Metering:
         """Be of a system too; with -1 no longer."""
         with self._lock:
             self._served[system_of(namespace) or PRIVATE] += by
-            systems = list(+self._served)
-            if systems:  # what is told on leaving is still of the last one
+            if systems := self.systems:  # what is told on leaving is still of the last one
                 self._system = systems[0] if len(systems) == 1 else SEVERAL
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems that it is of."""
+        return list(+self._served)
 
     def count(self, metric: Metric, amount: float, labels: Labels) -> None:
         """See :class:`~faultset_ray.telemetry.metrics.Sink`."""
@@ -95,5 +99,7 @@ def meter_task(namespace: str) -> None:
 
 
 def unmeter(namespace: str) -> None:
-    """Say that a driver of a system has left."""
+    """Say that a driver of a system has left; after the last one, nothing more is told."""
     _METERING.serve(namespace, -1)
+    if not _METERING.systems:
+        leave(_METERING)

@@ -24,8 +24,8 @@ from naive import ladder
 
 from faultset_ray.backend.protocol import At, Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
-from faultset_ray.control import region as region_module
-from faultset_ray.control.decisions import decide
+from faultset_ray.control import metering
+from faultset_ray.control.decisions import decide_since
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, Rule, State
 from faultset_ray.coordinator.directory import RangeInfo
@@ -64,14 +64,14 @@ def caps_watched():
             return np.bincount(health.group_of[counted], minlength=len(health.groups.cells))
 
         before = out()
-        changes = decide(health, rules, now_ms, freeze)
+        changes, since_ms = decide_since(health, rules, now_ms, freeze)
         nodes = np.bincount(health.group_of[health.mark == Mark.NONE], minlength=len(health.groups.cells))
         after = out()
         caps = np.array([rules.cap(int(count)) for count in nodes], np.int64)
         assert not ((after > before) & (after > caps)).any(), "a cap is broken"
-        return changes
+        return changes, since_ms
 
-    with mock.patch.object(region_module, "decide", watched):
+    with mock.patch.object(metering, "decide_since", watched):
         yield
 
 

@@ -22,6 +22,7 @@ from faultset_ray.errors import BackendClosed, ClusterError, CodingError, Object
 from faultset_ray.failpoints import NAMES, arm
 from faultset_ray.limits import INTENT_SECONDS
 from faultset_ray.objects.needs import margin
+from faultset_ray.telemetry.metrics import recording
 
 HAPPENING = ("put", "read", "deleted", "killed", "damaged", "points", "drivers")
 """What must happen over many seeds."""
@@ -241,7 +242,8 @@ def _told(value: bytes | None) -> str:
 
 def drill(seed: int) -> Counter[str]:
     """Run one; what happened how often."""
-    with world(PLACES, seed=seed) as run:
+    # what only metrics need is done too, whoever listens in this process
+    with recording(), world(PLACES, seed=seed) as run:
         each = Drill(run, seed)
         run.sim.execute(each.all())
         each.counted["trace"] = int(run.sim.trace_digest()[:8], 16)

@@ -277,11 +277,8 @@ class RayBackend(RayNet):
         ref: Any = await self._held(carrier, task, at, *args, **kwargs)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
-            try:
-                return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
-            except BaseException:
-                ray.cancel(ref, force=False)
-                raise
+            # who stops waiting leaves the task to its end: ray.cancel that meets it there kills this whole process
+            return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
 
     async def hold(
         self,

@@ -50,9 +50,9 @@ def bench(
         codes.get(spec)  # refused before anything is measured
     begun = time.perf_counter()
     share = seconds / (len(specs) + 2)
-    coded = [measuring.of_code(spec, shard_bytes, share) for spec in specs]
-    _show_codes(coded)
-    with private(backend, address) as driver:
+    with private(backend, address) as driver:  # first of all: no cluster, no figures
+        coded = [measuring.of_code(spec, shard_bytes, share) for spec in specs]
+        _show_codes(coded)
         stored = measuring.of_objects(driver, specs[0], object_bytes, share)
         _show_objects(stored)
         asked = measuring.of_fleet(driver, nodes, share)

@@ -16,6 +16,7 @@ from faultset_ray.driver.object_values import ObjectInfo
 from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.watch import Change, RegionChange
 from faultset_ray.objects.store_values import StoreInfo
+from jobs.bench_results import Bench
 from jobs.fleet_results import Failover, Map, Mark, Observe, Plan, Regions, Register, Replay, Survivors, Watch, Why
 
 
@@ -425,52 +426,6 @@ class TokenRevoke(TypedDict):
 
     file: str
     revoked: str
-
-
-class BenchCode(TypedDict):
-    """How fast one code is."""
-
-    code: str
-    engine: str
-    shard_bytes: int
-    lost: int
-    encode_gb_s: float
-    decode_gb_s: float
-    copy_gb_s: float
-
-
-class BenchObjects(TypedDict):
-    """How fast objects are put and fetched."""
-
-    code: str
-    stores: int
-    survivable: int
-    durability: str
-    size: int
-    put_mb_s: float
-    get_mb_s: float
-    small_size: int
-    small_put_ms: float
-    small_get_ms: float
-
-
-class BenchFleet(TypedDict):
-    """How fast a fleet answers."""
-
-    nodes: int
-    survivors: int
-    register_s: float
-    observe_s: float
-    survivors_s: float
-
-
-class Bench(TypedDict):
-    """What ``faultset bench`` tells."""
-
-    codes: list[BenchCode]
-    objects: BenchObjects
-    fleet: BenchFleet
-    seconds: float
 
 
 RESULTS: Final[Mapping[str, Any]] = {

@@ -108,6 +108,14 @@ def test_no_clock_pause_or_chance_outside_the_backends():
     assert {key for key in ALLOWED if key not in used} == set(), "allowed, but used no more"
 
 
+def test_nothing_is_cancelled_by_ray():
+    """Where it meets a task's end, ray.cancel of Ray 2.60 fails a check of Ray's, and takes the driver's process along."""
+    users = [
+        path for path in modules("faultset_ray", "actors", "jobs", "examples") if "ray.cancel(" in path.read_text()
+    ]
+    assert users == []
+
+
 def test_no_module_is_long():
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())

@@ -10,8 +10,11 @@ from typing_extensions import TypedDict
 from faultset_ray.driver.object_values import Deletion, ObjectInfo
 from faultset_ray.limits import GEOHASH_PRECISION_MAX, NAME_CHARACTERS_MAX, SURVIVORS_SECONDS
 
+Text = Annotated[str, Field(min_length=0)]
+"""What can be written in UTF-8: with any bound on its length pydantic refuses halves of surrogate pairs, which JSON can
+spell and no answer could say back. It looks at them without a call to Python for each."""
 Milliseconds = Annotated[float | None, Field(description="null: no answer, or never measured.")]
-FleetName = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+FleetName = Annotated[Text, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 Precision = Annotated[int, Field(ge=1, le=GEOHASH_PRECISION_MAX, description="Of the geohash of a region.")]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, description="ms; at most so much survives.")]
 Deadline = Annotated[float, Field(ge=0.1, le=SURVIVORS_SECONDS * 6, allow_inf_nan=False, description="Seconds.")]
@@ -46,7 +49,7 @@ class Problem(BaseModel):
 class NodeRow(TypedDict):
     """One node."""
 
-    id: str
+    id: Text
     lat: float
     lon: float
     latency_ms: Milliseconds
@@ -55,7 +58,7 @@ class NodeRow(TypedDict):
 class NodeColumns(_Strict):
     """Nodes in columns of one length: shorter than rows, and quicker."""
 
-    id: list[str]
+    id: list[Text]
     lat: list[float]
     lon: list[float]
     latency_ms: list[float | None]
@@ -67,7 +70,7 @@ Nodes = Annotated[list[NodeRow], Field(min_length=1)] | NodeColumns
 class FailoverAsked(_Strict):
     """One list of nodes, and what their latencies are compared with."""
 
-    ids: Annotated[list[str], Field(min_length=1)]
+    ids: Annotated[list[Text], Field(min_length=1)]
     latencies: Annotated[list[float | None], Field(min_length=1)]
     threshold: Threshold
 
@@ -96,7 +99,7 @@ class RegisterAsked(_Strict):
 class ObserveAsked(_Strict):
     """Measurements of registered nodes, in columns of one length."""
 
-    ids: list[str] | None = None
+    ids: list[Text] | None = None
     handles: Annotated[list[Annotated[int, Field(ge=0, lt=1 << 32)]] | None, Field(description="In place of ids.")] = (
         None
     )

@@ -51,3 +51,9 @@ def test_a_round_that_fails_is_told_with_its_seed(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "assert number < 1" in done.stdout
     assert re.search(r"^fuzz: round 1 ended with 1; again: .*--hypothesis-seed=1000$", done.stdout, re.MULTILINE)
+
+
+def test_no_property_draws_the_same_examples_whatever_the_seed():
+    tests = FUZZ.parent
+    fixed = "derandomize=" + "True"
+    assert [str(path.relative_to(tests)) for path in tests.rglob("*.py") if fixed in path.read_text()] == []

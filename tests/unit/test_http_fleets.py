@@ -95,6 +95,28 @@ def test_what_cannot_be_asked(client, path, body, status, code):
     assert client.get("/v1/survivors").json()["survivors"] == ["berlin", "paris"], "nothing was changed"
 
 
+HALF = "half \ud800 of a pair"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/failover", {"ids": [HALF], "latencies": [1], "threshold": 5}),
+        ("/v1/faultset", {"nodes": [{**rows()[0], "id": HALF}], "threshold": 500}),
+        ("/v1/faultset", {"nodes": {**NODES, "id": ["a", HALF, "b"]}, "threshold": 500}),
+        ("/v1/fleet", {"nodes": [{**rows()[0], "id": HALF}]}),
+        ("/v1/fleet", {"nodes": {**NODES, "id": ["a", HALF, "b"]}}),
+        ("/v1/fleet", {"nodes": NODES, "fleet": HALF}),
+        ("/v1/fleet/observe", {"ids": [HALF], "latency_ms": [1]}),
+        ("/v1/fleet/observe", {"ids": ["berlin"], "latency_ms": [1], "fleet": HALF}),
+    ],
+)
+def test_text_that_no_answer_could_say_back(client, path, body):
+    answer = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
+    assert "unicode" in answer.json()["detail"]
+
+
 def test_bodies_that_are_no_json(client):
     for body in (b"", b"{", b"[" * 100_000, b"1" * 5000, b"\xff"):
         answer = client.post("/v1/failover", content=body, headers={"Content-Type": "application/json"})

@@ -13,14 +13,16 @@ from faultset_ray.errors import InputError
 from faultset_ray.http import shapes
 from faultset_ray.http.asking import Driver, as_json, problems
 from faultset_ray.http.headers import name_of
-from faultset_ray.limits import OBSERVE_SECONDS, SURVIVORS_SECONDS
 from faultset_ray.pipeline import failover_async, faultset_async
 from faultset_ray.policy import Policy
 
 router = APIRouter(tags=["fleets"])
 
 FleetQuery = Annotated[shapes.FleetName, Query(description="Name of the fleet.")]
-DeadlineQuery = Annotated[shapes.Deadline, Query(description="Regions that have not answered by then are named.")]
+DeadlineQuery = Annotated[
+    shapes.Deadline | None,
+    Query(description="Seconds; regions that have not answered by then are named. By default limits.survivors_s."),
+]
 
 
 @router.post("/v1/failover", response_model=shapes.SurvivorsList, responses=problems())
@@ -63,13 +65,12 @@ async def register(driver: Driver, asked: shapes.RegisterAsked) -> dict[str, Any
 @router.post("/v1/fleet/observe", response_model=shapes.Observed, responses=problems(404))
 async def observe(driver: Driver, asked: shapes.ObserveAsked) -> dict[str, Any]:
     """Report measurements. Those older than what is known are passed over; nothing is retried."""
-    deadline_s = asked.deadline_s or OBSERVE_SECONDS
     if (asked.ids is None) == (asked.handles is None):
         raise InputError("give either ids or handles of the nodes that were measured")
     handles = (
         np.array(asked.handles, np.uint32)
         if asked.ids is None
-        else await driver.handles(asked.ids, fleet=asked.fleet, deadline_s=deadline_s)
+        else await driver.handles(asked.ids, fleet=asked.fleet, deadline_s=asked.deadline_s)
     )
     taken = await driver.observe(
         handles,
@@ -77,7 +78,7 @@ async def observe(driver: Driver, asked: shapes.ObserveAsked) -> dict[str, Any]:
         ok=None if asked.ok is None else np.array(asked.ok, np.bool_),
         at_ms=None if asked.at_ms is None else np.array(asked.at_ms, np.int64),
         fleet=asked.fleet,
-        deadline_s=deadline_s,
+        deadline_s=asked.deadline_s,
     )
     return {
         "fleet": asked.fleet,
@@ -98,7 +99,7 @@ async def survivors(
     ] = None,
     region: Annotated[list[str] | None, Query(description="Only these regions (geohashes).")] = None,
     partial: Annotated[bool, Query(description="With false, a region that does not answer is an error.")] = True,
-    deadline_s: DeadlineQuery = SURVIVORS_SECONDS,
+    deadline_s: DeadlineQuery = None,
 ) -> Response:
     """Who survives, region by region, and which regions did not answer, are short, or are in panic."""
     answer = await driver.survivors(threshold_ms=threshold, fleet=fleet, deadline_s=deadline_s, partial=partial)
@@ -116,7 +117,7 @@ async def survivors(
     },
 )
 async def why(
-    request: Request, driver: Driver, fleet: FleetQuery = "default", deadline_s: DeadlineQuery = SURVIVORS_SECONDS
+    request: Request, driver: Driver, fleet: FleetQuery = "default", deadline_s: DeadlineQuery = None
 ) -> Response:
     """Explain one node: state, rule, value against threshold (then and now), since and until when."""
     node_id = name_of(request.scope["raw_path"], "/v1/why/")

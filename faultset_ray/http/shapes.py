@@ -93,7 +93,7 @@ class RegisterAsked(_Strict):
     fleet: FleetName = "default"
     on_duplicate: Duplicates = None
     policy: Annotated[dict[str, Any] | None, Field(description="The fleet's policy from now on, by its fields.")] = None
-    deadline_s: Deadline | None = None
+    deadline_s: Annotated[Deadline | None, Field(description="Seconds; by default limits.register_s.")] = None
 
 
 class ObserveAsked(_Strict):
@@ -109,7 +109,7 @@ class ObserveAsked(_Strict):
         list[Annotated[int, Field(ge=0, lt=1 << 62)]] | None, Field(description="When; now by default.")
     ] = None
     fleet: FleetName = "default"
-    deadline_s: Deadline | None = None
+    deadline_s: Annotated[Deadline | None, Field(description="Seconds; by default limits.observe_s.")] = None
 
 
 # -- Answers

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from http_server import NODES, Served
 
+from faultset_ray.config import Config, Limits
 from faultset_ray.http.problems import InvalidHeader
 from faultset_ray.http.watching import position_of, position_text
 
@@ -124,6 +125,34 @@ def test_bodies_that_are_no_json(client):
         assert answer.headers["content-type"] == "application/problem+json"
     text = client.post("/v1/failover", content=b"{}", headers={"Content-Type": "text/plain"})
     assert text.status_code == 422
+
+
+def test_deadlines_are_the_configs(monkeypatch):
+    asked = []
+    with Served(settings=Config(limits=Limits(survivors_s=7.5, observe_s=2.5, register_s=33.0))) as served:
+        served.client.post("/v1/fleet", json={"nodes": NODES})
+        core = served.driver._fleets
+        for verb, at in (("survivors", 2), ("observe", 5), ("register", 5), ("why", 2), ("handles", 2)):
+            real = getattr(core, verb)
+
+            async def noted(*args, verb=verb, at=at, real=real, **options):
+                asked.append((verb, args[at]))
+                return await real(*args, **options)
+
+            monkeypatch.setattr(core, verb, noted)
+        served.client.get("/v1/survivors")
+        served.client.get("/v1/survivors", params={"deadline_s": 4})
+        served.client.get("/v1/why/berlin")
+        served.client.post("/v1/fleet/observe", json={"ids": ["berlin"], "latency_ms": [1]})
+        served.client.post("/v1/fleet", json={"nodes": NODES})
+    assert asked == [
+        ("survivors", 7.5),
+        ("survivors", 4.0),
+        ("why", 7.5),
+        ("handles", 2.5),
+        ("observe", 2.5),
+        ("register", 33.0),
+    ]
 
 
 def test_unknown_names(client):

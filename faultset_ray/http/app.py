@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -69,7 +70,11 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         async with connecting() as driver:
             app.state.driver = driver
-            yield
+            app.state.readiness = _Readiness()
+            try:
+                yield
+            finally:
+                await app.state.readiness.close()
 
     app = FastAPI(
         title="faultset-ray",
@@ -104,10 +109,41 @@ async def health() -> Alive:
     return Alive(status="ok", version=__version__)
 
 
-async def ready(driver: Driver) -> Alive:
+async def ready(request: Request, driver: Driver) -> Alive:
     """Whether the system behind it answers; for whoever sends requests here."""
-    await driver.ready()
+    await request.app.state.readiness.ask(driver)
     return Alive(status="ok", version=__version__)
+
+
+class _Readiness:
+    """Whether the system answers, asked once for all who ask while that is under way: no token is needed for it."""
+
+    def __init__(self) -> None:
+        self._asking: asyncio.Task[None] | None = None
+
+    async def ask(self, driver: AsyncDriver) -> None:
+        """As :meth:`~faultset_ray.driver.asynchronous.AsyncDriver.ready`.
+
+        Raises
+        ------
+        FaultsetError
+            It does not answer.
+        """
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(driver.ready())
+            self._asking.add_done_callback(self._asked)
+        await asyncio.shield(self._asking)
+
+    async def close(self) -> None:
+        """Ask no longer."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    def _asked(self, asking: asyncio.Task[None]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # those who wait are told; it is no fault if all of them have left
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

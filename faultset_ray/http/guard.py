@@ -121,7 +121,10 @@ class Guard:
         exchange = Exchange(scope, receive, send, self._config, self._slots, paced=paced)
         try:
             self._admit(scope)
-            exchange.take("requests", self._config.requests_max)
+            if scope_of(scope["method"], scope["path"]) is None:
+                exchange.small()  # whoever may ask it could take all the room, and it is asked when there is none
+            else:
+                exchange.take("requests", self._config.requests_max)
             exchange.check_length()
             await self._answer(scope, exchange)
         except Refused as refused:
@@ -217,6 +220,10 @@ class Exchange:
         """Whether the answer has begun."""
         self.ended = False
         """Whether the whole body was read."""
+
+    def small(self) -> None:
+        """Bring no body that would be a transfer."""
+        self._most = min(self._most, SMALL_BYTES)
 
     def check_length(self) -> None:
         """Refuse a body that says that it is too large."""

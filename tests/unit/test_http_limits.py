@@ -73,26 +73,26 @@ def test_lengths_that_are_none(length):
 class Gate:
     """Holds every request that passes it."""
 
-    def __init__(self, served):
+    def __init__(self, served, verb="survivors"):
         self.open, self.served = asyncio.Event(), served
         self.waiting = 0
-        driver, real = served.driver, served.driver.survivors
+        driver, real = served.driver, getattr(served.driver, verb)
 
         async def held(**options):
             self.waiting += 1
             await self.open.wait()
             return await real(**options)
 
-        driver.survivors = held
+        setattr(driver, verb, held)
 
 
-def asked(served, count):
+def asked(served, count, path="/v1/survivors"):
     """The answers to as many questions at once."""
     answers = []
 
     def ask():
         with httpx.Client(base_url=served.url, timeout=30) as client:
-            answers.append(client.get("/v1/survivors"))
+            answers.append(client.get(path))
 
     threads = [threading.Thread(target=ask) for _ in range(count)]
     for thread in threads:
@@ -123,6 +123,37 @@ def test_more_requests_than_may_be_are_told_to_come_again():
             thread.join()
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert served.client.get("/v1/objects").status_code == 200
+
+
+def test_probes_are_answered_where_there_is_no_room():
+    with Served(Http(requests_max=1)) as served:
+        served.client.post("/v1/fleet", json={"nodes": NODES})
+        gate = Gate(served)
+        threads, _ = asked(served, 1)
+        until(lambda: gate.waiting == 1)
+        assert code(served.client.get("/v1/objects")) == (429, "too_many_requests")
+        assert served.client.get("/v1/health").status_code == 200
+        assert served.client.get("/v1/ready").status_code == 200
+        large = served.client.request("GET", "/v1/health", content=bytes(MIB + 1))
+        assert code(large) == (413, "body_too_large"), "nor do they take the room of transfers"
+        gate.open.set()
+        threads[0].join()
+
+
+def test_many_who_ask_whether_it_is_ready_are_one_question_and_take_no_room():
+    with Served(Http(requests_max=1)) as served:
+        gate = Gate(served, "ready")
+        threads, answers = asked(served, 5, "/v1/ready")
+        until(lambda: len(served.server.server_state.tasks) == 5)
+        assert served.client.get("/v1/objects").status_code == 200
+        assert gate.waiting == 1
+        gate.open.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * 5
+        so_far = gate.waiting
+        assert served.client.get("/v1/ready").status_code == 200
+        assert gate.waiting == so_far + 1, "each question is answered anew"
 
 
 def test_large_bodies_are_few_at_once_and_small_ones_go_on():

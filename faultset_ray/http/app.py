@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -19,7 +19,7 @@ from faultset_ray.errors import FaultsetError
 from faultset_ray.http.asking import Driver, problems
 from faultset_ray.http.guard import Guard, scope_of
 from faultset_ray.http.metering import Counted
-from faultset_ray.http.problems import on_error, on_fault, on_invalid, on_refusal
+from faultset_ray.http.problems import answer_unready, on_error, on_fault, on_invalid, on_refusal
 from faultset_ray.http.shapes import Alive, Problem
 from faultset_ray.http.tokens import TokenFile
 
@@ -99,7 +99,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     for router in (fleets.router, watching.router, objects.router):
         app.include_router(router)
     app.add_api_route("/v1/health", health, tags=["system"])
-    app.add_api_route("/v1/ready", ready, tags=["system"], responses=problems())
+    app.add_api_route("/v1/ready", ready, tags=["system"], response_model=Alive, responses=problems())
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
 
@@ -109,9 +109,12 @@ async def health() -> Alive:
     return Alive(status="ok", version=__version__)
 
 
-async def ready(request: Request, driver: Driver) -> Alive:
+async def ready(request: Request, driver: Driver) -> Alive | Response:
     """Whether the system behind it answers; for whoever sends requests here."""
-    await request.app.state.readiness.ask(driver)
+    try:
+        await request.app.state.readiness.ask(driver)
+    except FaultsetError as error:
+        return answer_unready(error)
     return Alive(status="ok", version=__version__)
 
 

@@ -206,6 +206,15 @@ def answer_error(error: FaultsetError) -> Response:
     return problem(status, error.code, str(error), error.fields(), headers)
 
 
+def answer_unready(error: FaultsetError) -> Response:
+    """An error of ours for those of whom no token is asked: its code, and neither names, addresses nor numbers."""
+    told = answer_error(error)
+    again = {name: value for name, value in told.headers.items() if name == "retry-after"}
+    return problem(
+        told.status_code, error.code, "not ready; who has a token is told more by any other route", headers=again
+    )
+
+
 def answer_refused(error: Refused) -> Response:
     """A refusal as an answer."""
     headers = dict(error.headers or {})

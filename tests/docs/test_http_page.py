@@ -29,6 +29,7 @@ def test_every_error_becomes_a_document_of_its_code():
 def test_every_refusal():
     rows = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", PAGE, re.MULTILINE)}
     framework = {(400, "invalid_json"), (422, "invalid_request"), (500, "internal_error")}
+    framework |= {(400, "bad_request"), (404, "not_found"), (405, "method_not_allowed")}  # its own refusals, by phrase
     assert rows == {(cls.status, cls.code) for cls in REFUSALS} | framework
 
 

@@ -95,6 +95,8 @@ def test_a_system_that_is_away():
         refused = served.client.get("/v1/ready")
         assert problem(refused) == (503, "coordinator_unavailable")
         assert refused.headers["retry-after"] == "1"
+        assert set(refused.json()) == {"type", "title", "status", "code", "detail"}, "no token was asked for"
+        assert refused.json()["detail"].startswith("not ready;")
         assert served.client.get("/v1/health").json()["status"] == "ok", "the process itself is well"
         assert served.client.get(X).content == b"x", "objects are read without a coordinator"
         assert problem(served.client.put("/v1/objects/y", content=b"y"))[0] == 503

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -15,6 +14,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from actors import ship
+from actors.attendant import without_secrets
 from actors.proxying import IMPORT_PATH, VARIABLE
 from faultset_ray.config import Config, Http
 from faultset_ray.driver.asynchronous import AsyncDriver, connect_async
@@ -36,7 +36,7 @@ def application(config: Config, system: str, *, create: bool = False, state_dir:
     ----------
     config
         Its ``http`` is what the API goes by; all else, what the replicas' drivers do, but the cluster is the one that
-        they run on. The file of tokens is read on the machines of the replicas.
+        they run on, and Ray's token stays here. The file of tokens is read on the machines of the replicas.
     system
         The system's name.
     create
@@ -55,7 +55,7 @@ def application(config: Config, system: str, *, create: bool = False, state_dir:
         reason = f"must be set, as {_HA_PROXY} makes Serve listen on all addresses"
         raise InvalidConfig("", "http.tokens", reason)
 
-    here = replace(config, cluster=replace(config.cluster, address=None, backend="ray"))
+    here = without_secrets(config)
 
     def asgi() -> Any:
         return Inner(_made(here, system, create=create, state_dir=state_dir))

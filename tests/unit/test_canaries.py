@@ -125,6 +125,17 @@ def test_values_and_errors(heard):
     assert leaks(heard.getvalue()) == []
 
 
+@pytest.mark.ray
+def test_the_application_on_serve():
+    from ray import cloudpickle
+
+    from actors import ingress
+
+    config = Config.load(environ={**SETTINGS})
+    assert config.security.ray_token == RAY, "it is in it"
+    assert RAY.encode() not in cloudpickle.dumps(ingress.application(config, "s"))
+
+
 def test_http(tmp_path, heard):
     good = token_of(tmp_path / "t", "read", number=1)
     secret = good.partition("_")[2].partition("_")[2]

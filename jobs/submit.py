@@ -97,6 +97,8 @@ def _environment(working_dir: Path | None, env: list[str], given: str | None) ->
     made = _given(given)
     if working_dir is not None or "working_dir" not in made:
         made["working_dir"] = str(working_dir or ".")
+    if not isinstance(made["working_dir"], str):
+        raise InputError(f"--runtime-env: working_dir is {made['working_dir']!r}, not the name of a directory")
     folder = Path(made["working_dir"])
     if "://" not in made["working_dir"] and not folder.is_dir() and folder.suffix != ".zip":
         raise InputError(f"--working-dir {folder} is not a directory")

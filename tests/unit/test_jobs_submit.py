@@ -142,6 +142,8 @@ def test_a_runtime_environment(api, as_file):
         (["--env", "A", "--", "s.py"], "'A' is not NAME=VALUE"),
         (["--runtime-env", "{", "--", "s.py"], "--runtime-env"),
         (["--runtime-env", "[]", "--", "s.py"], "No such file"),
+        (["--runtime-env", '{"working_dir": 5}', "--", "s.py"], "working_dir is 5, not the name"),
+        (["--runtime-env", '{"working_dir": null}', "--", "s.py"], "working_dir is None, not the name"),
         (["--runtime-env", '{"env_vars": []}', "--submission-id", "taken", "--", "s.py"], "taken already exists"),
         (["--follow", "none"], "Job none does not exist"),
     ],

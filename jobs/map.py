@@ -43,15 +43,17 @@ def map(  # noqa: A001 - the verb's name
     """
     if nodes_file is None and precision is not None:
         raise typer.BadParameter("is of --nodes-file; a registered fleet has its own", param_hint="--precision")
+    if png is not None and png.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{png} does not end in .png", param_hint="--png")
     if nodes_file is None:
         with attached(address, system) as driver:
             found = driver.map(threshold_ms=threshold, fleet=fleet, deadline_s=deadline)
     else:
         found = _of_file(nodes_file, threshold, _PRECISION if precision is None else precision, fleet)
     page = found.html()
-    out.write_text(page, encoding="utf-8")
     if png is not None:
-        found.png(png)
+        found.png(png)  # first, as it may need what is not installed
+    out.write_text(page, encoding="utf-8")
     _show(found)
     written = [str(path) for path in (out, png) if path is not None]
     console.print(f"written: {', '.join(written)}")

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
+TESTS = ("rules_test.yaml", "rules_days_test.yaml")
 
 pytestmark = [pytest.mark.host, pytest.mark.needs("promtool")]
 
@@ -16,7 +17,8 @@ pytestmark = [pytest.mark.host, pytest.mark.needs("promtool")]
 def where(tmp_path):
     """The rules, with their tests beside them."""
     shutil.copy(RULES, tmp_path)
-    shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
+    for name in TESTS:
+        shutil.copy(Path(__file__).with_name(name), tmp_path)
     return tmp_path
 
 
@@ -29,8 +31,9 @@ def test_the_rules_are_rules(where):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_rules_tell_what_they_should(where):
-    done = promtool(where, "test", "rules", "rules_test.yaml")
+@pytest.mark.parametrize("name", TESTS)
+def test_the_rules_tell_what_they_should(where, name):
+    done = promtool(where, "test", "rules", name)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

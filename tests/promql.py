@@ -69,7 +69,7 @@ def made(expression, known):
             parsed = parsed.expr
     values = {}
     for series, _ in named(expression).selectors:
-        values |= known[series]
+        values |= known.get(series, {})
     return {label: values[label] for label in parsed.modifier.labels if label != "le"}
 
 

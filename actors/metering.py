@@ -10,7 +10,7 @@ from ray.util import metrics as ray_metrics
 
 from faultset_ray.driver.systems import system_of
 from faultset_ray.telemetry import events
-from faultset_ray.telemetry.metric_table import Metric
+from faultset_ray.telemetry.metric_table import UPKEEP_TIMESTAMP, WHAT, Metric
 from faultset_ray.telemetry.metrics import Bounds, Labels, leave, listen
 
 PREFIX: Final = "faultset_"
@@ -37,9 +37,14 @@ class Metering:
     def serve(self, namespace: str, by: int = 1) -> None:
         """Be of a system too; with -1 no longer."""
         with self._lock:
+            before = self._system
             self._served[system_of(namespace) or PRIVATE] += by
             if systems := self.systems:  # what is told on leaving is still of the last one
                 self._system = systems[0] if len(systems) == 1 else SEVERAL
+            renamed = self._system != before and UPKEEP_TIMESTAMP.name in self._made
+        if renamed:  # its gauges stay under the name before: they are of now no longer
+            for what in WHAT.values:
+                self._tell("set", UPKEEP_TIMESTAMP, [0.0], (what,), before)
 
     @property
     def systems(self) -> list[str]:
@@ -58,12 +63,12 @@ class Metering:
         """See :class:`~faultset_ray.telemetry.metrics.Sink`."""
         self._tell("observe", metric, values, labels)
 
-    def _tell(self, verb: str, metric: Metric, values: list[float], labels: Labels) -> None:
-        """Have Ray take values; what it refuses is logged once, as no operation fails for its figures."""
+    def _tell(self, verb: str, metric: Metric, values: list[float], labels: Labels, system: str | None = None) -> None:
+        """Have Ray take values, of the system of now or one named; what it refuses is logged once, nothing fails."""
         try:
             with self._lock:
                 made = self._made.get(metric.name) or self._made.setdefault(metric.name, _make(metric))
-                tags = {**self._bounds.labels(metric, labels), SYSTEM: self._system}
+                tags = {**self._bounds.labels(metric, labels), SYSTEM: system or self._system}
             tell = getattr(made, verb)
             for value in values:
                 tell(float(value), tags)

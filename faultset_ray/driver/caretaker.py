@@ -58,6 +58,7 @@ class Caretaker:
         """When the lease is over, unless it is renewed: by the uptime, as clocks may jump."""
         self._looked_s = -CARETAKER_SECONDS
         self._counted_s = -METRICS_SECONDS
+        self._regions_told: set[str] = set()
         self._inherited = False
         """Whether what the one before left under way was given up."""
         self._chores: asyncio.Task[None] | None = None
@@ -108,7 +109,7 @@ class Caretaker:
         if not await self._authority.ask(Coordinator.stores):
             return  # no object was ever written: the system need have no stores
         inventory = self._inventory = await self._lookout.look()
-        tell_stores(inventory)
+        tell_stores(inventory, self._regions_told)
         tell_looked("stores", self._backend.now_ms())
         # one that fails does not keep the others from being done
         await _told("giving moves up", self._give_up_moves())

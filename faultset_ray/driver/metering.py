@@ -78,8 +78,11 @@ def tell_ranges(fleet: str, found: Sequence[Census | None], now_ms: int) -> None
     put(table.UNSAVED_CHANGES, sum(max(0, census.version - max(census.saved, 0)) for census in there), fleet)
 
 
-def tell_stores(inventory: Inventory) -> None:
-    """Tell how the stores are."""
+def tell_stores(inventory: Inventory, regions: set[str]) -> None:
+    """Tell how the stores are; ``regions`` are those that were told of before, to which this adds.
+
+    A region whose last store was let go of is told with 0, as is the free share where no store answers.
+    """
     if not listened():
         return
     infos = [info for uuid, info in inventory.here.items() if uuid in inventory.rows]
@@ -87,12 +90,13 @@ def tell_stores(inventory: Inventory) -> None:
     put(table.STORES, len(inventory.leaving), "leaving")
     put(table.STORES, len(inventory.away - inventory.gone), "away")
     put(table.STORES, len(inventory.gone), "gone")
-    for region in sorted({info.region for info in infos} | {row.region for row in inventory.rows.values()}):
+    regions |= {info.region for info in infos} | {row.region for row in inventory.rows.values()}
+    for region in sorted(regions):
         mine = [info for info in infos if info.region == region]
         put(table.STORE_BYTES, sum(info.used_bytes for info in mine), region, "held")
         put(table.STORE_BYTES, sum(info.free_bytes for info in mine), region, "free")
-    if infos:
-        put(table.STORE_FREE_RATIO, min(info.free_bytes / max(info.capacity_bytes, 1) for info in infos))
+    free = (info.free_bytes / max(info.capacity_bytes, 1) for info in infos)
+    put(table.STORE_FREE_RATIO, min(free, default=0.0))
 
 
 def tell_objects(tally: Tally, needs: Needs, scrubbed_ms: Mapping[str, int]) -> None:

@@ -273,7 +273,13 @@ STORE_BYTES = _add(
     beside="stores",
 )  # fmt: skip
 STORE_FREE_RATIO = _add(
-    _U, "gauge", "store_free_ratio", "ratio", (), "Free share of the fullest store's disk, 0 to 1.", beside="stores"
+    _U,
+    "gauge",
+    "store_free_ratio",
+    "ratio",
+    (),
+    "Free share of the fullest store's disk, 0 to 1; 0 too while no store answers.",
+    beside="stores",
 )
 QUEUE_DEPTH = _add(
     _U, "gauge", "queue_depth", "", (Tag("queue", QUEUES),),

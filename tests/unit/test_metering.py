@@ -71,6 +71,18 @@ def test_a_process_says_which_system_it_is_of(told):
     assert system() == "private", "nobody chose its name, and there may be many"
 
 
+def test_a_process_that_joins_another_system_looks_no_more_under_the_first_name(told):
+    sink = metering.Metering()
+    sink.serve("faultset:a")
+    sink.serve("faultset:a")
+    sink.set(table.UPKEEP_TIMESTAMP, 100.0, ("ranges",))
+    del told[:]
+    sink.serve("faultset:b")
+    assert [(name, value, tags) for _, name, value, tags in told] == [
+        ("faultset_upkeep_timestamp_seconds", 0.0, {"what": what, "system": "a"}) for what in table.WHAT.values
+    ]
+
+
 def test_tags_are_bounded(told):
     sink = metering.Metering()
     for index in range(1000):

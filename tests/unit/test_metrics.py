@@ -9,12 +9,43 @@ import pytest
 from faultset_ray.codes import engine
 from faultset_ray.control.ladder import Tier
 from faultset_ray.control.states import Rule, State
+from faultset_ray.coordinator.objects import StoreRow
+from faultset_ray.driver.inventory import Inventory
+from faultset_ray.driver.metering import tell_stores
 from faultset_ray.http.metering import route_of
+from faultset_ray.objects.store_values import StoreInfo
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry import metrics
 from faultset_ray.telemetry.metrics import Bounds, recording
 
 UNITS = ("seconds", "bytes", "ratio")
+
+
+def stores(*answering, silent=()):
+    """An inventory of stores, each named as its region."""
+    infos = {name: StoreInfo(name, name, name, "none", "", 30, 100, used_bytes=7) for name in answering}
+    rows = {name: StoreRow(name, name, name, "", "none", "active", 0.0, 100, 7, 30, 1) for name in (*answering, *silent)}
+    none = frozenset()
+    return Inventory(rows, infos, leaving=none, away=frozenset(silent), gone=none)
+
+
+def test_what_is_told_of_stores_goes_with_them():
+    regions = set()
+    with recording() as told:
+        tell_stores(stores("r0", "r1"), regions)
+        assert told.value(table.STORE_BYTES, "r1", "held") == 7
+        assert told.value(table.STORE_FREE_RATIO) == 0.3
+        tell_stores(stores("r0"), regions)
+        assert told.all(table.STORE_BYTES) == {
+            ("r0", "held"): 7,
+            ("r0", "free"): 30,
+            ("r1", "held"): 0,
+            ("r1", "free"): 0,
+        }
+        tell_stores(stores(silent=("r0",)), regions)
+        assert set(told.all(table.STORE_BYTES).values()) == {0}
+        assert told.value(table.STORE_FREE_RATIO) == 0
+        assert told.value(table.STORES, "away") == 1
 
 
 def test_nothing_is_told_where_nobody_listens():

@@ -11,7 +11,8 @@ from promql import KNOWN, made, problems
 
 ROOT = Path(__file__).parents[2]
 GROUPS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
-RULES = [rule for group in GROUPS for rule in group["rules"]]
+[RUNBOOKS], NOW = GROUPS[0]["rules"], GROUPS[1]["rules"]
+RULES = [rule for group in GROUPS[1:] for rule in group["rules"]]
 RECORDS = [rule for rule in RULES if "record" in rule]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 BOARD = json.loads((ROOT / "deploy" / "grafana" / "faultset.json").read_text())
@@ -68,13 +69,13 @@ def test_gauges_are_read_only_where_they_are_of_now():
     """What was told by a process that died, hangs or lost the lease is no figure of now."""
     gauges = {name for name in KNOWN if not name.endswith(("_total", "_bucket", "_sum", "_count"))}
     gauges.remove("ray_faultset_upkeep_timestamp_seconds")
-    fresh = {rule["record"]: rule["expr"] for rule in GROUPS[0]["rules"]}
+    fresh = {rule["record"]: rule["expr"] for rule in NOW}
     assert {f"ray_faultset_{record.partition(':')[2]}" for record in fresh} == gauges
     for record, expression in fresh.items():
         gauge = f"ray_faultset_{record.partition(':')[2]}"
         assert gauge in expression
         assert "time() - ray_faultset_upkeep_timestamp_seconds" in expression
-    elsewhere = [rule["expr"] for group in GROUPS[1:] for rule in group["rules"]]
+    elsewhere = [rule["expr"] for group in GROUPS[2:] for rule in group["rules"]]
     elsewhere += [target["expr"] for panel in PANELS for target in panel["targets"]]
     assert [text for text in elsewhere if gauges & set(re.findall(r"\w+", text))] == []
 
@@ -82,7 +83,7 @@ def test_gauges_are_read_only_where_they_are_of_now():
 def test_a_gauge_is_beside_the_look_that_told_it():
     from faultset_ray.telemetry.metric_table import METRICS
 
-    for rule in GROUPS[0]["rules"]:
+    for rule in NOW:
         metric = METRICS[rule["record"].partition(":")[2]]
         assert f'what="{metric.beside}"' in rule["expr"]
         assert made(rule["expr"], KNOWN) == {tag.name: tag.values for tag in metric.tags} | {"system": ()}
@@ -92,11 +93,21 @@ def test_every_alert_is_explained_and_leads_to_what_to_do():
     page = (ROOT / "docs" / "alerts.md").read_text()
     assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
     for rule, text in zip(ALERTS, re.split(r"^## \w+$", page, flags=re.MULTILINE)[1:], strict=True):
-        assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+        base, anchor = rule["annotations"]["runbook_url"].split("#")
+        assert base == f'{{{{ range query "{RUNBOOKS["record"]}" }}}}{{{{ .Labels.page }}}}{{{{ end }}}}'
+        assert anchor == rule["alert"].lower()
         assert rule["labels"]["severity"] in {"critical", "warning"}
         for part in ("*Means.*", "*Look at.*", "*Do.*"):
             assert part in text, (rule["alert"], part)
         assert "](operations.md#" in text or "](guides/" in text, rule["alert"]
+
+
+def test_where_the_runbooks_are_is_set_in_one_place():
+    assert RUNBOOKS["expr"] == "vector(1)", "it is always there"
+    assert RUNBOOKS["labels"]["page"].startswith("https://")
+    text = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text()
+    assert text.count(RUNBOOKS["labels"]["page"]) == 1
+    assert "page: " + RUNBOOKS["labels"]["page"] in (ROOT / "docs" / "alerts.md").read_text()
 
 
 def test_the_dashboard_loads():

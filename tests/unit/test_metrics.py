@@ -24,7 +24,9 @@ UNITS = ("seconds", "bytes", "ratio")
 def stores(*answering, silent=()):
     """An inventory of stores, each named as its region."""
     infos = {name: StoreInfo(name, name, name, "none", "", 30, 100, used_bytes=7) for name in answering}
-    rows = {name: StoreRow(name, name, name, "", "none", "active", 0.0, 100, 7, 30, 1) for name in (*answering, *silent)}
+    rows = {
+        name: StoreRow(name, name, name, "", "none", "active", 0.0, 100, 7, 30, 1) for name in (*answering, *silent)
+    }
     none = frozenset()
     return Inventory(rows, infos, leaving=none, away=frozenset(silent), gone=none)
 

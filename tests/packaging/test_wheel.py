@@ -92,7 +92,10 @@ def test_metadata_is_of_a_version_that_the_publishing_action_takes(wheel):
     metadata = HeaderParser().parsestr(wheel.read(f"faultset_ray-{version()}.dist-info/METADATA").decode())
     assert tuple(map(int, metadata["Metadata-Version"].split("."))) <= (2, 4)
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
-    assert {name: target["core-metadata-version"] for name, target in targets.items()} == {"wheel": "2.4", "sdist": "2.4"}
+    assert {name: target["core-metadata-version"] for name, target in targets.items()} == {
+        "wheel": "2.4",
+        "sdist": "2.4",
+    }
 
 
 def test_editable_install_exposes_only_the_three_packages(tmp_path):

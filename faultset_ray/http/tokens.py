@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -166,7 +166,11 @@ def revoke(path: Path, token_id: str) -> Token:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, Token]]:
-    """The tokens of a file to be changed, by one process at a time; the file appears whole or stays what it was."""
+    """The tokens of a file to be changed, by one process at a time; the file appears whole or stays what it was.
+
+    Who may read it stays the same: its mode, its owner and group (where the caller may give them), and links to it.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _private(path.with_name(path.name + ".lock"), os.O_CREAT) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -177,8 +181,24 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
         with _private(fresh, os.O_CREAT | os.O_EXCL) as file:
             file.write(json.dumps({"tokens": [asdict(token) for token in tokens.values()]}, indent=1).encode())
             file.flush()
+            if path.exists():
+                _keep_readers(file.fileno(), path.stat())
             os.fsync(file.fileno())
         fresh.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _keep_readers(fd: int, before: os.stat_result) -> None:
+    """Give a new file the owner, group and mode of the one that it replaces."""
+    for owner, group in ((before.st_uid, -1), (-1, before.st_gid)):
+        with suppress(PermissionError):  # only root gives files away; the group alone may be given by its members
+            os.fchown(fd, owner, group)
+    if os.fstat(fd).st_gid == before.st_gid:  # else the mode would let another group read
+        os.fchmod(fd, stat.S_IMODE(before.st_mode))
 
 
 def _private(path: Path, flags: int) -> BinaryIO:

@@ -297,3 +297,20 @@ def test_scopes_and_ids_are_checked(tmp_path):
         revoke(path, "0000000b")
     with pytest.raises(InputError, match="can't be read"):
         TokenFile(tmp_path / "none")
+
+
+def test_changing_tokens_keeps_who_may_read_them(tmp_path):
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    token_of(real, "read", number=1)
+    real.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(real, 1234, 1235)
+    link.symlink_to(real)
+    before = real.stat()
+    token_of(link, "read", number=2)
+    revoke(link, f"{1:08x}")
+    after = real.stat()
+    assert link.is_symlink()
+    assert list(read(real)) == [f"{2:08x}"]
+    assert stat.S_IMODE(after.st_mode) == 0o640
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 import grpc
 
+from faultset_ray.config.http import is_loopback
 from faultset_ray.errors import OpenClusterWarning
 
 PROBE_SECONDS = 5.0
@@ -34,16 +34,6 @@ def ask(bootstrap: str, token: str | None) -> grpc.StatusCode:
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host of that name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def reachable(bootstrap: str, hosts: Iterable[str]) -> list[str]:

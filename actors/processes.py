@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,25 +50,14 @@ def process(pid: int) -> Process | None:
 
 def process_tree(pid: int) -> list[int]:
     """A process and all its descendants, parents first, as ``/proc`` shows them now."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
-        parent = int(stat.rpartition(")")[2].split()[1])
-        children.setdefault(parent, []).append(int(entry.name))
-    tree = [pid]
-    for member in tree:
-        tree.extend(children.get(member, ()))
-    return tree
+    return _below(pid, _children())
 
 
 def tree_of(roots: Iterable[Process]) -> list[Process]:
     """Those of the processes that run, and all their descendants, each once."""
-    pids = {pid: None for root in roots if root.runs for pid in process_tree(root.pid)}
+    running = [root for root in roots if root.runs]
+    children = _children()
+    pids = {pid: None for root in running for pid in _below(root.pid, children)}
     return [found for pid in pids if (found := process(pid)) is not None]
 
 
@@ -101,13 +90,35 @@ def gone_within(processes: Sequence[Process], seconds: float) -> bool:
     return True
 
 
+def _below(pid: int, children: Mapping[int, Sequence[int]]) -> list[int]:
+    """A process and all its descendants, parents first."""
+    tree = [pid]
+    for member in tree:
+        tree.extend(children.get(member, ()))
+    return tree
+
+
+def _children() -> dict[int, list[int]]:
+    """The children of each process that has some, as ``/proc`` shows them now."""
+    children: dict[int, list[int]] = {}
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        fields = _fields(pid)
+        if fields is not None:  # else it ended while we looked
+            children.setdefault(int(fields[1]), []).append(pid)
+    return children
+
+
 def _started(pid: int) -> int | None:
+    fields = _fields(pid)
+    return None if fields is None or fields[0] in "ZX" else int(fields[19])
+
+
+def _fields(pid: int) -> list[str] | None:
+    """What the kernel tells of a process behind its name: state, parent and so on; None where there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _boot() -> str:

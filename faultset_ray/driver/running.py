@@ -111,7 +111,7 @@ async def bring_down(backend: Backend, system: str, config: Config, *, force: bo
             if system not in kept:
                 raise UnknownSystem(system, kept)
             return Ended(system, False, (), (), None, True)
-        stores = await _stores(backend)
+        stores = await _stores(backend, names)
         fleeting = {info.place: info.shards for info in stores if info.durability == "none" and info.shards}
         if fleeting and not force:
             raise StoresWouldBeLost(system, fleeting)
@@ -132,10 +132,10 @@ async def _servants(backend: Backend) -> list[str]:
     return sorted({name for load in await backend.loads() for name in load.servants})
 
 
-async def _stores(backend: Backend) -> list[StoreInfo]:
-    """What the stores that run tell of themselves; those that don't answer are left out."""
+async def _stores(backend: Backend, servants: Sequence[str]) -> list[StoreInfo]:
+    """What the stores among the servants that run tell of themselves; those that don't answer are left out."""
     net = backend.within(STORE_INFO_SECONDS)
-    running = {name for load in await backend.loads() for name in load.servants}
+    running = frozenset(servants)
     places = [place.id for place in await backend.places() if servant_of(place.id) in running]
     asked = (net.call(store_addr(place), PlaceStore.info) for place in places)
     answers = await asyncio.gather(*asked, return_exceptions=True)

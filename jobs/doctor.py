@@ -72,9 +72,9 @@ def _configured() -> tuple[list[Finding], Config]:
     from faultset_ray.config.process import examine as examine_config
 
     found = collect(session.path, os.environ, session.flags)
-    problems = found.problems or examine_config(Config.made(found))
-    findings = [*judge_config([*map(str, problems)], [*map(str, found.unknown)], found.file)]
-    return findings, Config() if found.problems else Config.made(found)
+    config = Config() if found.problems else Config.made(found)
+    problems = found.problems or examine_config(config)
+    return [*judge_config([*map(str, problems)], [*map(str, found.unknown)], found.file)], config
 
 
 def _alone(own: Machine) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,30 +52,29 @@ def down(
 def _local(by: Config, system: str, *, force: bool) -> dict[str, Any]:
     """End a system on nodes of this machine, if they run, and the nodes; what came of both."""
     from actors.local_nodes import LocalNodes
+    from faultset_ray.driver.running import Ended
     from jobs.up import of_local, told_nodes
 
     nodes = LocalNodes(system)
     there = nodes.read()
-    ended: dict[str, Any] = {"system": system, "was_up": False, "servants": [], "stores": [], "state_dir": None}
-    ended["orderly"] = True
+    ended = Ended(system, was_up=False, servants=(), stores=(), state_dir=None, orderly=True)
     if there is not None and there.running:
         with_token = of_local(by, nodes, there)
         try:
             with working(f"end {system}"):
-                found = _ended(with_token, system, there.address, force=force)
+                ended = _ended(with_token, system, there.address, force=force)
         except (ClusterError, UnknownSystem) as error:
             console.print(f"{system} was not ended in order: {error}", soft_wrap=True)
-            ended["orderly"] = False
+            ended = replace(ended, orderly=False)
         else:
-            _show(found)
-            ended = asdict(found)
-    told = None if there is None else told_nodes(nodes, there)
+            _show(ended)
+    told = {"folder": str(nodes.folder)} if there is None else told_nodes(nodes, there)
     with working("end its Ray nodes"):
         processes = nodes.end()
     console.print(
         f"{len(processes)} processes of Ray were ended; {nodes.folder} is left: state, stores and token", soft_wrap=True
     )
-    return {**ended, "local": {**(told or {"folder": str(nodes.folder)}), "ended": [each.pid for each in processes]}}
+    return {**asdict(ended), "local": {**told, "ended": [each.pid for each in processes]}}
 
 
 def _ended(by: Config, system: str, address: str, *, force: bool) -> Ended:

@@ -14,6 +14,7 @@ from jobs.settings import from_config, session
 
 if TYPE_CHECKING:
     from faultset_ray.backend.protocol import Backend
+    from faultset_ray.config import Config
     from faultset_ray.driver.sync import Driver
 
 B = TypeVar("B", bound="Backend")
@@ -95,6 +96,19 @@ async def closing(backend: B) -> AsyncIterator[B]:
         yield backend
     finally:
         await backend.close()
+
+
+def chosen_system(name: str | None, by: Config) -> str:
+    """The system that is meant: the one that is named, else a config's, else ``default``.
+
+    Raises
+    ------
+    InputError
+        It can't be the name of one.
+    """
+    from faultset_ray.driver.systems import system_name
+
+    return system_name(name or by.cluster.system or "default")
 
 
 def private_backend(backend: str, address: str | None) -> Backend:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from faultset_ray.checkup.findings import Finding, Level, worst
 from faultset_ray.errors import AuthError, ClusterUnreachable, FaultsetError, OpenClusterWarning
-from jobs.connecting import Address, closing
+from jobs.connecting import Address, chosen_system, closing
 from jobs.output import DAMAGED, UNREACHED, Json, finish, run
 from jobs.settings import session, settled
 from jobs.terminal import console
@@ -96,9 +96,9 @@ def _cluster(
     import asyncio
 
     from actors import checkup
-    from faultset_ray.driver.systems import open_backend, system_name
+    from faultset_ray.driver.systems import open_backend
 
-    name = system_name(system or config.cluster.system or "default")
+    name = chosen_system(system, config)
     named = address or config.cluster.address or os.environ.get("RAY_ADDRESS")
     findings = []
     try:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from faultset_ray.errors import ClusterError, InputError, UnknownSystem
-from jobs.connecting import Address, System
+from jobs.connecting import Address, System, chosen_system
 from jobs.output import Json, app, finish, run, working
 from jobs.settings import session
 from jobs.terminal import console
@@ -34,10 +34,8 @@ def down(
 
     What is new is saved first. `faultset up` brings it back as it was. Of one that does not run, nothing happens.
     """
-    from faultset_ray.driver.systems import system_name
-
     by = session.config
-    system = system_name(name or by.cluster.system or "default")
+    system = chosen_system(name, by)
     if local:
         if address is not None:
             raise InputError("--local ends a cluster of this machine, by name; it has no --address")

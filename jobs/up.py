@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from faultset_ray.errors import InputError
-from jobs.connecting import Address, System
+from jobs.connecting import Address, System, chosen_system
 from jobs.output import Json, app, finish, run, working
 from jobs.settings import session
 from jobs.terminal import console
@@ -43,10 +43,8 @@ def up(
     What runs already is left as it is, so again does nothing. It goes on when this command has ended, until
     `faultset down`.
     """
-    from faultset_ray.driver.systems import system_name
-
     by = session.config
-    system = system_name(name or by.cluster.system or "default")
+    system = chosen_system(name, by)
     nodes = made = None
     if local is not None:
         if address is not None:

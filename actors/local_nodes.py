@@ -38,6 +38,7 @@ from faultset_ray.backend.protocol import LABEL_REGION, LABEL_STORE
 from faultset_ray.config.process import at_place
 from faultset_ray.errors import ClusterUnreachable, InputError
 from faultset_ray.limits import MIB
+from faultset_ray.shards.disk import replace_file
 
 _TRIES: Final = 3
 _START_SECONDS: Final = 180.0
@@ -258,10 +259,8 @@ class LocalNodes:
         }
 
     def _write(self, there: Nodes) -> None:
-        fresh = self._record.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(asdict(there)), encoding="utf-8")
-        fresh.rename(self._record)
+        body = json.dumps(asdict(there)).encode()
+        replace_file(self._record, body, self._record.with_suffix(".new"), durable=False)
 
     def _describe(self, there: Nodes) -> None:
         text = f"""# made by `faultset up {self.name} --local`, and removed with its nodes

@@ -139,10 +139,10 @@ test-docs: setup ## run every code block of the documentation, and the examples
 	$(PYTEST) tests/docs tests/cluster/test_examples.py tests/cluster/test_console.py -m "not site and not long and not host"
 
 docs-config: setup ## write the settings in docs/configuration.md anew, from the types
-	$(PY) -m faultset_ray.config.page docs/configuration.md
+	$(PY) -m jobs.pages configuration docs/configuration.md
 
 docs-metrics: setup ## write the metrics in docs/metrics.md anew, from their table
-	$(PY) -m faultset_ray.telemetry.metric_page docs/metrics.md
+	$(PY) -m jobs.pages metrics docs/metrics.md
 
 docs-cli: setup ## write the verbs in docs/cli.md and the events in docs/logging.md anew, from the code
 	$(PY) -m jobs.pages cli docs/cli.md

@@ -1,4 +1,4 @@
-"""The pages that are made of the code: ``python -m jobs.pages cli docs/cli.md``, ``… logging docs/logging.md``."""
+"""The pages that end with what is made of the code: ``python -m jobs.pages cli docs/cli.md``, and so on."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from faultset_ray.config.page import write
-from faultset_ray.telemetry import events
+from faultset_ray.config import page as configuration
+from faultset_ray.telemetry import events, metric_page
 from faultset_ray.telemetry.event import FIELDS, Event
 from jobs.cli import VERBS, application, command
 from jobs.settings import settings_options
 
 MARK: Final = "<!-- What follows is made of the code: make docs-cli -->\n"
-"""Stands in each page before what is made."""
+"""Stands in the pages of verbs and of events before what is made."""
 
 _KINDS: Final = {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH"}
 
@@ -110,7 +110,25 @@ def _prose(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-PAGES: Final = {"cli": cli_page, "logging": logging_page}
+class Page(NamedTuple):
+    """What a page has of the code: all that stands behind its mark."""
+
+    mark: str
+    made: Callable[[], str]
+
+    def write(self, path: Path) -> None:
+        """Make that part anew."""
+        before, mark, _ = path.read_text(encoding="utf-8").partition(self.mark)
+        path.write_text(before + mark + self.made(), encoding="utf-8")
+
+
+PAGES: Final[Mapping[str, Page]] = {
+    "cli": Page(MARK, cli_page),
+    "configuration": Page(configuration.MARK, configuration.made),
+    "logging": Page(MARK, logging_page),
+    "metrics": Page(metric_page.MARK, metric_page.made),
+}
+"""By the name of the file in ``docs``."""
 
 if __name__ == "__main__":
-    write(Path(sys.argv[2]), MARK, PAGES[sys.argv[1]]())
+    PAGES[sys.argv[1]].write(Path(sys.argv[2]))

@@ -1,11 +1,9 @@
-"""The part of docs/configuration.md that lists every setting: ``python -m faultset_ray.config.page PAGE``."""
+"""The part of docs/configuration.md that lists every setting; ``jobs.pages`` writes it."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from faultset_ray.config.sections import Root
@@ -18,12 +16,6 @@ MARK: Final = "<!-- What follows is made of the types: make docs-config -->\n"
 def made() -> str:
     """What stands behind the mark."""
     return "\n" + "\n".join([*_sections(Root, ""), *_tables()]).rstrip() + "\n"
-
-
-def write(page: Path, mark: str = MARK, behind: str | None = None) -> None:
-    """Make the part of a page behind a mark anew; by default, the settings."""
-    before, found, _ = page.read_text(encoding="utf-8").partition(mark)
-    page.write_text(before + found + (made() if behind is None else behind), encoding="utf-8")
 
 
 def _sections(of: type[Section], prefix: str) -> Iterator[str]:
@@ -52,7 +44,3 @@ def _row(own: Setting) -> str:
     variables = ", ".join(f"`{each}`" for each in own.variables)
     expected = own.kind.expected.replace("|", "\\|")
     return f"| `{name}` | {own.help} {expected[:1].upper()}{expected[1:]}. | {default} | {variables} | {own.reader} |"
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))

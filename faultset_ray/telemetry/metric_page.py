@@ -1,10 +1,8 @@
-"""The part of docs/metrics.md that lists every metric: ``python -m faultset_ray.telemetry.metric_page PAGE``."""
+"""The part of docs/metrics.md that lists every metric; ``jobs.pages`` writes it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from faultset_ray.telemetry.metric_table import METRICS, Metric
@@ -16,12 +14,6 @@ MARK: Final = "<!-- What follows is made of the table of metrics: make docs-metr
 def made() -> str:
     """What stands behind the mark."""
     return "\n" + "\n".join(_sections()).rstrip() + "\n"
-
-
-def write(page: Path) -> None:
-    """Make the part of a page behind the mark anew."""
-    before, mark, _ = page.read_text(encoding="utf-8").partition(MARK)
-    page.write_text(before + mark + made(), encoding="utf-8")
 
 
 def _sections() -> Iterator[str]:
@@ -40,7 +32,3 @@ def _row(metric: Metric) -> str:
     beside = f" Of now beside `{metric.beside}`." if metric.beside else ""
     name = metric.series[0].removesuffix("_bucket")
     return f"| `{name}` | {metric.kind} | {tags} | {metric.text}{beside} |"
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))

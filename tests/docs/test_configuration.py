@@ -1,4 +1,4 @@
-"""The page of settings is what the types say, and what it shows can be read."""
+"""The pages that are made of the code are what it says, and what that of settings shows can be read."""
 
 import re
 from pathlib import Path
@@ -7,17 +7,25 @@ import pytest
 
 from faultset_ray.config import Config
 from faultset_ray.config.loading import known
-from faultset_ray.config.page import MARK, made, write
-from jobs import pages
+from faultset_ray.config.page import made
 from jobs.pages import PAGES
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_is_up_to_date():
-    _, mark, behind = PAGE.read_text().partition(MARK)
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_that_are_made_of_the_code_are_up_to_date(name):
+    _, mark, behind = (DOCS / f"{name}.md").read_text().partition(PAGES[name].mark)
     assert mark, "the page has no mark"
-    assert behind == made(), "make docs-config writes it anew"
+    assert behind == PAGES[name].made(), f"it is to be written anew: {mark}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_stale_page_is_written_anew(name, tmp_path):
+    path, page = tmp_path / "page.md", PAGES[name]
+    path.write_text(f"by hand\n{page.mark}old\n")
+    page.write(path)
+    assert path.read_text() == f"by hand\n{page.mark}{page.made()}"
 
 
 def test_every_setting_and_variable_is_on_it():
@@ -28,26 +36,12 @@ def test_every_setting_and_variable_is_on_it():
             assert f"`{variable}`" in text
 
 
-def test_a_stale_page_is_written_anew(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(f"by hand\n{MARK}old\n")
-    write(page)
-    assert page.read_text() == f"by hand\n{MARK}{made()}"
-
-
 def test_the_files_that_the_docs_show_can_be_read():
     blocks = [
         block
-        for path in PAGE.parent.rglob("*.md")
+        for path in DOCS.rglob("*.md")
         for block in re.findall(r"^```toml\n(\[cluster\].*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
     ]
     assert blocks
     for block in blocks:
         assert Config.from_toml(block) != Config()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_that_are_made_of_the_code_are_up_to_date(name):
-    _, mark, behind = (PAGE.parent / f"{name}.md").read_text().partition(pages.MARK)
-    assert mark, "the page has no mark"
-    assert behind == PAGES[name](), "make docs-cli writes it anew"

@@ -230,8 +230,7 @@ def calling(system: str, to: str, method: Callable[..., Any]) -> Spanned:
     tracer = _below()
     if tracer is None:
         return _NOTHING
-    name = _method(method, to)
-    attributes = {"rpc.system.name": system, "rpc.method": name, "faultset.servant": to}
+    name, attributes = _called(system, method, to)
     return _Live(_started(tracer, name, "CLIENT", attributes), carried=True)
 
 
@@ -240,8 +239,7 @@ def running(system: str, task: Callable[..., Any]) -> Spanned:
     tracer = _below()
     if tracer is None:
         return _NOTHING
-    name = _method(task)
-    attributes = {"rpc.system.name": system, "rpc.method": name}
+    name, attributes = _called(system, task)
     return _Live(_started(tracer, f"run {name}", "CLIENT", attributes), carried=True)
 
 
@@ -260,8 +258,7 @@ def served(carrier: Carrier | None, system: str, function: Callable[..., R], to:
     tracer = _tracer()
     if tracer is None:
         return function
-    name = _method(function, to)
-    attributes = {"rpc.system.name": system, "rpc.method": name, "faultset.servant": to}
+    name, attributes = _called(system, function, to)
 
     def serving() -> _Live:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -418,13 +415,14 @@ def _carrier(span: Span) -> Carrier:
     return carrier
 
 
-def _method(function: Callable[..., Any], to: str | None = None) -> str:
-    """``service/method``, as the convention for calls has it; of a task its name alone.
+def _called(system: str, function: Callable[..., Any], to: str | None = None) -> tuple[str, Mapping[str, Any]]:
+    """What both ends of a call, or of a task, say of it: ``service/method``, as the convention has it, and attributes.
 
-    What a servant is called begins with what it is: ``store/…``, ``region/…``.
+    What a servant is called begins with what it is: ``store/…``, ``region/…``. A task has its name alone.
     """
     name: str = getattr(function, "__name__", "task")
-    return name if to is None else f"{to.partition('/')[0]}/{name}"
+    method = name if to is None else f"{to.partition('/')[0]}/{name}"
+    return method, {"rpc.system.name": system, "rpc.method": method, "faultset.servant": to}
 
 
 def _failed(span: Span, error: Exception) -> None:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar, Token
-from functools import wraps
+from functools import cache, wraps
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -57,7 +57,6 @@ class _Process:
     done: frozenset[str] = frozenset()
     """Hooks that were called."""
     known: tuple[TracerProvider, Tracer] | None = None
-    links_key = ""
     api: ModuleType | None = None
     """OpenTelemetry's, once anybody has imported it."""
 
@@ -398,12 +397,11 @@ def _detach(token: Token[TraceContext]) -> None:
     context.detach(token)
 
 
+@cache
 def _links_key() -> str:
-    if not _Process.links_key:
-        from opentelemetry import context
+    from opentelemetry import context
 
-        _Process.links_key = context.create_key("faultset-links")
-    return _Process.links_key
+    return context.create_key("faultset-links")
 
 
 def _carrier(span: Span) -> Carrier:

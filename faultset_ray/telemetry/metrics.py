@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from faultset_ray.telemetry.metric_table import METRICS, Metric
+from faultset_ray.telemetry.metric_table import METRICS, Metric, Tag
 
 OBSERVED_MAX: Final = 200
 """So many values of one call are observed; of more, evenly chosen ones, as each takes some microseconds on Ray."""
@@ -107,15 +107,15 @@ class Bounds:
     def labels(self, metric: Metric, labels: Labels) -> dict[str, str]:
         """The tags of a metric with bounded values, by name."""
         return {
-            tag.name: value if self._is_known(metric.name, tag.name, tag.values, tag.most, value) else self.OTHER
+            tag.name: value if self._is_known(metric.name, tag, value) else self.OTHER
             for tag, value in zip(metric.tags, labels, strict=True)
         }
 
-    def _is_known(self, metric: str, tag: str, values: tuple[str, ...], most: int, value: str) -> bool:
-        if values:
-            return value in values
-        seen = self._seen.setdefault((metric, tag), set())
-        if value not in seen and len(seen) < most:
+    def _is_known(self, metric: str, tag: Tag, value: str) -> bool:
+        if tag.values:
+            return value in tag.values
+        seen = self._seen.setdefault((metric, tag.name), set())
+        if len(seen) < tag.most:
             seen.add(value)
         return value in seen
 

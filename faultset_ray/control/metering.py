@@ -14,7 +14,7 @@ from faultset_ray.policy import Rules
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.metrics import count, listened, observe_all
 
-_REASONS = np.array([Rule.OVER_THRESHOLD, Rule.FAILURES, Rule.RELAPSE], np.uint8)
+_REASONS = (Rule.OVER_THRESHOLD, Rule.FAILURES, Rule.RELAPSE)
 _MOVED = np.array([Rule.REMOVED, Rule.MOVED], np.uint8)
 
 
@@ -24,8 +24,8 @@ def count_changes(fleet: str, changes: Changes) -> None:
         return
     stayed = ~np.isin(changes.rule, _MOVED)  # a node that comes from another range brings its state along
     ejected = stayed & (changes.after == State.EJECTED) & (changes.before != State.EJECTED)
-    for rule in _REASONS.tolist():
-        count(table.EJECTIONS, int(np.count_nonzero(ejected & (changes.rule == rule))), fleet, Rule(rule).label)
+    for rule in _REASONS:
+        count(table.EJECTIONS, int(np.count_nonzero(ejected & (changes.rule == rule))), fleet, rule.label)
     back = stayed & (changes.before >= State.EJECTED) & (changes.after <= State.SUSPECT) & changes.survives
     count(table.READMISSIONS, int(np.count_nonzero(back)), fleet)
     for metric, rule in ((table.SHORTAGES, Rule.SHORT), (table.PANICS, Rule.PANIC), (table.FREEZES, Rule.FROZEN)):

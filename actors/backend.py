@@ -263,22 +263,11 @@ class RayBackend(RayNet):
     ) -> R:
         """See :meth:`Backend.run <faultset_ray.backend.protocol.Backend.run>`."""
         with tracing.running(SYSTEM, task) as span:
-            return await self._ran(span.carrier, task, at, *args, **kwargs)
-
-    async def _ran(
-        self,
-        carrier: tracing.Carrier | None,
-        task: Callable[Concatenate[Net, P], Awaitable[R]],
-        at: At,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        ref: Any = await self._held(carrier, task, at, *args, **kwargs)
-        target = getattr(task, "__name__", "task")
-        with ray_faults(target):
-            # who stops waiting leaves the task to its end: ray.cancel that meets it there kills this whole process
-            return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
+            ref: Any = await self._held(span.carrier, task, at, *args, **kwargs)
+            target = getattr(task, "__name__", "task")
+            with ray_faults(target):
+                # who stops waiting leaves the task to its end: ray.cancel that meets it there kills this whole process
+                return cast("R", await fetch(ref, target, "run", TASK_SECONDS))
 
     async def hold(
         self,

@@ -9,6 +9,8 @@ import yaml
 from manifests import documents
 from promql import KNOWN, made, problems
 
+from faultset_ray.telemetry.metric_table import METRICS
+
 ROOT = Path(__file__).parents[2]
 GROUPS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text())["groups"]
 [RUNBOOKS], NOW = GROUPS[0]["rules"], GROUPS[1]["rules"]
@@ -81,8 +83,6 @@ def test_gauges_are_read_only_where_they_are_of_now():
 
 
 def test_a_gauge_is_beside_the_look_that_told_it():
-    from faultset_ray.telemetry.metric_table import METRICS
-
     for rule in NOW:
         metric = METRICS[rule["record"].partition(":")[2]]
         assert f'what="{metric.beside}"' in rule["expr"]
@@ -136,8 +136,6 @@ def test_every_metric_is_looked_at_by_somebody():
     """What nobody looks at need not be told; or it is told for who asks for it, and stands here."""
     asked_for = {"operation_bytes", "shortages", "readmissions", "writes_ended", "unsaved_changes", "object_bytes"}
     texts = " ".join([rule["expr"] for rule in RULES] + [t["expr"] for panel in PANELS for t in panel["targets"]])
-    from faultset_ray.telemetry.metric_table import METRICS
-
     unseen = {name for name, metric in METRICS.items() if not any(series in texts for series in metric.series)}
     assert unseen <= asked_for
 

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from told import told as events_told
 
 from actors import metering
 from faultset_ray.telemetry import metric_table as table
@@ -99,8 +100,8 @@ def test_what_ray_refuses_is_logged_once_and_stops_nobody(monkeypatch, caplog):
     sink = metering.Metering()
     for _ in range(3):
         sink.count(table.HEDGES, 1, ())
-    [record] = [record for record in caplog.records if getattr(record, "event", "") == "metrics_untold"]
-    assert record.what == "hedges"
+    [untold] = events_told(caplog, "metrics_untold")
+    assert untold["what"] == "hedges"
 
 
 def test_what_a_task_takes_along_is_small():

@@ -91,12 +91,15 @@ def tell_stores(inventory: Inventory, regions: set[str]) -> None:
     put(table.STORES, len(inventory.away - inventory.gone), "away")
     put(table.STORES, len(inventory.gone), "gone")
     regions |= {info.region for info in infos} | {row.region for row in inventory.rows.values()}
+    held, free = dict.fromkeys(regions, 0), dict.fromkeys(regions, 0)
+    for info in infos:
+        held[info.region] += info.used_bytes
+        free[info.region] += info.free_bytes
     for region in sorted(regions):
-        mine = [info for info in infos if info.region == region]
-        put(table.STORE_BYTES, sum(info.used_bytes for info in mine), region, "held")
-        put(table.STORE_BYTES, sum(info.free_bytes for info in mine), region, "free")
-    free = (info.free_bytes / max(info.capacity_bytes, 1) for info in infos)
-    put(table.STORE_FREE_RATIO, min(free, default=0.0))
+        put(table.STORE_BYTES, held[region], region, "held")
+        put(table.STORE_BYTES, free[region], region, "free")
+    shares = (info.free_bytes / max(info.capacity_bytes, 1) for info in infos)
+    put(table.STORE_FREE_RATIO, min(shares, default=0.0))
 
 
 def tell_objects(tally: Tally, needs: Needs, scrubbed_ms: Mapping[str, int]) -> None:

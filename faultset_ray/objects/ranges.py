@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from faultset_ray.backend.protocol import Net
 from faultset_ray.objects.gather import Decoder
 from faultset_ray.objects.metering import coded
+from faultset_ray.objects.pool import threads_of
 from faultset_ray.objects.stripes import decode_rows, trimmed
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
@@ -58,7 +59,7 @@ async def read_span(
             rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
-        threads = max(1, int(net.cpus))
+        threads = threads_of(net)
         with tracing.inner("decode", {"faultset.code": header.spec}):
             return [await coded(net, "decode", header.spec, high, decode_rows, header.spec, rows, high, threads)]
 

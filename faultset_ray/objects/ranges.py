@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
 from faultset_ray.telemetry import tracing
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Bytes = NDArray[np.uint8]
 Collect = Callable[[int, Sequence[int], int, int, int], Awaitable[Mapping[int, Bytes]]]
 """Gets rows of a stripe that determine some wanted ones: of stripe, wanted, first granule, granules, their bytes."""
@@ -54,14 +57,12 @@ async def read_span(
         rest = [index for index in wanted if index not in rows]
         if rest and len(wanted) < header.k:
             nbytes = len(rest) * length
-            with tracing.inner("decode", {"faultset.code": header.spec}):
-                made = await coded(net, "decode", header.spec, nbytes, code.reconstruct, rows, rest)
+            made = await _decoded(net, header, nbytes, code.reconstruct, rows, rest)
             rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
         threads = threads_of(net)
-        with tracing.inner("decode", {"faultset.code": header.spec}):
-            return [await coded(net, "decode", header.spec, high, decode_rows, header.spec, rows, high, threads)]
+        return [await _decoded(net, header, high, decode_rows, header.spec, rows, high, threads)]
 
     async def columns(row: int) -> Bytes:
         granule = layout.granule_bytes
@@ -71,8 +72,15 @@ async def read_span(
         found = rows.get(row)
         if found is None:
             nbytes = min(last * granule, length) - first * granule
-            with tracing.inner("decode", {"faultset.code": header.spec}):
-                [found] = await coded(net, "decode", header.spec, nbytes, code.reconstruct, rows, [row])
+            [found] = await _decoded(net, header, nbytes, code.reconstruct, rows, [row])
         return found[left - first * granule : right - first * granule]
 
     return list(await asyncio.gather(*map(columns, range(low // length, -(-high // length)))))
+
+
+async def _decoded(
+    net: Net, header: Header, nbytes: int, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Decode ``nbytes`` of data in a span of its own."""
+    with tracing.inner("decode", {"faultset.code": header.spec}):
+        return await coded(net, "decode", header.spec, nbytes, function, *args, **kwargs)

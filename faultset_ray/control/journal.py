@@ -71,10 +71,12 @@ class Events:
         return cls(*(np.empty(0, dtype) for dtype in _DTYPES.values()))
 
     @classmethod
-    def joined(cls, blocks: Sequence[Events]) -> Self:
-        """The events of all blocks, in their order."""
+    def joined(cls, blocks: Sequence[Self]) -> Self:
+        """The events of all blocks, in their order; a single block is shared."""
         if not blocks:
             return cls.none()
+        if len(blocks) == 1:
+            return blocks[0]
         return cls(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _DTYPES))
 
     def to_columns(self) -> dict[str, NDArray[Any]]:
@@ -162,10 +164,12 @@ class Journal:
         """Add what is newer than all that is there, and forget the oldest if there is too much."""
         if not len(events):
             return
-        newest = Packed.of(events.to_columns(), self._home)
-        while self._blocks and len(self._blocks[-1]) <= min(2 * len(newest), _MERGED_MAX):
-            newest = Packed.of(self._joined(self._blocks.pop(), newest).to_columns(), self._home)
-        self._blocks.append(newest)
+        first, count = len(self._blocks), len(events)
+        while first and len(self._blocks[first - 1]) <= min(2 * count, _MERGED_MAX):
+            first -= 1
+            count += len(self._blocks[first])
+        whole = Events.joined([*(self._read(block, 0, len(block)) for block in self._blocks[first:]), events])
+        self._blocks[first:] = [Packed.of(whole.to_columns(), self._home)]
         self._forget()
 
     def since(self, version: int, limit: int | None = None, until: int | None = None) -> Events:
@@ -195,13 +199,10 @@ class Journal:
             if stop > start:
                 room -= stop - start
                 found.append(self._read(block, start, stop))
-        return Events.joined(found) if len(found) != 1 else found[0]
+        return Events.joined(found)
 
     def _read(self, block: Packed, start: int, stop: int) -> Events:
         return Events.from_columns(block.columns(start, stop, self._home))
-
-    def _joined(self, *blocks: Packed) -> Events:
-        return Events.joined([self._read(block, 0, len(block)) for block in blocks])
 
     def _forget(self) -> None:
         """Let go of the oldest, a sixteenth more than has to go, so that it is not cut again at once."""

@@ -269,11 +269,11 @@ class Health:
             return np.concatenate([getattr(part, name) for part in parts])
 
         names = ("handles", "cells", "octets", "entered", "sketch")
-        whole = Health(*map(all_of, names)).take(np.argsort(all_of("handles"), kind="stable"))
-        if len({id(part.thresholds) for part in parts}) > 1:
-            whole.set_thresholds(all_of("threshold")[np.argsort(all_of("handles"), kind="stable")])
-        else:
-            whole.thresholds = parts[0].thresholds
+        order = np.argsort(all_of("handles"), kind="stable")
+        whole = Health(*map(all_of, names)).take(order)
+        whole.thresholds = parts[0].thresholds
+        if any(part.thresholds is not whole.thresholds for part in parts):
+            whole.set_thresholds(all_of("threshold")[order])
         return whole
 
     def with_sketch(self, *, wanted: bool) -> Health:

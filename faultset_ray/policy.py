@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from os import PathLike
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from faultset_ray import columns
 from faultset_ray.errors import InputError, InvalidPolicy, UnknownPolicyField
@@ -23,6 +26,8 @@ from faultset_ray.limits import (
     SKETCH_MS_MIN,
 )
 from faultset_ray.plain import check_path, distinct, finite, infinite
+
+Count = TypeVar("Count", int, NDArray[np.int64])
 
 Statistic = Literal["last", "ewma", "peak", "p95"]
 Fallback = Literal["none", "neighbours", "parent", "nearest", "everywhere"]
@@ -57,8 +62,8 @@ class Rules(NamedTuple):
     eject_numerator: int
     eject_denominator: int
 
-    def cap(self, nodes: int) -> int:
-        """How many of a region's nodes may be out at once."""
+    def cap(self, nodes: Count) -> Count:
+        """How many of a region's nodes may be out at once; of int64[g], for each of g regions."""
         return nodes * self.eject_numerator // self.eject_denominator
 
 

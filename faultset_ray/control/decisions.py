@@ -89,7 +89,7 @@ def _eject(health: Health, active: Slots, candidates: Slots, rules: Rules, now_m
     admitted = np.ones(len(candidates), np.bool_)
     if rules.eject_numerator < rules.eject_denominator:
         out = active[(health.state[active] >= State.EJECTED) & (health.mark[active] == Mark.NONE)]
-        room = health.unmarked.astype(np.int64) * rules.eject_numerator // rules.eject_denominator
+        room = rules.cap(health.unmarked.astype(np.int64))
         room -= np.bincount(health.group_of[out], minlength=len(room))
         _take_back(health, out, -room, rules, now_ms)
         candidates = candidates[np.argsort(health.mark[candidates] == Mark.NONE, kind="stable")]  # marked ones first

@@ -55,7 +55,7 @@ def evidence(
         out = (health.state >= State.EJECTED) & (health.mark == Mark.NONE)
         group = health.group_of[slots[which]]
         value[which] = 1 + np.bincount(health.group_of[out], minlength=len(health.unmarked))[group]
-        threshold[which] = health.unmarked[group].astype(np.int64) * rules.eject_numerator // rules.eject_denominator
+        threshold[which] = rules.cap(health.unmarked[group].astype(np.int64))
     which = rule == Rule.PROVING
     put(which, health.good[slots[which]], rules.good)
     return value, threshold

@@ -96,7 +96,7 @@ class Records:
             db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", rows)
             query = "SELECT write_id, body FROM records WHERE object_id = ? AND generation = ?"
             kept = [db.execute(query, row[:2]).fetchone() for row in rows]
-            damaged = [at for at, (_, body) in enumerate(kept) if _is_damaged(body)]
+            damaged = [at for at, (_, body) in enumerate(kept) if body != rows[at][-1] and _is_damaged(body)]
             db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", [rows[at] for at in damaged])
             for at in damaged:
                 kept[at] = rows[at][2:]

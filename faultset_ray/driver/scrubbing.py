@@ -109,32 +109,22 @@ class Scrubber:
         await self._authority.ask(Coordinator.set_note, _note(found.deep), cursor.pack())
         return cursor
 
-    async def whole(
-        self,
-        inventory: Inventory,
-        bucket: Bucket | None,
-        told: SoFar,
-        *,
-        deep: bool = False,
-        into: Scrubbed | None = None,
-    ) -> Scrubbed:
+    async def whole(self, inventory: Inventory, found: Scrubbed, bucket: Bucket | None, told: SoFar) -> None:
         """Look at everything now, apart from the background's pass; tells the shards, of a deep one the bytes.
 
-        Where there is something to add it to, ``into``, that says how deep.
+        What is found is added to ``found``, which says how deep to look.
         """
-        found, cursor = into or Scrubbed(deep), Cursor(self._backend.now_ms())
-        deep = found.deep
-        everything = sum(info.used_bytes if deep else info.shards for info in inventory.here.values())
+        cursor = Cursor(self._backend.now_ms())
+        everything = sum(info.used_bytes if found.deep else info.shards for info in inventory.here.values())
 
         def tell() -> bool:
-            done = found.bytes if deep else found.shards
+            done = found.bytes if found.deep else found.shards
             told(done, max(done, everything))
             return True
 
         while cursor.done_ms is None:
             cursor = await self.page(inventory, cursor, found, bucket, going=tell)
             tell()
-        return found
 
     async def page(
         self,

@@ -118,7 +118,8 @@ class Upkeep:
         check_flag("drop_orphans", drop_orphans)
         bucket, told = self._bucket(bytes_per_s), teller(progress)
         inventory = await self._lookout.look()
-        found = await self._scrubber.whole(inventory, bucket, told, deep=deep)
+        found = Scrubbed(deep)
+        await self._scrubber.whole(inventory, found, bucket, told)
         inventory = await self._scrub_late(inventory, found, bucket, told)
         if drop_orphans:
             await self._scrubber.drop(inventory, found)
@@ -135,7 +136,7 @@ class Upkeep:
             back = {uuid: infos[uuid] for uuid in late & infos.keys()}
             found.silent = [uuid for uuid in found.silent if uuid not in back]
             rows = {uuid: inventory.rows[uuid] for uuid in back}
-            await self._scrubber.whole(replace(inventory, rows=rows, here=back), bucket, told, into=found)
+            await self._scrubber.whole(replace(inventory, rows=rows, here=back), found, bucket, told)
             inventory = replace(inventory, here={**inventory.here, **back})
             if not self._stores.missing or deadline.left_s() <= 0:
                 break

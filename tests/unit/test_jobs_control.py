@@ -1,6 +1,7 @@
 """The verbs of the control plane, each as a process would run it, on one system in this process."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from typer.testing import CliRunner
@@ -21,19 +22,6 @@ d,48.9,2.4,40
 UNREACHABLE = 5
 
 
-class Lent:
-    """A driver whose end is not this command's."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def __enter__(self):
-        return self.driver
-
-    def __exit__(self, *_):
-        pass
-
-
 @pytest.fixture
 def driver(monkeypatch):
     with fs.connect(backend="local") as driver:
@@ -41,7 +29,7 @@ def driver(monkeypatch):
 
         def connect(address, *, system, create, config):
             asked.append((address, system, create))
-            return Lent(driver)
+            return nullcontext(driver)  # its end is not the command's
 
         monkeypatch.setattr(jobs.connecting, "connect", connect)
         driver.asked = asked

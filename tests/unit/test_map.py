@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from contextlib import nullcontext
 from html.parser import HTMLParser
 
 import numpy as np
@@ -280,7 +281,7 @@ def test_the_verb_draws_a_fleet_with_its_stores(tmp_path, monkeypatch):
         for number in range(2)
     ]
     with fs.connect(backend=LocalBackend(places, cpus=2)) as driver:
-        monkeypatch.setattr(jobs.connecting, "connect", lambda *_, **__: Lent(driver))
+        monkeypatch.setattr(jobs.connecting, "connect", lambda *_, **__: nullcontext(driver))
         driver.register([("a", 52.5, 13.4, 20.0), ("b", 48.9, 2.4, 180.0)], 3, policy=fs.Policy(threshold_ms=100.0))
         result, before = verb("--out", tmp_path / "a.html")
         assert result.exit_code == 0, result.output
@@ -293,16 +294,3 @@ def test_the_verb_draws_a_fleet_with_its_stores(tmp_path, monkeypatch):
     page = (tmp_path / "a.html").read_text()
     assert Parsed(page).count("rect", **{"class": "store"}) == 2 + 1, "two sites, and one in the legend"
     assert "1 of them are not on the map" in page
-
-
-class Lent:
-    """A driver whose end is not this command's."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def __enter__(self):
-        return self.driver
-
-    def __exit__(self, *_):
-        pass

@@ -67,38 +67,38 @@ async def gather(
     known = first = await keeper.known(fleet, deadline_s)
     late = asyncio.ensure_future(_saved_late(keeper, fleet, deadline))
     try:
-        answers: dict[tuple[int, int], R | None] = {}
-        by: dict[tuple[int, int], int] = {}
-        """By which version of the policy each was made."""
+        answers: dict[tuple[int, int], tuple[R | None, int]] = {}
+        """With each, by which version of the policy it was made."""
         latest: Orders | None = None
 
         def waits(directory: Directory, info: RangeInfo) -> bool:
             """Whether the range is still to be asked; one that gave no answer is not asked again."""
-            key = info.id, info.epoch
-            return key not in answers or (answers[key] is not None and by[key] < directory.policy_version)
+            if (info.id, info.epoch) not in answers:
+                return True
+            part, version = answers[info.id, info.epoch]
+            return part is not None and version < directory.policy_version
 
         while True:
             directory = _ordered(known.directory, latest)
             asked = [info for info in directory.ranges if waits(directory, info)]
+            if not asked:
+                break
             net = keeper.backend.within(deadline.left_s())
             found = await asyncio.gather(*(answer(directory, info, net) for info in asked))
             behind = False
             for info, part in zip(asked, found, strict=True):
                 newer = None if part is None else part_of(part).newer
-                answers[info.id, info.epoch] = part
-                by[info.id, info.epoch] = directory.policy_version if newer is None else newer.version
+                answers[info.id, info.epoch] = part, directory.policy_version if newer is None else newer.version
                 latest = max(filter(None, (latest, newer)), key=lambda each: each.version, default=None)
                 behind |= part is None or newer is not None or roster_of(part) > info.roster
             if not behind or deadline.left_s() <= 0:
                 break
             # a range may have given way to others just now, or got more nodes or a policy by another driver
             known = await keeper.known(fleet, deadline.left_s())
-            if not any(waits(_ordered(known.directory, latest), info) for info in known.directory.ranges):
-                break
         directory = _ordered(known.directory, latest)
         parts: dict[int, R] = {}
         for info in directory.ranges:
-            part = None if waits(directory, info) else answers[info.id, info.epoch]
+            part = None if waits(directory, info) else answers[info.id, info.epoch][0]
             if part is not None and roster_of(part) == info.roster:
                 parts[info.id] = part
             elif part is not None and roster_of(part) < info.roster:

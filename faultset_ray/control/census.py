@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.states import Mark, State, survival
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.limits import FREEZE_SECONDS, FREEZE_WINDOW_SECONDS
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def count_heads(health: Health, *, panicking: int) -> Headcount:
     state, last_ms = health.state, health.last_ms
     states = tuple(np.bincount(state, minlength=State.REMOVED).tolist())
     known = last_ms[state != State.UNKNOWN]
-    newest_ms = int(last_ms.max()) if len(last_ms) and last_ms.max() >= 0 else None
+    newest_ms = int(last_ms.max(initial=NEVER))
+    oldest_ms = int(known.min()) if len(known) else None
     survivors = int(np.count_nonzero(survival(state, health.mark)))
-    return Headcount(states, survivors, newest_ms, int(known.min()) if len(known) else None, panicking)
+    return Headcount(states, survivors, None if newest_ms == NEVER else newest_ms, oldest_ms, panicking)
 
 
 @dataclass(frozen=True, slots=True)

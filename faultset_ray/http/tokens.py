@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import listed, shown
+from faultset_ray.shards.disk import fsync_directory
 
 SCOPES: Final = ("read", "write", "admin")
 """``admin`` may do everything; ``write`` alone may not read."""
@@ -185,11 +186,7 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
                 _keep_readers(file.fileno(), path.stat())
             os.fsync(file.fileno())
         fresh.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        fsync_directory(path.parent)
 
 
 def _keep_readers(fd: int, before: os.stat_result) -> None:

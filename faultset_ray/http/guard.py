@@ -120,10 +120,11 @@ class Guard:
         paced = is_paced(scope) if self._paced is None else self._paced
         exchange = Exchange(scope, receive, send, self._config, self._slots, paced=paced)
         try:
-            self._admit(scope)
-            if scope_of(scope["method"], scope["path"]) is None:
+            needed = scope_of(scope["method"], scope["path"])
+            if needed is None:
                 exchange.small()  # whoever may ask it could take all the room, and it is asked when there is none
             else:
+                self._admit(scope, needed)
                 exchange.take("requests", self._config.requests_max)
             exchange.check_length()
             await self._answer(scope, exchange)
@@ -149,10 +150,10 @@ class Guard:
                 late = TookTooLong(f"no answer within {self._config.request_s:g} s; it may still take effect")
                 await answer_refused(late)(scope, exchange.receive, exchange.send)
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope, needed: str) -> None:
         """Refuse who may not come in; told of at the first, the second, the fourth: nobody is to fill the log."""
         try:
-            self._check(scope)
+            self._check(scope, needed)
         except Refused as refused:
             self._refusals += 1
             if self._refusals & (self._refusals - 1) == 0:
@@ -161,12 +162,8 @@ class Guard:
                 )
             raise
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, needed: str) -> None:
         """Refuse who may not come in."""
-        path, method = scope["path"], scope["method"]
-        needed = scope_of(method, path)
-        if needed is None:
-            return
         host = _one(scope, b"host")
         if not self._is_ours(host):
             raise HostRefused("the request's Host is none of the names that this server is told to have")

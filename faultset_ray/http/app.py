@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from faultset_ray._version import __version__
 from faultset_ray.config import Http
 from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.recent import Shared
 from faultset_ray.errors import FaultsetError
 from faultset_ray.http.asking import Driver, problems
 from faultset_ray.http.guard import Guard, scope_of
@@ -70,7 +70,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         async with connecting() as driver:
             app.state.driver = driver
-            app.state.readiness = _Readiness()
+            app.state.readiness = Shared()  # no token is needed to ask, so many may at once
             try:
                 yield
             finally:
@@ -112,41 +112,10 @@ async def health() -> Alive:
 async def ready(request: Request, driver: Driver) -> Alive | Response:
     """Whether the system behind it answers; for whoever sends requests here."""
     try:
-        await request.app.state.readiness.ask(driver)
+        await request.app.state.readiness.get(driver.ready)
     except FaultsetError as error:
         return answer_unready(error)
     return Alive(status="ok", version=__version__)
-
-
-class _Readiness:
-    """Whether the system answers, asked once for all who ask while that is under way: no token is needed for it."""
-
-    def __init__(self) -> None:
-        self._asking: asyncio.Task[None] | None = None
-
-    async def ask(self, driver: AsyncDriver) -> None:
-        """As :meth:`~faultset_ray.driver.asynchronous.AsyncDriver.ready`.
-
-        Raises
-        ------
-        FaultsetError
-            It does not answer.
-        """
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(driver.ready())
-            self._asking.add_done_callback(self._asked)
-        await asyncio.shield(self._asking)
-
-    async def close(self) -> None:
-        """Ask no longer."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
-
-    def _asked(self, asking: asyncio.Task[None]) -> None:
-        self._asking = None
-        if not asking.cancelled():
-            asking.exception()  # those who wait are told; it is no fault if all of them have left
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

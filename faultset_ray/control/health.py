@@ -14,7 +14,7 @@ from faultset_ray.control.states import Mark, Rule, survival
 from faultset_ray.errors import InputError
 from faultset_ray.kernels import health as kernels
 from faultset_ray.kernels.find import find, index_of
-from faultset_ray.kernels.group import Groups, group_cells
+from faultset_ray.kernels.group import Groups, group_cells, numbers_of
 from faultset_ray.kernels.health import SKETCH_WORDS
 from faultset_ray.policy import STATISTICS, Rules
 
@@ -196,10 +196,7 @@ class Health:
     @cached_property
     def group_of(self) -> NDArray[np.uint32]:
         """uint32[n]: the group of each slot."""
-        order, starts, cells = self.groups
-        groups = np.empty(len(order), np.uint32)
-        groups[order] = np.repeat(np.arange(len(cells), dtype=np.uint32), np.diff(starts))
-        return groups
+        return numbers_of(self.groups, np.uint32)
 
     @cached_property
     def unmarked(self) -> NDArray[np.int32]:

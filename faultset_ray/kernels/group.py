@@ -11,7 +11,7 @@ where numba is not there.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from faultset_ray.kernels.number import GOLDEN, number_cells
 
 Cells = NDArray[np.uint64]
 Indices = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.integer[Any])
 
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64((1 << 32) - 1)
@@ -62,6 +63,13 @@ def group_by_sorting(cells: Cells) -> Groups:
         if _emit(keys, cells, index_mask, runs, injective, *groups):
             return groups
     return _unique(cells)
+
+
+def numbers_of(groups: Groups, kind: type[Number]) -> NDArray[Number]:
+    """The group of each node, as integers of a kind: ``kind[n]``."""
+    numbers = np.empty(len(groups.order), kind)
+    numbers[groups.order] = np.repeat(np.arange(len(groups.cells), dtype=kind), np.diff(groups.starts))
+    return numbers
 
 
 def _unique(cells: Cells) -> Groups:

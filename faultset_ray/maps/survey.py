@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.answer import Survivors
 from faultset_ray.control.ladder import Tier
 from faultset_ray.geohash import cells_to_strings, encode_many, group, parents, strings_to_cells
+from faultset_ray.kernels.group import numbers_of
 from faultset_ray.model import Fleet
 
 MARKS_MAX: Final = 1024
@@ -179,10 +180,8 @@ def survey(fleet: Fleet, answer: Survivors, sites: Sequence[StoreSite] = ()) -> 
     while len(marks.cells) > MARKS_MAX:
         shown -= 1
         marks = group(parents(fine.cells, shown))
-    region_of = np.empty(len(fleet), np.int64)
-    region_of[fine.order] = np.repeat(np.arange(len(fine.cells)), np.diff(fine.starts))
-    mark_of_region = np.empty(len(fine.cells), np.int64)
-    mark_of_region[marks.order] = np.repeat(np.arange(len(marks.cells)), np.diff(marks.starts))
+    region_of = numbers_of(fine, np.int64)
+    mark_of_region = numbers_of(marks, np.int64)
     mark_of = mark_of_region[region_of]
 
     own = np.isin(fleet.handles, answer.handles[answer.tiers == Tier.OWN])

@@ -76,7 +76,7 @@ class Scene:
 def scene(found: FleetMap) -> Scene:
     """Lay a map out."""
     here = [site for site in found.sites if site.cell]
-    site_lat, site_lon = centers(strings_to_cells([site.cell for site in here])) if here else (np.empty(0),) * 2
+    site_lat, site_lon = centers(strings_to_cells([site.cell for site in here]))
     marks_at = project(found.lat, found.lon)
     sites_at = project(site_lat, site_lon)
     lats = np.concatenate([found.lat, site_lat])

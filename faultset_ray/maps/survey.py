@@ -227,7 +227,7 @@ def survey(fleet: Fleet, answer: Survivors, sites: Sequence[StoreSite] = ()) -> 
 
 def _flagged(cells: NDArray[np.uint64], regions: Sequence[str]) -> Flags:
     """Which cells are among some regions."""
-    return np.isin(cells, strings_to_cells(regions)) if regions else np.zeros(len(cells), np.bool_)
+    return np.isin(cells, strings_to_cells(regions))
 
 
 def _examples(fleet: Fleet, mark_of: Counts, out: Flags, count: int) -> tuple[tuple[str, ...], ...]:

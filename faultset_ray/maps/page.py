@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray._version import __version__
-from faultset_ray.maps.scene import Mark, Scene, Square, scene
+from faultset_ray.maps.scene import FLAGGED, LEGEND, Mark, Scene, Square, scene, shares
 from faultset_ray.maps.survey import FleetMap, State, StoreSite
 
 TEXT_MAX: Final = 48
@@ -150,14 +150,8 @@ def _mark(found: FleetMap, mark: Mark) -> Iterator[str]:
     counts = f"{int(found.survivors[at]):,} of {int(found.nodes[at]):,}"
     facts = f"{shown(found.cells[at])}: {counts} nodes survive, {found.words(at)}"
     yield f'<a class="mark" href="#r{at}" data-row="r{at}" aria-label="{facts}"><title>{facts}</title>'
-    yield from _circle(state, *_shares(found, at), x, y, radius)
+    yield from _circle(state, *shares(found, at), x, y, radius)
     yield "</a>"
-
-
-def _shares(found: FleetMap, at: int) -> tuple[float, float]:
-    """What part of a mark's nodes is out, and not known."""
-    nodes = int(found.nodes[at])
-    return int(found.out[at]) / nodes, int(found.unknown[at]) / nodes
 
 
 def _circle(state: State, out: float, unknown: float, x: float, y: float, radius: float) -> Iterator[str]:
@@ -174,7 +168,7 @@ def _circle(state: State, out: float, unknown: float, x: float, y: float, radius
     elif unknown == 1:
         yield f'<path class="sign" d="M{x - arm:g},{y:g}h{2 * arm:g}"/>'
     yield f'<circle class="ring" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>'
-    if state in {State.SHORT, State.PANIC}:
+    if state in FLAGGED:
         yield f'<circle class="flag {state.name.lower()}" cx="{x:g}" cy="{y:g}" r="{radius + 2.2:g}"/>'
 
 
@@ -203,12 +197,8 @@ def _square(square: Square) -> str:
 
 def _legend(found: FleetMap) -> Iterator[str]:
     samples = [
-        ("survivors", _circle(State.WHOLE, 0, 0, 9, 9, 7)),
-        ("partly out", _circle(State.SOME_OUT, 0.35, 0, 9, 9, 7)),
-        ("all out", _circle(State.EMPTY, 1, 0, 9, 9, 7)),
-        ("no answer", _circle(State.NO_ANSWER, 0, 1, 9, 9, 7)),
-        ("too few survivors", _circle(State.SHORT, 0.5, 0, 9, 9, 6)),
-        ("in panic", _circle(State.PANIC, 0.7, 0, 9, 9, 6)),
+        (words, _circle(state, out, unknown, 9, 9, 6 if state in FLAGGED else 7))
+        for words, state, out, unknown in LEGEND
     ]
     if found.sites:
         samples += [

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from faultset_ray.errors import InputError
-from faultset_ray.maps.page import when
-from faultset_ray.maps.scene import Mark, scene
+from faultset_ray.maps.page import TEXT_MAX, when
+from faultset_ray.maps.scene import FLAGGED, LEGEND, Mark, scene, shares
 from faultset_ray.maps.survey import FleetMap, State
 
 _INK, _SOFT, _HALO = "#1d2327", "#5a656d", "#ffffff"
@@ -70,9 +70,7 @@ def _draw_all(axes: Any, patches: Sequence[Any]) -> None:
 
 
 def _circle(found: FleetMap, mark: Mark) -> Iterator[Any]:
-    nodes = int(found.nodes[mark.number])
-    shares = (int(found.out[mark.number]) / nodes, int(found.unknown[mark.number]) / nodes)
-    return _shape(found.state(mark.number), *shares, mark.x, mark.y, mark.radius)
+    return _shape(found.state(mark.number), *shares(found, mark.number), mark.x, mark.y, mark.radius)
 
 
 def _shape(state: State, out: float, unknown: float, x: float, y: float, radius: float) -> Iterator[Any]:
@@ -94,7 +92,7 @@ def _shape(state: State, out: float, unknown: float, x: float, y: float, radius:
         line = Line(sign, [Line.MOVETO, Line.LINETO] * (len(sign) // 2))
         yield PathPatch(line, facecolor="none", edgecolor=_HALO, lw=1.8 * _POINTS)
     yield Circle((x, y), radius, facecolor="none", edgecolor=_HALO, lw=1.2 * _POINTS)
-    if state in {State.SHORT, State.PANIC}:
+    if state in FLAGGED:
         style = (0, (1.6, 1.3)) if state is State.SHORT else "solid"
         yield Circle((x, y), radius + 2.2, facecolor="none", edgecolor=_INK, lw=1.6 * _POINTS, linestyle=style)
 
@@ -102,19 +100,11 @@ def _shape(state: State, out: float, unknown: float, x: float, y: float, radius:
 def _words(axes: Any, found: FleetMap, height: float) -> None:
     """What stands above the map, and what its signs mean, below it."""
     nodes, survivors = int(found.nodes.sum()), int(found.survivors.sum())
-    name = found.fleet.encode("ascii", "backslashreplace").decode()[:48]
+    name = found.fleet.encode("ascii", "backslashreplace").decode()[:TEXT_MAX]
     _text(axes, 8, -32, f"Fleet {name}: {survivors:,} of {nodes:,} nodes survive", 16, weight="bold")
     _text(axes, 8, -11, f"{when(found)}; {int(found.regions.sum()):,} regions", 11, color=_SOFT)
-    legend = [
-        ("survivors", State.WHOLE, 0.0, 0.0),
-        ("partly out", State.SOME_OUT, 0.35, 0.0),
-        ("all out", State.EMPTY, 1.0, 0.0),
-        ("no answer", State.NO_ANSWER, 0.0, 1.0),
-        ("too few survivors", State.SHORT, 0.5, 0.0),
-        ("in panic", State.PANIC, 0.7, 0.0),
-    ]
     x, y = 16.0, height + _FOOT / 2
-    for words, state, out, unknown in legend:
+    for words, state, out, unknown in LEGEND:
         _draw_all(axes, list(_shape(state, out, unknown, x, y, 6.5)))
         _text(axes, x + 13, y, words, 11, color=_SOFT)
         x += 40 + 6.2 * len(words)

@@ -25,6 +25,17 @@ _SPAN_MIN: Final = 0.5
 """The least that a map shows from side to side: some 28 degrees at the equator."""
 _SPAN_WORLD: Final = 3.2
 """What is wider than this is shown on the whole world."""
+FLAGGED: Final = frozenset({State.SHORT, State.PANIC})
+"""States that are shown by a ring of their own."""
+LEGEND: Final = (
+    ("survivors", State.WHOLE, 0.0, 0.0),
+    ("partly out", State.SOME_OUT, 0.35, 0.0),
+    ("all out", State.EMPTY, 1.0, 0.0),
+    ("no answer", State.NO_ANSWER, 0.0, 1.0),
+    ("too few survivors", State.SHORT, 0.5, 0.0),
+    ("in panic", State.PANIC, 0.7, 0.0),
+)
+"""Words, and what the circle beside them is of: its state, and what part is out and not known."""
 _LABELS_MAX: Final = 14
 _LABEL_HEIGHT: Final = 12.0
 _LETTER_WIDTH: Final = 6.4
@@ -109,6 +120,12 @@ def scene(found: FleetMap) -> Scene:
     )
 
 
+def shares(found: FleetMap, mark: int) -> tuple[float, float]:
+    """What part of a mark's nodes is out, and not known."""
+    nodes = int(found.nodes[mark])
+    return int(found.out[mark]) / nodes, int(found.unknown[mark]) / nodes
+
+
 def project(lat: Floats, lon: Floats) -> Floats:
     """Degrees to the plane: float64[n, 2], x to the east, y to the north."""
     a, b, c, d = _PARTS
@@ -165,7 +182,7 @@ def _labels(found: FleetMap, marks: list[Mark], squares: list[Square], size: tup
             break
         text = found.cells[mark.number]
         width = _LETTER_WIDTH * len(text)
-        aside = mark.radius + (6 if found.state(mark.number) in {State.SHORT, State.PANIC} else 3)
+        aside = mark.radius + (6 if found.state(mark.number) in FLAGGED else 3)
         for x in (mark.x + aside, mark.x - aside - width):
             box = (x, mark.y - _LABEL_HEIGHT / 2, x + width, mark.y + _LABEL_HEIGHT / 2)
             inside = box[0] > 0 and box[1] > 0 and box[2] < size[0] and box[3] < size[1]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from doc_pages import ROOT, sources
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts and path.name != "cli.md"),
+    *(path for path in sources(".md") if path.name != "cli.md"),
 ]
 
 HERE = "here"

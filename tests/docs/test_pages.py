@@ -12,12 +12,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from doc_pages import DOCS, ROOT, sources
 
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
-]
+PAGES = [*sorted(ROOT.glob("*.md")), *sources(".md")]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 SHOWN = {"console", "text", "json", "toml", "yaml", ""}
@@ -62,10 +59,9 @@ def test_a_broken_link_is_seen(tmp_path):
 
 def test_the_index_leads_to_every_page():
     """And so the contents of the site do, which are made of its links."""
-    index = ROOT / "docs" / "index.md"
+    index = DOCS / "index.md"
     linked = {(index.parent / match[1]).resolve() for match in re.finditer(r"\]\(([^)#\s]+)", index.read_text())}
-    below = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.rst")]
-    pages = {path for path in below if "_build" not in path.parts and path.parent.name != "project"}
+    pages = {path for path in sources(".md", ".rst") if path.parent.name != "project"}
     assert pages - {index} <= linked
     assert {ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")} <= linked
 

@@ -7,7 +7,7 @@ which refuses it.
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from docutils.nodes import Element, TextElement, literal  # what a role makes
@@ -57,15 +57,8 @@ def is_there(target: str, module: str | None) -> bool:
 
 def exists(name: str) -> bool:
     """Whether a dotted name can be imported."""
-    parts = name.split(".")
-    for count in range(len(parts), 0, -1):
-        try:
-            value: Any = import_module(".".join(parts[:count]))
-        except ImportError:
-            continue
-        for part in parts[count:]:
-            if not hasattr(value, part):
-                return False
-            value = getattr(value, part)
-        return True
-    return False
+    try:
+        resolve_name(name)
+    except (ImportError, AttributeError, ValueError):  # the last of what is no name at all
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -193,7 +194,10 @@ def test_panic_ends_at_the_need_though_the_region_is_still_short(driver, caplog)
     assert {"recovered": 1} in changed
     regions = [each["changes"] for each in told(caplog, "regions_changed")]
     assert regions[0] == {"short": 1}
-    assert {"enough": 1} in regions
+    # a panic is told at the range's next beat, which may come before its end or not
+    whole = sum(map(Counter, regions), Counter())
+    assert (whole["short"], whole["enough"]) == (1, 1)
+    assert whole["panic"] == whole["calm"]
 
 
 def test_a_freeze_is_not_for_policies_that_know_none(driver):

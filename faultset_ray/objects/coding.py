@@ -135,7 +135,10 @@ async def decode_object(
 
         start, stop = layout.span(stripe, size)
         found = dict(missing)
-        rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
+        try:
+            rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
+        except NotEnoughShards as error:
+            raise group.told(error) from None
         unusable.update(found)
         return await data_of(backend, header, rows, stop - start)
 
@@ -283,7 +286,10 @@ async def read_range(
         async def fetch(index: int) -> tuple[Bytes, Bytes]:
             return await backend.compute(read_block, shards[index], stripe, what, first, granules)
 
-        return await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), wanted, first)
+        try:
+            return await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), wanted, first)
+        except NotEnoughShards as error:
+            raise group.told(error) from None
 
     parts = [read_span(backend, code, header, size, *span, collect) for span in spans(header.layout, size, start, stop)]
     return [piece for pieces in await asyncio.gather(*parts) for piece in pieces]

@@ -101,6 +101,11 @@ class Group:
         unusable = _unplaced(self.pile, self.header.n)
         return NotEnoughShards(len(self.members), self.header.k, self.missing(_TOLD_MAX), name, unusable)
 
+    def told(self, error: NotEnoughShards) -> NotEnoughShards:
+        """An error of decoding this write, with what else was found and tells of no shard."""
+        unusable = _unplaced(self.pile, self.header.n)
+        return NotEnoughShards(error.have, error.need, error.missing, error.object_name, unusable)
+
     @cached_property
     def disputed(self) -> frozenset[int]:
         """Shards of which copies hold different things, though each is sealed and sound in itself: one is forged."""

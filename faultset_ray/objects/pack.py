@@ -209,4 +209,7 @@ def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: 
         else:
             return rows
     code = group.code()
-    return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing())
+    try:
+        return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing())
+    except NotEnoughShards as error:
+        raise group.told(error) from None

@@ -152,9 +152,12 @@ def test_damage_that_is_apart_is_read_around_and_too_much_leaves_nothing(copied,
     for index in (1, 5):
         flip(shards, index)
     out.write_bytes(b"older")
+    (shards / "strange.shard").write_bytes(bytes(5000))
     with pytest.raises(NotEnoughShards) as caught:
         decode(shards, out)
     assert caught.value.missing == dict.fromkeys([0, 1, 3, 4, 5], "corrupt: stripe 0, granule 0")
+    [strange] = caught.value.unusable.values()
+    assert "strange.shard: " in strange, "what tells of no shard is told too, though enough headers were sound"
     assert names(tmp_path) == ["out", "shards"]
     assert out.read_bytes() == b"older"
 

@@ -113,6 +113,15 @@ def test_what_says_nothing_of_itself_is_told_of_beside_what_is_missing():
     assert error.unusable == {0: "ends within the header: 7 of 256 bytes at byte 7"}
     assert "unusable at position 0: ends within" in str(error)
     with pytest.raises(NotEnoughShards) as caught:
+        fs.unpack_shards([b"garbage", flipped(shards[0], 300), shards[1], flipped(shards[2], 300)])
+    error = caught.value
+    assert error.unusable.keys() == {0}, "though as many headers as are needed were sound"
+    assert error.missing.keys() == {0, 2}
+    for call in (lambda pile: fs.read_range(pile, 0, 9), lambda pile: fs.decode_stream(pile, io.BytesIO())):
+        with pytest.raises(NotEnoughShards) as caught:
+            call([b"garbage", flipped(shards[0], 300), shards[1], flipped(shards[2], 300)])
+        assert caught.value.unusable.keys() == {0}
+    with pytest.raises(NotEnoughShards) as caught:
         fs.unpack_shards([b"x"] * 1000)
     assert 1 <= len(caught.value.unusable) <= 256, "a pile of very many does not make an error of as many words"
 

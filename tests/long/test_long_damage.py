@@ -10,7 +10,7 @@ from property.test_damage import HEAD, compare, parse, run
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_damaged_piles(large):
     count = large.count(1_000_000)
     counts = run(count, large.seed)
@@ -18,13 +18,13 @@ def test_damaged_piles(large):
     assert counts["decoded"] > count // 4 or count < COVERING
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_all_paths_agree(large, tmp_path):
     count = large.count(1_000_000) // 100
     assert sum(compare(count, large.seed, tmp_path).values()) == count
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_fuzzed_headers(large):
     rng = random.Random(large.seed)
     taken = 0

@@ -24,7 +24,7 @@ LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/t
 
 .DEFAULT_GOAL := help
 .PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host new-user test-all lint \
-	bench bench-codes bench-history docs test-docs docs-config docs-metrics docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
+	bench bench-codes bench-history docs test-docs docs-config docs-metrics docs-cli docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \

@@ -204,11 +204,12 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
             The fleet has no nodes.
         NegativeThresholdError, CoordinatorUnavailable
         """
-        answer = await self.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s)
-        registered = await self.fleet(fleet)
-        looked = stores and bool(await self._authority.ask(Coordinator.stores))
-        sites = sites_of((await self.status()).stores, await self.places()) if looked else ()
-        return await self._backend.compute(survey, registered, answer, sites)
+        with self._fleet_span("map", fleet):
+            answer = await self.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s)
+            registered = await self.fleet(fleet)
+            looked = stores and bool(await self._authority.ask(Coordinator.stores))
+            sites = sites_of((await self.status()).stores, await self.places()) if looked else ()
+            return await self._backend.compute(survey, registered, answer, sites)
 
     async def ready(self, deadline_s: float = READY_SECONDS) -> None:
         """Find out whether the system answers, within some seconds.

@@ -108,7 +108,8 @@ class AsyncFleetVerbs:
         EmptyNodesError
             All its nodes were removed.
         """
-        return await self._fleets.fleet(name)
+        with self._fleet_span("fleet", name):
+            return await self._fleets.fleet(name)
 
     async def handles(
         self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None
@@ -123,7 +124,8 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet, or not of all the nodes.
         """
-        return await self._fleets.handles(ids, fleet, self._at_once(deadline_s))
+        with self._fleet_span("handles", fleet):
+            return await self._fleets.handles(ids, fleet, self._at_once(deadline_s))
 
     async def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None) -> Told:
         """Let go of nodes for good. One that is registered again is a new one, with a new handle.
@@ -195,7 +197,8 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The policy may be set.
         """
-        await self._fleets.set_policy(policy, fleet, self._soon(deadline_s))
+        with self._fleet_span("set_policy", fleet):
+            await self._fleets.set_policy(policy, fleet, self._soon(deadline_s))
 
     async def observe(
         self,

@@ -74,11 +74,13 @@ class AsyncShardVerbs:
 
     async def free(self, shards: ShardSet) -> None:
         """Remove an object's shards; those on stores that don't answer are left, with a warning."""
-        await self._shards.free(shards)
+        with tracing.span("faultset.free", {"faultset.system": self.system}):
+            await self._shards.free(shards)
 
     async def stores(self) -> list[StoreInfo]:
         """The stores that answer; missing ones are started."""
-        return await self._stores.stores()
+        with tracing.span("faultset.stores", {"faultset.system": self.system}):
+            return await self._stores.stores()
 
 
 class ShardVerbs:

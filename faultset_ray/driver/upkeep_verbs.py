@@ -9,11 +9,13 @@ from faultset_ray.driver.repairs import Repaired
 from faultset_ray.driver.scrubbing import Scrubbed
 from faultset_ray.driver.upkeep import SystemStatus, Upkeep
 from faultset_ray.objects.intake import SoFar
+from faultset_ray.telemetry import tracing
 
 
 class AsyncUpkeepVerbs:
     """The part of an :class:`~faultset_ray.driver.asynchronous.AsyncDriver` that looks after objects."""
 
+    system: str
     _upkeep: Upkeep
 
     async def status(self) -> SystemStatus:
@@ -25,7 +27,10 @@ class AsyncUpkeepVerbs:
             The stores hold objects of a catalog that the coordinator doesn't have: rebuild it.
         CoordinatorUnavailable
         """
-        return await self._upkeep.status()
+        with self._upkeep_span("status") as span:
+            status = await self._upkeep.status()
+            span.note({"faultset.objects": status.tally.objects, "faultset.stores": len(status.stores)})
+            return status
 
     async def repair(self, *, bytes_per_s: float | None = None, progress: SoFar | None = None) -> Repaired:
         """Mend every object that has lost shards, the least safe first, and return when there is nothing left to do.
@@ -49,7 +54,10 @@ class AsyncUpkeepVerbs:
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.repair(bytes_per_s, progress)
+        with self._upkeep_span("repair") as span:
+            done = await self._upkeep.repair(bytes_per_s, progress)
+            span.note({"faultset.objects": done.objects, "faultset.shards": done.shards, "faultset.bytes": done.bytes})
+            return done
 
     async def scrub(
         self,
@@ -77,9 +85,12 @@ class AsyncUpkeepVerbs:
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.scrub(
-            deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=progress
-        )
+        with self._upkeep_span("scrub") as span:
+            found = await self._upkeep.scrub(
+                deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=progress
+            )
+            span.note({"faultset.stores": found.stores, "faultset.shards": found.shards, "faultset.bytes": found.bytes})
+            return found
 
     async def decommission(
         self,
@@ -121,7 +132,10 @@ class AsyncUpkeepVerbs:
             There is no such store or place, or with ``force``, it answers.
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
+        with self._upkeep_span("decommission") as span:
+            done = await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
+            span.note({"faultset.shards": done.shards, "faultset.bytes": done.bytes})
+            return done
 
     async def cancel_decommission(self, which: str) -> tuple[str, ...]:
         """Have a store that is being emptied, or those of a place, take part again; it undoes :meth:`decommission`.
@@ -145,7 +159,8 @@ class AsyncUpkeepVerbs:
             There is no such store or place: one that was let go of is no store any more.
         CatalogLost, CoordinatorUnavailable
         """
-        return await self._upkeep.cancel_decommission(which)
+        with self._upkeep_span("cancel_decommission"):
+            return await self._upkeep.cancel_decommission(which)
 
     async def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
         """Make a lost catalog again from what the stores hold; nothing on them is changed.
@@ -163,7 +178,13 @@ class AsyncUpkeepVerbs:
             No store answers.
         CoordinatorUnavailable
         """
-        return await self._upkeep.rebuild(progress)
+        with self._upkeep_span("rebuild") as span:
+            rebuilt = await self._upkeep.rebuild(progress)
+            span.note({"faultset.objects": rebuilt.objects})
+            return rebuilt
+
+    def _upkeep_span(self, verb: str) -> tracing.Spanned:
+        return tracing.span(f"faultset.{verb}", {"faultset.system": self.system})
 
 
 class UpkeepVerbs:

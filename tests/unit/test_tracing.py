@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import logging
 import subprocess
@@ -21,7 +22,11 @@ from faultset_ray.backend.protocol import ANYWHERE, Addr, Net, Place, Servant
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.config import Config, Tracing
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.errors import CallTimeout, InvalidConfig, ObjectNotFound, RemoteFailure
+from faultset_ray.driver.fleet_verbs import AsyncFleetVerbs
+from faultset_ray.driver.object_verbs import AsyncObjectVerbs
+from faultset_ray.driver.shard_verbs import AsyncShardVerbs
+from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
+from faultset_ray.errors import CallTimeout, InputError, InvalidConfig, ObjectNotFound, RemoteFailure
 from faultset_ray.limits import MIB
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.telemetry import tracing
@@ -32,6 +37,12 @@ NAME = "ledger/of-nobody-s-business"
 
 PUT, GET = ("faultset.put", "INTERNAL"), ("faultset.get", "INTERNAL")
 SURVIVORS = ("faultset.survivors", "INTERNAL")
+VERBS = {
+    name
+    for face in (AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkeepVerbs)
+    for name, member in vars(face).items()
+    if inspect.iscoroutinefunction(member) and not name.startswith("_")
+}
 
 
 def call(name):
@@ -93,6 +104,60 @@ def test_the_tree_of_puts_gets_and_survivors(backend):
         assert [span["name"] for span in tree.roots()] == [root[0]], "one trace for each verb"
         assert {span["context"]["trace_id"] for span in tree.spans} == {tree.roots()[0]["context"]["trace_id"]}
         assert {span["status"]["status_code"] for span in tree.spans} == {"UNSET"}
+
+
+def test_every_verb_is_one_trace(backend):
+    async def scenario(driver):
+        trees, kept = {}, {}
+
+        async def take(verb, *arguments, **options):
+            spans.take()
+            kept[verb] = await getattr(driver, verb)(*arguments, **options)
+            trees[verb] = spans.take()
+
+        await take("register", NODES, precision=3)
+        await take("handles", ["a"])
+        await take("observe", kept["handles"], [20.0])
+        await take("set_policy", fs.Policy())
+        await take("plan", fs.Policy())
+        for verb, *arguments in (("fleet",), ("survivors",), ("why", "a"), ("mark", "b", "drain"), ("remove", "b")):
+            await take(verb, *arguments)
+        await take("put", "x", bytes(1000), code="copy:2")
+        for verb in ("get", "open", "stat"):
+            await take(verb, "x")
+        for verb in ("map", "list", "stores", "status", "repair", "scrub"):
+            await take(verb)
+        await take("encode", bytes(1000), "copy:2")
+        await take("decode", kept["encode"])
+        await take("free", kept["encode"])
+        await take("cancel_decommission", "p1")
+        await take("decommission", "p1")
+        await take("delete", "x")
+        await take("undelete", "x")
+        spans.take()
+        with pytest.raises(InputError):
+            await driver.rebuild()  # there is a catalog
+        trees["rebuild"] = spans.take()
+        return trees, kept
+
+    with collected() as spans:
+        trees, kept = run(backend, scenario)
+    assert trees.keys() == VERBS | {"map"}
+    assert {verb: [span["name"] for span in tree.roots()] for verb, tree in trees.items()} == {
+        verb: [f"faultset.{verb}"] for verb in trees
+    }
+    for verb in ("status", "repair", "scrub", "decommission", "cancel_decommission", "rebuild"):
+        [root] = trees[verb].roots()
+        assert root["attributes"].pop("faultset.system") == "traced"
+        asked = {path[-1][0] for path in trees[verb].shape() if path[-1][1] == "SERVER"}
+        assert any(name.startswith("coordinator/") for name in asked), (verb, asked)
+        trees[verb] = root["attributes"]
+    assert trees["status"] == {"faultset.objects": 1, "faultset.stores": 6}
+    assert trees["repair"] == {"faultset.objects": 0, "faultset.shards": 0, "faultset.bytes": 0}
+    assert trees["scrub"] == {"faultset.stores": 6, "faultset.shards": 2, "faultset.bytes": 0}
+    moved = kept["decommission"]
+    assert trees["decommission"] == {"faultset.shards": moved.shards, "faultset.bytes": moved.bytes}
+    assert trees["rebuild"] == {"error.type": "input_error"}
 
 
 def test_what_spans_tell(backend):

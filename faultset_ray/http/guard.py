@@ -32,6 +32,8 @@ from faultset_ray.telemetry import events
 
 SMALL_BYTES: Final = MIB
 """What has more is a transfer."""
+_REFUSALS_MS: Final = 3_600_000
+"""After so long refusals are counted from one again: an attack weeks after the last one is told of, too."""
 
 ROUTES: Final[tuple[tuple[str, str, str | None], ...]] = (
     ("GET", r"/v1/(health|ready)", None),
@@ -109,6 +111,7 @@ class Guard:
         self._paced = paced
         self._slots = Slots()
         self._refusals = 0
+        self._refusals_since_ms = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -151,10 +154,13 @@ class Guard:
                 await answer_refused(late)(scope, exchange.receive, exchange.send)
 
     def _admit(self, scope: Scope, needed: str) -> None:
-        """Refuse who may not come in; told of at the first, the second, the fourth: nobody is to fill the log."""
+        """Refuse who may not come in; told of at the first, second, fourth of an hour: nobody is to fill the log."""
         try:
             self._check(scope, needed)
         except Refused as refused:
+            now_ms = self._now_ms()
+            if not 0 <= now_ms - self._refusals_since_ms < _REFUSALS_MS:  # also where the clock was set back
+                self._refusals, self._refusals_since_ms = 0, now_ms
             self._refusals += 1
             if self._refusals & (self._refusals - 1) == 0:
                 events.REQUEST_REFUSED.tell(

@@ -446,7 +446,7 @@ REQUEST_REFUSED = Event(
     WARNING,
     ("status", "error_code", "reason", "count"),
     "Requests are refused: their token is missing, wrong or too weak, or their host or origin is none of ours. Told "
-    "of the first, the second, the fourth, and so on.",
+    "of the first, the second, the fourth, and so on, of an hour.",
     "If there are many, see who sends them.",
 )
 

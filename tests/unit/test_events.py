@@ -172,3 +172,13 @@ def test_refusals_do_not_fill_the_log(tmp_path, caplog):
     refused = told(caplog, "request_refused")
     assert [(each["count"], each["status"]) for each in refused] == [(1, 401), (2, 401), (4, 401), (8, 401)]
     assert "canary" not in caplog.text
+
+
+def test_refusals_are_told_anew_after_an_hour(tmp_path, caplog):
+    token_of(tmp_path / "t", "read", number=1)
+    now = [1_800_000_000_000]
+    with Served(Http(tokens=str(tmp_path / "t")), clock=lambda: now[0]) as served:
+        for passed_ms in (0, 0, 3_599_999, 1, 0):
+            now[0] += passed_ms
+            assert served.client.get("/v1/status").status_code == 401
+    assert [each["count"] for each in told(caplog, "request_refused")] == [1, 2, 1, 2]

@@ -11,7 +11,7 @@ RUN apt-get update \
  && install --directory --owner=ray --group=ray --mode=0700 /var/lib/faultset
 
 COPY constraints.txt dist/*.whl /build/
-RUN pip install --no-cache-dir --constraint /build/constraints.txt "$(echo /build/faultset_ray-*.whl)[fsspec,serve]" \
+RUN pip install --no-cache-dir --constraint /build/constraints.txt "$(echo /build/faultset_ray-*.whl)[fsspec,otel,serve]" \
  && rm -r /build
 
 # by number, so that Kubernetes can see that it is not root

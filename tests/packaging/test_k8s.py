@@ -223,10 +223,10 @@ def test_versions_are_those_that_are_tested(spec):
 
 
 def test_the_image_has_the_extras_that_a_node_may_need():
-    """Those that add no heavy library: what a driver brings along may open objects as files, or serve them."""
+    """Those that add no heavy library: what a driver brings along may open objects as files, serve them, be traced."""
     offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (installed,) = re.findall(r"faultset_ray-\*\.whl\)\[([\w,]+)\]", (ROOT / "Dockerfile").read_text())
-    assert set(installed.split(",")) == {"fsspec", "serve"} & offered.keys()
+    assert set(installed.split(",")) == {"fsspec", "otel", "serve"} & offered.keys()
 
 
 def test_the_job_runs_in_that_cluster_and_its_verb_takes_the_options(cluster):

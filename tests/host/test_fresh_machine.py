@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import schemas
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
@@ -63,6 +64,7 @@ def test_the_main_job_needs_no_network(clone, tmp_path):
     run([*PRIVATE, f"ip link set lo up && make drill ARGS='--report {report}'"], clone.parent)
     seconds = time.monotonic() - started
     found = json.loads(report.read_text())
+    schemas.check("drill", found)
     assert found["sha256_in"] == found["sha256_out"]
     assert len(found["killed"]) == 3
     assert seconds < 120

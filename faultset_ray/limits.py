@@ -170,6 +170,8 @@ INFLIGHT_BYTES_MAX: Final = 96 * MIB
 """Stripe bytes under way at once from one driver; well inside a small object store."""
 CODING_BYTES_MAX: Final = 48 * MIB
 """Bytes of the shards under way at once when files and streams are coded, which wait for one SHA-256 anyhow."""
+KEPT_BYTES_MAX: Final = INFLIGHT_BYTES_MAX
+"""Memory for blocks and stripes that a process keeps for the next ones; a system that is short of it may take it."""
 REGION_CPUS: Final = 0.1
 """CPU share that a region actor asks for."""
 APPEND_SECONDS: Final = 15.0

@@ -493,7 +493,7 @@ class InMemory(CatalogMachine):
     durable = False
 
 
-CatalogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
-InMemory.TestCase.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
+CatalogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
+InMemory.TestCase.settings = settings(max_examples=10, stateful_step_count=25)
 test_catalog_against_dicts = CatalogMachine.TestCase
 test_catalog_in_memory_against_dicts = InMemory.TestCase

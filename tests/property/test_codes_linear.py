@@ -30,7 +30,7 @@ def coded(length, seed=0, code=CODE):
     return np.concatenate([data, code.encode(data)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 200), st.integers(0, 5), st.integers(1, 3), st.lists(st.integers(0, 7), unique=True, max_size=3))
 def test_batches_are_stripes_one_by_one(length, count, threads, lost):
     block = np.array([coded(length, seed) for seed in range(count)], dtype=np.uint8).reshape(count, 8, length)
@@ -108,7 +108,7 @@ def test_outputs_that_touch_one_another_are_refused(batched):
                 call(data, out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.data())
 def test_verify_finds_any_one_changed_byte(length, draw):
     shards = coded(length)
@@ -155,7 +155,7 @@ def test_verify_needs_one_more_than_decoding(count):
     assert caught.value.have == count
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 100), st.integers(0, 4), st.integers(0, 2**32))
 def test_update_is_encoding_anew(length, index, seed):
     shards = coded(length)
@@ -195,7 +195,7 @@ def test_update_refuses():
     assert np.array_equal(parity, shards[5:])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(2, 5))
 def test_threads_give_the_same_bytes(length, threads):
     shards = coded(length)
@@ -249,7 +249,7 @@ def kernel_alone(monkeypatch):
     monkeypatch.setattr("faultset_ray.codes.check.stripe_rows", None)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(8)), st.integers(5, 8), st.integers(0, 200), st.integers(1, 2), st.booleans())
 def test_plain_rows_go_straight_to_the_kernel_however_many(kernel_alone, order, count, length, threads, given_out):
     stripes = np.array([coded(length, seed) for seed in range(3)])

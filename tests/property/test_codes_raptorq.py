@@ -30,7 +30,7 @@ def test_the_same_packets_in_the_same_order(size, mtu, repair):
     assert {len(packet) for packet in packets} == {4 + raptorq.symbol_bytes(mtu)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3000), st.integers(1, 300), st.integers(0, 2**32), st.data())
 def test_any_two_packets_more_than_the_data_suffice(size, mtu, seed, draw):
     data = random_bytes(size, seed)

@@ -19,7 +19,7 @@ def random_rows(seed, k, length):
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 6))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(0, 70), st.integers(0, 2**32))
 def test_parity_is_the_oracles(shape, length, seed):
     k, m = shape
@@ -28,7 +28,7 @@ def test_parity_is_the_oracles(shape, length, seed):
     assert [row.tobytes() for row in parity] == naive.encode(naive.cauchy(k, m), [row.tobytes() for row in data])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(0, 70), st.integers(0, 2**32), st.data())
 def test_any_k_shards_give_every_shard(shape, length, seed, draw):
     k, m = shape
@@ -73,7 +73,7 @@ def test_the_widest_code():
     assert np.array_equal(code.decode({int(i): shards[i] for i in kept}), data)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes, st.integers(0, 40), st.integers(0, 2**32), st.data())
 def test_folds_over_a_partition_of_the_reads_add_up(shape, length, seed, draw):
     k, m = shape

@@ -333,7 +333,7 @@ class InMemory(CoordinatorMachine):
     durable = False
 
 
-CoordinatorMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
-InMemory.TestCase.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
+CoordinatorMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
+InMemory.TestCase.settings = settings(max_examples=8, stateful_step_count=20)
 test_coordinator_against_a_dict = CoordinatorMachine.TestCase
 test_coordinator_in_memory_against_a_dict = InMemory.TestCase

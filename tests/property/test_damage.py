@@ -190,14 +190,14 @@ def parse(raw):
 HEAD = Header(3, 4, 6, 4096, bytes(range(16)), "rs:4+2,matrix=cauchy", 5, bytes(32)).pack()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=600))
 def test_the_parser_on_anything(raw):
     assert not parse(raw)
     assert not parse(HEAD[:12] + raw)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.integers(0, 251), st.integers(0, 255)), max_size=8))
 def test_the_parser_on_headers_with_a_sound_crc(changes):
     from google_crc32c import value as crc32c

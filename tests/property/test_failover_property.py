@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive.failover import failover as naive
 
@@ -17,14 +17,12 @@ latency = st.floats(0.0) | st.integers(0, 5).map(float) | near | special
 threshold = st.floats(0.0) | st.sampled_from([0.0, -0.0, 98.0, math.inf])
 
 
-@settings(deadline=None)
 @given(st.lists(latency, min_size=1, max_size=200), threshold)
 def test_failover(latencies, limit):
     ids = [f"n{place}" for place in range(len(latencies))]
     assert fs.failover(ids, latencies, limit) == naive(ids, latencies, limit)
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(st.integers(0, 30), max_size=12), threshold)
 def test_groups(data, sizes, limit):
     starts = np.cumsum([0, *sizes])

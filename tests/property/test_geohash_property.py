@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pygeohash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive import geohash as naive
 
@@ -29,7 +29,6 @@ points = st.tuples(degrees(90.0), degrees(180.0))
 texts = st.text(naive.ALPHABET, min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(st.lists(points, min_size=1, max_size=50), precisions)
 def test_encoding_is_pygeohashs_and_the_definition(places, precision):
     cells = geohash.encode_many(*zip(*places, strict=True), precision)
@@ -39,20 +38,17 @@ def test_encoding_is_pygeohashs_and_the_definition(places, precision):
     assert found == [geohash.encode(lat, lon, precision) for lat, lon in places]
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=30))
 def test_reading_undoes_spelling(strings):
     assert geohash.cells_to_strings(geohash.strings_to_cells(strings)).tolist() == strings
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=30))
 def test_cells_sort_like_their_strings(strings):
     cells = geohash.strings_to_cells(strings)
     assert geohash.cells_to_strings(np.sort(cells)).tolist() == sorted(strings)
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=30), precisions)
 def test_parents_are_prefixes(strings, precision):
     long_enough = [text for text in strings if len(text) >= precision]
@@ -60,7 +56,6 @@ def test_parents_are_prefixes(strings, precision):
     assert geohash.cells_to_strings(cells).tolist() == [text[:precision] for text in long_enough]
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_centres_are_exact(strings):
     lat, lon = geohash.centers(geohash.strings_to_cells(strings))
@@ -70,7 +65,6 @@ def test_centres_are_exact(strings):
         assert found == list(pygeohash.decode(text))
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_neighbours(strings):
     for text, around in zip(strings, geohash.neighbours(geohash.strings_to_cells(strings)), strict=True):
@@ -78,7 +72,6 @@ def test_neighbours(strings):
         assert [next(found) if cell else "" for cell in around] == naive.neighbours(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["ezs42", "ezs4", "u", "0", "zzzzzzzzzzzz", "zzzzzzzzzzzy"]) | texts, min_size=1))
 def test_grouping(strings):
     groups = geohash.group(geohash.strings_to_cells(strings))
@@ -90,7 +83,6 @@ def test_grouping(strings):
     assert members == list(expected.values())
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), st.lists(st.integers(0, 3), min_size=1))
 def test_grouping_survives_colliding_hashes(numbers, picks):
     """Cells made so that their hashes differ in nothing but the last bits, where the index stands."""

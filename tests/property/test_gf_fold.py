@@ -35,7 +35,7 @@ lengths = st.one_of(st.integers(0, 300), st.sampled_from([511, 512, 513, 1023, 4
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, lengths, st.integers(0, 2**32), st.lists(st.integers(0, 65), min_size=1), st.integers(1, 3))
 def test_fold_is_the_matrix_product(level, shape, length, seed, offsets, threads):
     rng = np.random.default_rng(seed)
@@ -209,7 +209,7 @@ def test_threads_out_of_range(threads):
 
 
 @pytest.mark.skipif(LEVELS == ("naive",), reason="nothing is compiled")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 3), st.integers(0, 40), st.integers(0, 40), st.integers(1, 12), st.sampled_from([10, 12, 25]))
 def test_the_quick_way_never_takes_rows_that_touch(stripes, here, there, length, step):
     """Rows and targets cut from one buffer at every distance; numpy says whether they share memory."""

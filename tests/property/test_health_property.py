@@ -120,5 +120,5 @@ class HealthMachine(RuleBasedStateMachine):
         self.pair.change_policy(policy)
 
 
-HealthMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+HealthMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestHealthMachine = HealthMachine.TestCase

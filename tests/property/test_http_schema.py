@@ -55,7 +55,6 @@ def test_answers_are_as_described(served, schema, number, mode, pytestconfig):
 
     @settings(
         max_examples=25,
-        deadline=None,
         database=None,
         derandomize=pytestconfig.getoption("--hypothesis-seed") is None,  # a fuzz run draws others each round
         phases=[Phase.generate],

@@ -103,7 +103,7 @@ def check(found, world, fallback, panic):
     assert set(found.empty_regions) == {region for region in world.regions if not world.survivors[region]}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32),
     st.integers(1, 12),
@@ -121,7 +121,7 @@ def test_answers_equal_brute_force(seed, precision, count, need, alive, ranges, 
     check(pickle.loads(pickle.dumps(found)), world, fallback, panic)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**32),
     st.integers(1, 12),
@@ -221,7 +221,7 @@ def test_siblings_come_before_nearer_cousins():
     assert over(here, cousin, far_sibling) == [(far_sibling, 2), (cousin, 3)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_whole_numbers_order_regions_as_the_great_circle_does(seed, precision):
     regions = regions_of(np.random.default_rng(seed), precision, 12)
@@ -281,7 +281,6 @@ def test_where_a_region_has_just_what_it_needs_nothing_swings_either():
     assert changes == [(1, True), (40, False)], "full for its half-life, ten seconds, since second 30"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 30), st.integers(1, 6))
 def test_rest_is_the_least_bad_first(seed, nodes, groups):
     dice = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -27,7 +27,6 @@ def same(cells):
     return expected, numbered
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.uint64, st.integers(0, 200), elements=st.integers(0, 40) | st.integers(0, 2**64 - 1)))
 def test_numbers_follow_first_appearance(cells):
     same(cells)
@@ -52,7 +51,6 @@ def test_cells_that_were_chosen_to_collide_are_sorted():
 
 
 @compiled
-@settings(deadline=None)
 @given(st.data())
 def test_survivors_are_those_of_groups(data):
     cells = data.draw(arrays.arrays(np.uint64, st.integers(1, 100), elements=st.integers(0, 9)))

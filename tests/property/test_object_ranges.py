@@ -91,7 +91,7 @@ EDGES = sorted({edge + step for edge in (0, 64 * KIB, 256 * KIB, STRIPE // 2, ST
     size=st.sampled_from(SIZES),
     ends=st.tuples(*[st.one_of(st.sampled_from(EDGES), st.integers(0, STRIPE + 2))] * 2),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ranges(world, size, ends):
     start, stop = sorted(min(max(end, 0), size) for end in ends)
     world.read = 0

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive import failover as naive
 
@@ -16,7 +16,6 @@ latencies = st.floats(0, 300) | st.integers(0, 3).map(float) | st.sampled_from([
 thresholds = st.floats(0, 300) | st.sampled_from([0.0, 2.0, math.inf])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(coordinates, latencies), min_size=1, max_size=60), thresholds, st.integers(1, 12))
 def test_faultset(places, threshold, precision):
     nodes = [(f"n{index}", lat, lon, latency) for index, ((lat, lon), latency) in enumerate(places)]

@@ -46,7 +46,6 @@ def usable(sites, alive=None):
     return [site for site in sites if not site.draining and site.free_bytes > GB and (not alive or site.place in alive)]
 
 
-@settings(deadline=None)
 @given(keys, specs, clusters(), st.randoms(), st.data())
 def test_a_layout_keeps_to_the_rules(key, code, sites, dice, data):
     alive = data.draw(st.none() | st.sets(st.sampled_from([site.place for site in sites]), min_size=1))
@@ -70,7 +69,6 @@ def test_a_layout_keeps_to_the_rules(key, code, sites, dice, data):
     assert place_object(key, code, sites, survivors, flag=True, shard_bytes=1) == layout, "the order does not count"
 
 
-@settings(deadline=None)
 @given(keys, specs, clusters(), st.data())
 def test_what_is_possible_is_not_refused_and_what_is_placed_keeps_its_promise(key, code, sites, data):
     promised = data.draw(st.integers(0, code.tolerance))
@@ -88,7 +86,6 @@ def test_what_is_possible_is_not_refused_and_what_is_placed_keeps_its_promise(ke
     assert caught.value.have < caught.value.need
 
 
-@settings(deadline=None)
 @given(keys, st.sampled_from(["copy:3", "rs:3+2", "rs:4+4"]).map(codes.get), clusters(healthy=True))
 def test_shards_are_spread_evenly_over_regions(key, code, sites):
     assume(len(sites) >= code.n)
@@ -109,7 +106,6 @@ def check_even(sizes, shards):
     assert all(shards[full] <= shards[region] + 1 for region in spare for full in sizes)
 
 
-@settings(deadline=None)
 @given(keys, st.sampled_from(["lrc:4+2+1", "lrc:4+2+2", "lrc:6+3+2"]).map(codes.get), clusters(healthy=True))
 def test_parts_of_groups_lie_in_regions_of_their_own_wherever_they_fit(key, code, sites):
     assume(len(sites) >= code.n)
@@ -142,14 +138,12 @@ def test_parts_may_be_lost_and_are_as_few_as_that_allows(spec):
         assert whole == (set(code.groups) <= set(partitions(code)[0]))
 
 
-@settings(deadline=None)
 @given(specs, st.data())
 def test_survivable_against_every_loss(code, data):
     held = data.draw(st.dictionaries(st.integers(0, code.n - 1), st.sampled_from("abcdefgh")))
     assert survivable(code, held) == naive.survivable(code, held)
 
 
-@settings(deadline=None)
 @given(keys, specs, clusters(healthy=True), st.data())
 def test_only_what_must_move_moves(key, code, sites, data):
     assume(len(sites) > code.n)
@@ -163,7 +157,6 @@ def test_only_what_must_move_moves(key, code, sites, data):
     assert len(set(after.stores.values())) == code.n
 
 
-@settings(deadline=None)
 @given(keys, st.sampled_from(["rs:3+2", "copy:3"]).map(codes.get), clusters(healthy=True), st.data())
 def test_what_is_replaced_goes_where_the_fewest_are(key, code, sites, data):
     assume(len(sites) > code.n)
@@ -174,7 +167,6 @@ def test_what_is_replaced_goes_where_the_fewest_are(key, code, sites, data):
     check_even(Counter(site.region for site in left), shards_by_region(left, after.stores))
 
 
-@settings(deadline=None)
 @given(keys, specs, clusters(healthy=True))
 def test_doubled_shards_move_when_stores_join_and_no_others(key, code, sites):
     few = sites[: max(1, code.n // 2)]
@@ -185,7 +177,7 @@ def test_doubled_shards_move_when_stores_join_and_no_others(key, code, sites):
     assert len(set(after.stores.values())) == min(code.n, len(sites))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=8), max_size=40), specs, clusters(healthy=True))
 def test_in_bulk_as_one_by_one(names, code, sites):
     columns = Columns(sites)
@@ -210,7 +202,6 @@ def test_in_bulk_on_many_sites_as_one_by_one():
         assert layout.survivable_regions == code.tolerance
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20),
     st.lists(st.tuples(st.integers(0, 2**64 - 1), st.floats(0.001, 1e15)), min_size=1, max_size=20),

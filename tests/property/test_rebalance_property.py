@@ -60,7 +60,7 @@ class Cluster:
 regions = st.lists(st.integers(1, 4), min_size=4, max_size=6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(SPECS), regions, st.integers(1, 40), st.integers(0, 99), st.data())
 def test_plans(spec, sizes, objects, seed, data):
     sites = sites_of([size + 2 for size in sizes])

@@ -251,5 +251,5 @@ class RegionMachine(RuleBasedStateMachine):
         self.version = part.epoch, part.version
 
 
-RegionMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+RegionMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25)
 test_region_against_a_model = RegionMachine.TestCase

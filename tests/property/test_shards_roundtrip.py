@@ -13,7 +13,7 @@ from faultset_ray.shards.reader import ShardReader
 from faultset_ray.shards.writer import ShardWriter
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.integers(0, 40_000) | st.sampled_from([0, 1, 63, 64, 65, 8320, 16640]),
     k=st.integers(1, 4),

@@ -291,7 +291,5 @@ class StoreMachine(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, phases=(Phase.generate,)
-)
+StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, phases=(Phase.generate,))
 TestStore = StoreMachine.TestCase

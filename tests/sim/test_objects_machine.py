@@ -261,7 +261,7 @@ def index_of(path):
 
 
 ObjectsMachine.TestCase.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -8,7 +8,7 @@ from faultset_ray import codes
 from faultset_ray.errors import InputError, LimitExceeded, NotEnoughShards, ShardSizeError
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.binary(max_size=200), st.integers(1, 9), st.integers(1, 5), st.data())
 def test_bytes_come_back_from_any_k_shards(data, k, m, draw):
     shards = fs.encode_shards(data, k, m)

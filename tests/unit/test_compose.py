@@ -50,7 +50,7 @@ def answer(fleet, precision, threshold, owner):
     return Survivors("f", threshold, 0, fleet.ids, compose(parts), {0: (1, 1)}, []), cells_to_strings(cells)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 99),
     st.integers(1, 120),
@@ -158,7 +158,7 @@ def test_by_region_is_a_mapping():
         found.by_region["zzz"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 99), st.integers(1, 120), st.integers(1, 3), st.integers(1, 4))
 def test_under_the_default_policy_the_answer_is_the_one_of_faultset(seed, count, precision, ranges):
     fleet, policy = fleet_of(seed, count), Policy()

@@ -10,7 +10,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 from typing import get_type_hints
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import faultset_ray as fs
@@ -312,7 +312,6 @@ def configs(draw):
     )
 
 
-@settings(deadline=None)
 @given(configs())
 def test_what_is_written_is_read(config):
     assert Config.from_toml(config.to_toml()) == config

@@ -115,7 +115,7 @@ def test_every_erasure_pattern(encoded, tmp_path):
     run(each)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 1 << 40), bit=st.integers(0, 7), shard=st.integers(0, 6))
 def test_a_flipped_bit_anywhere_is_read_around(copied, tmp_path, position, bit, shard):
     path, shards = copied

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faultset_ray.kernels.find import find, index_of
@@ -10,7 +10,6 @@ from faultset_ray.kernels.find import find, index_of
 handles = st.integers(0, 2**32 - 1) | st.integers(0, 50) | st.integers(2**32 - 20, 2**32 - 1)
 
 
-@settings(deadline=None)  # the kernel is compiled in the first example
 @given(st.sets(handles), st.lists(handles))
 def test_every_value_is_found_where_it_is(column, others):
     column = np.array(sorted(column), np.uint32)

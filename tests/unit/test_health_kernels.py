@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faultset_ray.kernels.health import SAMPLE_WEIGHT, decay, sketch_add, sketch_p95
@@ -30,7 +30,6 @@ def test_decay_has_the_same_bits_with_and_without_numba():
 
 
 @given(st.integers(0, 10**11), st.integers(1, 10**10))
-@settings(deadline=None)
 def test_decay_is_two_to_the_minus_age(elapsed, half_life):
     exact = 2.0 ** -(elapsed / half_life) if elapsed / half_life < 64 else 0.0
     assert decay(elapsed, half_life) == pytest.approx(exact, rel=3e-10, abs=0)
@@ -45,14 +44,12 @@ def p95_of(latencies, halvings=()):
 
 
 @given(st.lists(st.floats(0.5, 32_768, exclude_max=True), min_size=1, max_size=63))
-@settings(deadline=None)
 def test_p95_of_recent_samples_is_within_a_ninth(latencies):
     exact = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
     assert abs(p95_of(latencies)[0] / exact - 1) <= 1 / 9 + 1e-12
 
 
 @given(st.lists(st.tuples(st.sampled_from([1.0, 3.0, 9.0, 40.0, 200.0]), st.integers(0, 2)), min_size=1, max_size=150))
-@settings(deadline=None)
 def test_the_weight_of_every_bucket_is_right_to_a_quarter_of_a_sample(samples):
     """Where no bucket is full: a full one halves all, as if a half-life had passed."""
     weights = dict.fromkeys([1.0, 3.0, 9.0, 40.0, 200.0], 0.0)

@@ -56,7 +56,7 @@ def home(handles: range, shift: int = 0) -> Health:
     limit=st.one_of(st.none(), st.integers(0, 12)),
     until=st.one_of(st.none(), st.integers(0, 99)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_journal_gives_all_or_says_what_it_forgot(sizes, gaps, bytes_min, rosters, since, limit, until):
     """Every column as it was, whoever is in the range by then; versions may leave gaps."""
     journal, version, told = Journal(home(range(0)), bytes_min=bytes_min), 0, []

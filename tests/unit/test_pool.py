@@ -128,7 +128,7 @@ def test_cancelling_the_feeder_cancels_the_work():
     assert sorted(work.cancelled) == work.begun == list(range(ROOM))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.permutations(range(8)))
 def test_turns_come_in_order(order):
     through = []

@@ -108,7 +108,7 @@ def random_trace(seed, nodes, samples):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 5),

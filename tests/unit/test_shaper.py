@@ -106,7 +106,7 @@ def test_ranges_min_is_kept():
     assert len(fleet.ranges) == 3
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     cells=st.lists(st.integers(0, 300), min_size=1, max_size=600),
     bounds=st.sets(st.integers(1, 300), max_size=12),

@@ -177,7 +177,7 @@ hostile_field = st.sampled_from(range(8, 252)).flatmap(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(hostile_field, max_size=4), st.binary(max_size=160), st.integers(0, 1 << 62))
 @example([(28, b"\xff" * 8)], b"", 0)
 def test_hostile_ends_cost_little_and_raise_only_our_errors(changes, tail, file_bytes):

@@ -32,7 +32,7 @@ def rows(trace):
     return sorted((json.dumps(row) for row in trace.rows()), key=lambda text: json.loads(text)["at_ms"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.integers(1, 6), st.integers(1, 40), st.booleans(), st.sampled_from(SUFFIXES))
 def test_what_is_written_is_read(tmp_path_factory, seed, nodes, samples, truth, suffix):
     trace = trace_of(seed, nodes, samples, truth=truth)

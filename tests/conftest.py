@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
-settings.register_profile("ours", deadline=None)  # how long one example takes tells how busy the machine is
-settings.load_profile("ours")
+# how long one example takes tells how busy the machine is
+settings.register_profile("tests", deadline=None)
+settings.register_profile("fuzz", settings.get_profile("default"), deadline=None)
+settings.load_profile("tests")

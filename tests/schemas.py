@@ -1,5 +1,6 @@
 """Results of verbs, held to their schemas."""
 
+import json
 from functools import cache
 
 from jsonschema import Draft202012Validator
@@ -28,3 +29,16 @@ def check(verb, result, line=False):
     wrong = [*validator(known, line).iter_errors(result)]
     deep = [each for error in wrong for each in (error.context or [error])]
     assert not wrong, f"faultset {verb}: " + "; ".join(f"{each.json_path}: {each.message[:200]}" for each in deep)
+
+
+def checked(arguments, text):
+    """What a command line with ``--json`` printed, parsed: lines, and the result as the last, each held to its schema."""
+    from jobs.results import RESULTS
+
+    words = " ".join(map(str, arguments[:2]))  # as of `config show`
+    verb = words if words in RESULTS else str(arguments[0])
+    *lines, result = map(json.loads, text.splitlines())
+    for line in lines:
+        check(verb, line, line=True)
+    check(verb, result)
+    return [*lines, result]

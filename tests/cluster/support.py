@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import ray
+import schemas
 from ray._private.state import actors
 
 from actors.processes import process_tree
@@ -130,7 +131,7 @@ def bare(**environ: str) -> dict[str, str]:
 def verb(
     environ: Mapping[str, str], *arguments: object, code: int = 0, data: bytes = b"", cwd: str | Path = PROJECT
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run ``faultset VERB … --json`` as a process of its own, and check its exit code.
+    """Run ``faultset VERB … --json`` as a process of its own, and check its exit code and what it tells.
 
     It is that of the checkout; elsewhere ``environ`` has to name it in ``PYTHONPATH``.
     """
@@ -144,13 +145,28 @@ def verb(
         check=False,
     )
     assert done.returncode == code, (done.stdout[-2000:] + done.stderr[-4000:]).decode(errors="replace")
+    schemas.checked(arguments, _told(done))
     return done
 
 
 def result_of(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    """What a verb told in the end; where its stdout is data, that is on stderr."""
-    told = done.stdout if done.stdout.endswith(b"}\n") else done.stderr
-    return dict(json.loads(told.splitlines()[-1]))
+    """What a verb told in the end."""
+    return dict(json.loads(_told(done).splitlines()[-1]))
+
+
+def _told(done: subprocess.CompletedProcess[bytes]) -> bytes:
+    """What a verb told; where its stdout is data, that is the last line of stderr."""
+    return done.stdout if done.stdout.endswith(b"}\n") else done.stderr.splitlines()[-1]
+
+
+def leaked(folder: Path, secrets: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Which secrets stand in which files below a directory, and be it within a line of others."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            text = path.read_bytes()
+            found += [(path.name, name) for name, secret in secrets.items() if secret in text]
+    return found
 
 
 def token_of_ray() -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import schemas
 from typer.testing import CliRunner
 
 import faultset_ray as fs
@@ -35,7 +36,7 @@ def fleet_file(tmp_path_factory):
 
 
 def job(*arguments: object, **environ: str) -> tuple[int, dict[str, object], str]:
-    """Exit code, result (the last line of stdout) and stderr of ``python -m jobs.…``."""
+    """Exit code, result (the last line of stdout, held to its schema) and stderr of ``python -m jobs.…``."""
     module, *rest = map(str, arguments)
     done = subprocess.run(
         [sys.executable, "-m", module, *rest],
@@ -47,8 +48,13 @@ def job(*arguments: object, **environ: str) -> tuple[int, dict[str, object], str
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    lines = done.stdout.splitlines()
-    return done.returncode, json.loads(lines[-1]) if lines else {}, done.stderr
+    return done.returncode, result_of(module, done.stdout), done.stderr
+
+
+def result_of(module: str, text: str) -> dict[str, object]:
+    """The last line, held to the schema of the verb that is the module."""
+    [result] = schemas.checked([module.removeprefix("jobs.")], text.strip().splitlines()[-1])
+    return result
 
 
 def said(*command: object) -> str:
@@ -148,7 +154,7 @@ def submit(head: RayHead, name: str, *entry: object) -> tuple[int, dict[str, obj
     assert (done.returncode == 0) == (details["driver_exit_code"] == 0), done.stdout + done.stderr
     said = ask(head, f"/api/jobs/{name}/logs")["logs"]
     assert "Traceback" not in said, said
-    return details["driver_exit_code"], json.loads(said.strip().splitlines()[-1])
+    return details["driver_exit_code"], result_of(str(entry[0]), said)
 
 
 def ask(head: RayHead, path: str) -> dict[str, object]:
@@ -170,8 +176,7 @@ def submitted(head: RayHead, *arguments: object, **environ: str) -> tuple[int, l
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    *job, result = done.stdout.splitlines()
-    return done.returncode, job, json.loads(result)
+    return done.returncode, done.stdout.splitlines()[:-1], result_of("submit", done.stdout)
 
 
 @ray
@@ -181,7 +186,7 @@ def test_submitted_failover(head, fleet_file):
     code, job, result = submitted(head, "--submission-id", "failover", "--", "python", "-m", "jobs.failover", *options)
     assert (code, result["status"], result["driver_exit_code"]) == (0, "SUCCEEDED", 0)
     assert result["address"] == head.dashboard
-    assert json.loads(job[-1])["survivors"] == fs.faultset(NODES, 50.0, 3)
+    assert result_of("jobs.failover", job[-1])["survivors"] == fs.faultset(NODES, 50.0, 3)
 
 
 @pytest.mark.cluster
@@ -220,7 +225,7 @@ def interrupted(head: RayHead, name: str) -> tuple[int, str]:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
-    return process.returncode, json.loads(out.splitlines()[-1])["status"]
+    return process.returncode, result_of("submit", out)["status"]
 
 
 @pytest.mark.cluster

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from http_server import NODES, announced_put, cut_off_put, token_of
 
 from actors import ingress
 from actors.attach import attach
+from cluster.support import leaked, until
 from faultset_ray.config import Config, Http
 from faultset_ray.driver.sync import connect
 
@@ -93,3 +95,20 @@ def test_an_upload_that_is_cut_off_leaves_nothing(served):
             break
         assert time.monotonic() < ends, whole.text
     assert client.get("/v1/objects/half").content == b"other"
+
+
+def test_no_secret_is_in_the_logs_of_the_node(served):
+    """Whatever processes of this cluster have written, in all tests so far: no token, no byte of an object."""
+    client, weak, _, _ = served
+    payload = b"canary-in-an-object-4716 " * 1000
+    assert client.put("/v1/objects/secret", params={"tolerate": 0}, content=payload).status_code == 200
+    assert client.get("/v1/objects/secret").content == payload
+    for bearer, status in ((weak, 403), ("canary-bearer-4714", 401)):
+        headers = {"Authorization": f"Bearer {bearer}"}
+        assert client.put("/v1/objects/secret", content=payload, headers=headers).status_code == status
+    logs = Path(ray._private.worker._global_node.get_session_dir_path(), "logs")
+    until(lambda: leaked(logs, {"event": b"request_refused"}), 60)  # what is told there is found there
+    tokens = {"admin": client.headers["Authorization"].split()[1], "read": weak, "wrong": "canary-bearer-4714"}
+    secrets = {name: token.rpartition("_")[2].encode() for name, token in tokens.items()}
+    assert min(map(len, secrets.values())) > 15
+    assert leaked(logs, secrets | {"object": b"canary-in-an-object"}) == []

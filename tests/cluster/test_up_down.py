@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
+from scraping import discovered, scraped_until
 
 from actors.processes import process, process_tree
-from cluster.support import command_line, result_of, until, verb
+from cluster.support import command_line, leaked, result_of, until, verb
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 PAYLOAD = os.urandom(300_000)
@@ -31,6 +33,24 @@ def coordinators(roots: list[int]) -> list[int]:
     """The processes of coordinators below some."""
     tree = [pid for root in roots if process(root) for pid in process_tree(root)]
     return [pid for pid in tree if process(pid) and command_line(pid).startswith(b"ray::Coordinator")]
+
+
+def looks(scraped) -> list[float]:
+    """When each process told that it had looked at the ranges of the system last; 0 where it looks no more."""
+    wanted = {"system": "demo", "what": "ranges"}
+    of = [each for each in scraped.samples if each.name == "ray_faultset_upkeep_timestamp_seconds"]
+    return [each.value for each in of if wanted.items() <= each.labels.items()]
+
+
+def looked_at(scraped) -> None:
+    assert any(value > 0 for value in looks(scraped))
+
+
+def left(scraped) -> None:
+    """What Ray still tells of processes that have ended says that they left: no alert will miss them."""
+    found = looks(scraped)
+    assert found
+    assert set(found) == {0.0}
 
 
 @pytest.mark.timeout(900)
@@ -56,6 +76,17 @@ def test_a_life(faultset, tmp_path):
         "versions",
     }
 
+    token = Path(environ["RAY_AUTH_TOKEN_PATH"]).read_bytes().strip()
+    assert len(token) > 20
+    [temporary] = re.findall(r"--temp-dir=([^\0]+)", command_line(made["local"]["nodes"][0]["pid"]).decode())
+    folders = {
+        Path(temporary, "session_latest", "logs"): b"raylet",
+        Path(made["local"]["folder"], "logs"): b"Ray runtime",
+    }
+    for logs, written in folders.items():
+        assert leaked(logs, {"what Ray writes": written}), logs
+        assert leaked(logs, {"token of Ray": token, "object": PAYLOAD[1000:1032]}) == []
+
     pids = {node["number"]: node["pid"] for node in made["local"]["nodes"]}
     [before] = coordinators([pids[0]])
     os.kill(before, signal.SIGKILL)
@@ -68,7 +99,10 @@ def test_a_life(faultset, tmp_path):
     now = {node["number"]: node["pid"] for node in again["local"]["nodes"]}
     assert (again["was_up"], now[0], now[1], now[2] != pids[2]) == (True, pids[0], pids[1], True)
 
+    nodes = discovered(temporary)
+    scraped_until(looked_at, nodes)
     ended = faultset("down", "demo", "--config", config)
+    scraped_until(left, nodes)
     assert (ended["was_up"], ended["orderly"]) == (True, True)
     assert {"attendant", "coordinator"} <= set(ended["servants"])
     assert not faultset("down", "demo", "--config", config)["was_up"]

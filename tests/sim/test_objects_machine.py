@@ -265,6 +265,7 @@ ObjectsMachine.TestCase.settings = settings(
 )
 
 
+@pytest.mark.hypothesis  # which its plug-in does not see, as the method is another
 class TestObjects(ObjectsMachine.TestCase):
     def runTest(self):  # noqa: N802 - its name in unittest
         happened.clear()

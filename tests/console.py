@@ -55,7 +55,7 @@ RUN_BY = {
         "ray start --head": HOSTS,
         "sqlite3": HERE,
     },
-    "docs/quickstart.md": {"make setup": NEW, "faultset drill": NEW},
+    "docs/quickstart.md": {"make setup": NEW, "faultset up": NEW, "NODE=": NEW},
     "docs/recovery.md": {"faultset rebuild": RUNBOOKS, "faultset": HERE},
     "docs/tutorials/outage.md": {"export RAY_ADDRESS": EXAMPLES},
     "docs/tutorials/pipeline.md": {"python examples/dag.py": EXAMPLES},

@@ -3,6 +3,7 @@
 ``make new-user`` runs it and tells the seconds of each section. It needs a package index to set up.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import schemas
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "quickstart.md"
@@ -52,11 +54,27 @@ def test_the_page_has_what_is_timed():
     assert (first, last) == ("Quickstart", KILLED)
     assert "make setup && source .venv/bin/activate" in found["Quickstart"]
     assert "faultset failover --nodes-file" in found[SURVIVORS]
-    assert re.search(r"--kill [1-9].* --file", found[KILLED])
+    killed = found[KILLED]
+    order = [
+        "faultset up demo --local 5",
+        "faultset put ledger data.bin",
+        "pkill -9 --session",
+        "faultset get ledger",
+        "cmp data.bin",
+    ]
+    places = [killed.index(each) for each in order]
+    assert places == sorted(places), "what is got is got after the kill"
     assert commands("console", "$ a \\\n    b\nsaid\n$ c\n") == "a \\\n    b\nc\n"
 
 
-@pytest.mark.needs("git", "make")
+def end_nodes(home, environ):
+    """End what `faultset up --local` has started, if it still runs."""
+    faultset = home / "clone" / ".venv" / "bin" / "faultset"
+    if (home / ".local" / "state" / "faultset-ray-local" / "demo").exists():
+        subprocess.run([faultset, "down", "demo", "--local", "--force"], cwd=home, env=environ, timeout=120, check=True)
+
+
+@pytest.mark.needs("git", "make", "pkill")
 def test_from_a_clone_to_what_survives(tmp_path, capsys):
     times = tmp_path / "times"
     script = f"""
@@ -70,21 +88,32 @@ def test_from_a_clone_to_what_survives(tmp_path, capsys):
         script += f"\nmark '{title}'\n{text}"
     script += "\nmark end\n"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    environ = {**inherited, "HOME": str(tmp_path)}
     log = tmp_path / "log"
-    with log.open("w") as out:
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=tmp_path,
-            env={**inherited, "HOME": str(tmp_path)},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            timeout=1100,
-            check=False,
-        )
+    try:
+        with log.open("w") as out:
+            done = subprocess.run(
+                ["bash", "-c", script],
+                cwd=tmp_path,
+                env=environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=1100,
+                check=False,
+            )
+    finally:
+        end_nodes(tmp_path, environ)
     said = log.read_text()
     assert done.returncode == 0, said[-5000:]
     assert '"survivors": ["fra-1", "par-1"]' in said
-    assert '"bytes_back": true' in said
+    told = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    [up] = [each for each in told if "attended" in each]
+    schemas.check("up", up)
+    [stat] = [each for each in told if "locations" in each]
+    schemas.check("stat", stat)
+    killed = {store["uuid"] for store in up["stores"]} - {at["store"] for at in stat["locations"].values()}
+    assert (len(stat["locations"]), len(stat["missing"]), len(killed)) == (4, 1, 1), "one shard went with its store"
+    assert stat["durability"] == "fsync"
     marks = [line.split(" ", 1) for line in times.read_text().splitlines()]
     begun = float(marks[0][0])
     ends = {title: float(end) - begun for (_, title), (end, _) in pairwise(marks)}

@@ -146,18 +146,20 @@ class SealedShards:
     def remove(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Remove shards, from quarantine too; durable when it returns. The bytes that each freed."""
         freed: dict[Key, int] = {}
+        directories = {self._home.quarantine}
         for key in keys:
             with self._lock:
                 sealed = unlink(self.path(key))
                 self._readers.pop(key, None)
                 if sealed is not None:
+                    directories.add(self._bucket(key[0]))  # of one in quarantine it may be gone
                     self.count -= 1
                     self.file_bytes -= sealed
             quarantined = unlink(self._home.quarantine / _name(key))
             if quarantined is not None:
                 unlink(self._reason(key))
             freed[key] = freed.get(key, 0) + (sealed or 0) + (quarantined or 0)
-        self._sync({self._bucket(write_id) for (write_id, _), size in freed.items() if size} | {self._home.quarantine})
+        self._sync(directories)
         return freed
 
     def remove_writes(self, write_ids: Sequence[bytes]) -> dict[bytes, int]:

@@ -230,6 +230,19 @@ def test_dropping_a_write_takes_it_out_of_quarantine(store):
     assert store.drop([(bytes([1]) * 16, None)], FENCE) == [0]
 
 
+def test_what_lies_in_quarantine_is_dropped_after_a_restart_too(tmp_path):
+    """Its own directory is empty by then, and the restart has removed it."""
+    before = store_at(tmp_path)
+    put(before, 0)
+    before.quarantine(bytes([1]) * 16, 0, "rotten", FENCE)
+    before.close()
+    store = store_at(tmp_path)
+    assert not (Path(store.info().path) / "shards" / "01").exists()
+    assert store.drop([(bytes([1]) * 16, None)], FENCE) != [0]
+    assert pages(store, 5)[1] == []
+    store.close()
+
+
 @pytest.mark.parametrize("cursor", [b"x", bytes(17), bytes(19)])
 def test_a_cursor_of_no_page_is_refused(store, cursor):
     with pytest.raises(InputError, match="cursor"):

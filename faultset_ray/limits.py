@@ -223,7 +223,11 @@ SMALL_OBJECT_BYTES: Final = MIB
 STORE_BATCH_BYTES: Final = 8 * MIB
 """Bytes of small blocks that one call to a store carries at most."""
 STORE_CALLS_MAX: Final = 4
-"""Calls for blocks under way at once from one driver to one store."""
+"""Calls for blocks under way at once from one driver to one store,"""
+STORE_LARGE_CALLS_MAX: Final = 2
+"""and calls for blocks that are larger than"""
+STORE_SHARED_BYTES_MAX: Final = MIB
+"""those that several of are asked for in one call."""
 BUSY_SECONDS: Final = 30.0
 """How long a write waits for others of its name that must not meet it."""
 AWAY_SECONDS: Final = 2.0

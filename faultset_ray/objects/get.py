@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
@@ -32,7 +33,7 @@ Again = Callable[["Reading", NotEnoughShards], Awaitable[bool]]
 """Looks for the shards anew, gives them to the reading, and tells whether another try is worth it."""
 
 _INLINE_BYTES: Final = 256 * KIB
-"""What is hashed or joined at once, since a thread would take longer."""
+"""What is hashed or copied at once, since a thread would take longer."""
 
 
 class Reading:
@@ -107,17 +108,24 @@ class Reading:
             With the reason for every shard that can't be used.
         DigestMismatch
         """
-        pieces = [piece async for some in self.stream(start, stop) for piece in some]
-        if stop - start <= _INLINE_BYTES:
-            return _joined(pieces)
-        return await self._backend.compute(_joined, pieces)
+        whole = io.BytesIO()  # what it has in the end it gives out without a copy
+        async for _ in self.stream(start, stop, whole.write):
+            pass
+        return whole.getvalue()
 
-    async def stream(self, start: int, stop: int) -> AsyncGenerator[list[Bytes], None]:
-        """The same in pieces, in order, a stripe's at a time; the last ones of a whole object only if all are right."""
+    async def stream(
+        self, start: int, stop: int, *each: Callable[[memoryview], object]
+    ) -> AsyncGenerator[list[Bytes], None]:
+        """The same in pieces, in order, a stripe's at a time; the last ones of a whole object only if all are right.
+
+        Each of some functions is given each piece before that: all pieces of a stripe, from a thread of its own.
+        """
         size = self.record.size
         if not 0 <= start <= stop <= size:
             raise InputError(f"range is {start} to {stop}; {self.record.name!r} has {size:,} bytes")
         hasher = hashlib.sha256() if (start, stop) == (0, size) else None
+        if hasher is not None:
+            each = (*each, hasher.update)
         code = self._code()
         layout = self._header.layout
         todo = deque(spans(layout, size, start, stop))
@@ -128,10 +136,9 @@ class Reading:
                 while todo and len(ahead) < window:
                     ahead.append(asyncio.ensure_future(self._span(code, *todo.popleft())))
                 pieces = await ahead.popleft()
-                if hasher is not None:
-                    await self._hash(hasher, pieces)
-                    if not ahead and not todo:
-                        self._check(hasher.digest())
+                await self._give(each, pieces)
+                if hasher is not None and not ahead and not todo:
+                    self._check(hasher.digest())
                 yield pieces
         finally:
             for task in ahead:
@@ -193,21 +200,19 @@ class Reading:
             raise CorruptShard(repr(self.record.name), f"it has {k} of {n} shards, its code {code.spec} does not")
         return code
 
-    async def _hash(self, hasher: hashlib._Hash, pieces: Sequence[Bytes]) -> None:
+    async def _give(self, each: Iterable[Callable[[memoryview], object]], pieces: Sequence[Bytes]) -> None:
+        """Pieces to some functions, to all at the same time."""
         if sum(piece.size for piece in pieces) <= _INLINE_BYTES:
-            _update(hasher, pieces)
+            for take in each:
+                _all_to(take, pieces)
         else:
-            await self._backend.compute(_update, hasher, pieces)
+            await asyncio.gather(*(self._backend.compute(_all_to, take, pieces) for take in each))
 
     def _check(self, digest: bytes) -> None:
         if digest != self.record.sha256:
             raise DigestMismatch(repr(self.record.name), self.record.sha256.hex(), digest.hex())
 
 
-def _update(hasher: hashlib._Hash, pieces: Iterable[Bytes]) -> None:
+def _all_to(take: Callable[[memoryview], object], pieces: Iterable[Bytes]) -> None:
     for piece in pieces:
-        hasher.update(piece.data)
-
-
-def _joined(pieces: Iterable[Bytes]) -> bytes:
-    return b"".join([piece.data for piece in pieces])
+        take(piece.data)

@@ -10,7 +10,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.errors import ClusterError, StaleEpoch
-from faultset_ray.limits import READ_SECONDS, STORE_BATCH_BYTES, STORE_CALLS_MAX, WRITE_SECONDS
+from faultset_ray.limits import (
+    READ_SECONDS,
+    STORE_BATCH_BYTES,
+    STORE_CALLS_MAX,
+    STORE_LARGE_CALLS_MAX,
+    STORE_SHARED_BYTES_MAX,
+    WRITE_SECONDS,
+)
 from faultset_ray.objects.batch import Batcher
 from faultset_ray.objects.encode import StoreRef
 from faultset_ray.objects.entry import Fence
@@ -27,6 +34,7 @@ class _Line:
     """What waits for one store."""
 
     reads: Batcher[Read, Block]
+    large_reads: Batcher[Read, Block]
     writes: Batcher[Whole, SealReceipt]
     records: Batcher[bytes, None]
 
@@ -56,7 +64,8 @@ class Lines:
         What is only tried nobody waits for.
         """
         begun_s = self._backend.uptime_s()
-        future = self._line(store).reads.add(read, nbytes)
+        line = self._line(store)
+        future = (line.reads if nbytes <= STORE_SHARED_BYTES_MAX else line.large_reads).add(read, nbytes)
         future.add_done_callback(partial(self._note, store.uuid, nbytes, begun_s, tried))
         return future
 
@@ -94,7 +103,11 @@ class Lines:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        batchers = [batcher for line in self._lines.values() for batcher in (line.reads, line.writes, line.records)]
+        batchers = [
+            batcher
+            for line in self._lines.values()
+            for batcher in (line.reads, line.large_reads, line.writes, line.records)
+        ]
         await asyncio.gather(*(batcher.close() for batcher in batchers))
 
     # -- Inside
@@ -104,6 +117,8 @@ class Lines:
         if line is None:
             line = self._lines[store] = _Line(
                 Batcher(partial(self._read, store), at_once=STORE_CALLS_MAX, weight=STORE_BATCH_BYTES),
+                # few at once, so that stripes come one after another: one is hashed while the next is on its way
+                Batcher(partial(self._read, store), at_once=STORE_LARGE_CALLS_MAX, items=1),
                 Batcher(partial(self._write, store), at_once=2, weight=STORE_BATCH_BYTES),
                 Batcher(partial(self._record, store), at_once=2),
             )

@@ -66,12 +66,17 @@ async def run_with_rows(
         Others arrived ``TASK_ATTEMPTS`` times.
     """
     digests = await backend.compute(row_digests, rows, header, stripe)
+
+    async def send() -> R:
+        shared = await backend.compute(backend.share, rows)  # to copy them takes long
+        return await run_again(backend, task, at, shared, digests, header, stripe, *args, **kwargs)
+
     for _ in range(1, TASK_ATTEMPTS):
         try:
-            return await run_again(backend, task, at, backend.share(rows), digests, header, stripe, *args, **kwargs)
+            return await send()
         except DigestMismatch as error:
             events.STRIPE_SENT_AGAIN.tell(error=error)
-    return await run_again(backend, task, at, backend.share(rows), digests, header, stripe, *args, **kwargs)
+    return await send()
 
 
 def _differ(header: Header, stripe: int, digests: Digests, found: str) -> DigestMismatch:

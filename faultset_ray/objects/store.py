@@ -106,6 +106,7 @@ class Store(StoreBase):
             writer = self._unsealed.writer(parsed, header, beside=beside)
             if writer is not None:
                 writer.append(stripe, block, digests)
+                self._sealed.make_buckets([parsed.write_id])  # now, and not while the seal is waited for
 
     def seal(
         self,

@@ -305,7 +305,7 @@ class UnsealedShards:
         if beside:
             path = self._home.tmp / f"{path.name}.sealed"
             unsealed = self._home.tmp / f"{path.name}.beside"
-        return ShardWriter(path, parsed, unsealed=unsealed, mode=0o600)
+        return ShardWriter(path, parsed, unsealed=unsealed, mode=0o600, early=self._home.durable)
 
     def _beside(self, key: Key) -> ShardWriter:
         writer = self._writers.get((key, True))

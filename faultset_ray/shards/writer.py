@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from faultset_ray.columns import is_int
 from faultset_ray.errors import IncompleteShard, InputError, LimitExceeded, ShardSizeError
 from faultset_ray.limits import OBJECT_BYTES_MAX
-from faultset_ray.shards.disk import fsync_directory, write_all
+from faultset_ray.shards.disk import begin_to_sync, fsync_directory, write_all
 from faultset_ray.shards.format import Header, Trailer
 
 
@@ -33,6 +33,8 @@ class ShardWriter:
         Where the shard grows, on the same file system; a hidden file beside `path` unless given.
     mode
         Permissions of the file, before the umask.
+    early
+        Whether blocks begin to go to the disk as they come, so that a durable seal waits for less.
 
     Raises
     ------
@@ -42,13 +44,16 @@ class ShardWriter:
         If the file can't be made, ``FileExistsError`` if another writer is at the same place.
     """
 
-    def __init__(self, path: Path, header: Header, *, unsealed: Path | None = None, mode: int = 0o666) -> None:
+    def __init__(
+        self, path: Path, header: Header, *, unsealed: Path | None = None, mode: int = 0o666, early: bool = False
+    ) -> None:
         self._fd: int | None = None
         self.path = path
         self.header = header
         self.packed = header.pack()
         self._layout = header.layout
         self._at = unsealed or path.with_name(f".{path.name}.{header.write_id.hex()[:8]}.unsealed")
+        self._early = early
         self._lock = threading.Lock()
         # Blocks mostly come nearly in order: all below `_next` are there, and a few ahead of it.
         self._next = 0
@@ -99,6 +104,8 @@ class ShardWriter:
                     raise ShardSizeError(f"{self.header.label}: blocks by stripe", sizes, "one short stripe, the last")
                 self._short = (stripe, len(block))
             write_all(fd, [block.data, digests.data], self._layout.offset(stripe))
+            if self._early:
+                begin_to_sync(fd, self._layout.offset(stripe), block.nbytes + digests.nbytes)
             self._ahead.add(stripe)
             while self._next in self._ahead:
                 self._ahead.remove(self._next)

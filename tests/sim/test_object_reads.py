@@ -11,7 +11,7 @@ from running import simulate
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.limits import KIB
+from faultset_ray.limits import KIB, STORE_LARGE_CALLS_MAX
 
 PLACES = [
     Place("home"),
@@ -195,6 +195,40 @@ def test_one_slow_store_hardly_shows(together):
     assert pace.hedges <= 0.2 * pace.reads
     assert np.percentile(took, 99) <= 1.3 * np.percentile(even, 99)
     assert np.median(took) <= 1.3 * np.median(even)
+
+
+def test_of_large_blocks_few_are_asked_for_at_once_and_stripes_come_in_turn():
+    sim = SimBackend(PLACES, seed=3)
+    asked, most = [], []
+
+    def watch(store):
+        read, flying = type(store).read_batch, 0
+
+        async def slowly(reads):
+            nonlocal flying
+            [(_, _, stripe, _, _)] = reads
+            asked.append(stripe)
+            flying += 1
+            most.append(flying)
+            await sim.sleep(0.01)
+            flying -= 1
+            return read(store, reads)
+
+        store.read_batch = slowly
+
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "reads")
+        data = sim.token(64 * KIB) * 144
+        await driver.put("large", data, code="copy:2", stripe_bytes=1536 * KIB)
+        for _, place, _ in (await driver.stat("large")).locations.values():
+            watch(sim._world.hosted[f"store/{place}"].servant)
+        assert await driver.get("large") == data
+        await driver.close()
+
+    simulate(sim, scenario())
+    assert sorted(asked) == list(range(6))
+    assert all(abs(stripe - at) < STORE_LARGE_CALLS_MAX for at, stripe in enumerate(asked))  # two may pass each other
+    assert max(most) == STORE_LARGE_CALLS_MAX
 
 
 def test_hedges_stay_within_their_budget_when_all_stores_swing():

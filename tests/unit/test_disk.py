@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from faultset_ray.shards.disk import fsync_directories, fsync_files, replace_file, write_all
+from faultset_ray.shards import disk
+from faultset_ray.shards.disk import begin_to_sync, fsync_directories, fsync_files, replace_file, write_all
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 50])
@@ -42,6 +43,33 @@ def test_directories(tmp_path):
     failed = fsync_directories([tmp_path / "one", tmp_path / "none", tmp_path])
     assert {path.name: error.errno for path, error in failed.items()} == {"none": errno.ENOENT}
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("offset", "nbytes", "pages"),
+    [(0, 8192, (0, 8192)), (256, 8192, (4096, 4096)), (4096, 9000, (4096, 8192)), (100, 4096, None), (0, 0, None)],
+)
+def test_whole_pages_begin_to_go_to_the_disk(monkeypatch, offset, nbytes, pages):
+    begun = []
+    monkeypatch.setattr(disk, "_sync_file_range", lambda: lambda *given: begun.append(given))
+    begin_to_sync(7, offset, nbytes)
+    assert begun == ([] if pages is None else [(7, *pages, 2)])
+
+
+def test_what_begins_to_go_to_the_disk_goes_there(tmp_path):
+    """The system takes the call as it is declared, and an fsync tells what it does not."""
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    write_all(fd, [bytes(10_000)], 0)
+    begin_to_sync(fd, 0, 10_000)
+    assert disk._sync_file_range()(fd, 0, 8192, 2) == 0
+    os.close(fd)
+    begin_to_sync(fd, 0, 10_000)
+    assert disk._sync_file_range()(fd, 0, 8192, 2) == -1
+
+
+def test_a_system_that_can_not_begin_does_without(monkeypatch):
+    monkeypatch.setattr(disk, "_sync_file_range", lambda: None)
+    begin_to_sync(-1, 0, 8192)
 
 
 def test_a_part_that_is_written_is_gone_on_from(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from faultset_ray.errors import (
     WriteAborted,
 )
 from faultset_ray.objects import store_shards, store_writing
+from faultset_ray.shards import writer as writing
 from faultset_ray.shards.digest import granule_digests, verify_block
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.reader import inspect
@@ -302,18 +303,47 @@ def test_a_failure_after_the_rename_is_not_a_receipt(durable, monkeypatch):
     fsync = os.fsync
     calls = []
 
-    def fail_third(fd):
+    def fail_second(fd):
         calls.append(fd)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise OSError(errno.EIO, "")
         fsync(fd)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail_third)
+        patch.setattr(os, "fsync", fail_second)
         with pytest.raises(StoreFailure):
             durable.seal(WRITE_ID, 0, len(DATA), 3, DIGEST)
-    assert len(calls) == 3, "the new directory's parent, the file, the directory"
+    assert len(calls) == 2, "the file, the directory"
     assert files(durable) == []
+
+
+def test_a_seal_finds_done_what_could_be_done_before(durable, monkeypatch):
+    """The directory's name is on the disk, and the blocks are on their way."""
+    bucket = Path(durable.info().path) / "shards" / WRITE_ID[:1].hex()
+    synced, begun, fsync = [], [], os.fsync
+
+    def note(fd):
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(writing, "begin_to_sync", lambda _fd, offset, nbytes: begun.append((offset, nbytes)))
+    for stripe in range(3):
+        append(durable, stripe)
+    assert synced == [bucket.parent]
+    assert bucket.is_dir()
+    layout = header().layout
+    assert begun == [(layout.offset(at), layout.record_bytes(len(BLOCKS[at][0]))) for at in range(3)]
+    durable.seal(WRITE_ID, 0, len(DATA), 3, DIGEST)
+    assert len(synced) == 3, "the file, the directory"
+    assert synced[2] == bucket
+
+
+def test_only_what_is_to_last_is_hurried_to_the_disk(store, monkeypatch):
+    begun = []
+    monkeypatch.setattr(writing, "begin_to_sync", lambda *given: begun.append(given))
+    append(store, 0)
+    assert len(begun) == (store.info().durability == "fsync")
 
 
 def test_a_disk_that_is_full_for_real(durable):

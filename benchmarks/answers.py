@@ -11,6 +11,7 @@ from faultset_ray.control.ladder import flag_regions, rest_of
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.geohash import encode_many
 from faultset_ray.kernels.group import group_cells
+from faultset_ray.kernels.health import NEVER
 from faultset_ray.kernels.select import select_grouped
 from faultset_ray.policy import Policy
 
@@ -38,7 +39,8 @@ def part(nodes, cells, latency_ms, policy):
     handles = nodes.astype(np.uint32)
     flagged = rest = None
     if policy is not None and policy.survivors_min:
-        flagged = flag_regions(np.zeros(len(counts), np.bool_), counts, np.diff(groups.starts), policy.survivors_min)
+        none, never = np.zeros(len(counts), np.bool_), np.full(len(counts), NEVER)
+        flagged, _ = flag_regions(none, never, counts, np.diff(groups.starts), policy, 1)
         others, numbers = rest_of(groups.order, groups.starts, flagged, latencies > 100.0, latencies)
         rest = Rest(numbers, handles[others])
     first = handles[groups.order[groups.starts[:-1]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 from faultset_ray.control.ladder import Ladder
 from faultset_ray.control.messages import Orders
 from faultset_ray.control.missing import Missing
+from faultset_ray.kernels.segments import place_segments
 from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Handles = NDArray[np.uint32]
+T = TypeVar("T", bound=np.generic)
 
 
 class Rest(NamedTuple):
     """What the flagged regions of a range have besides survivors; see :func:`~faultset_ray.control.ladder.rest_of`."""
 
-    counts: Counts
-    """int64[g]: how many of each cell; 0 where it is not flagged."""
+    counts: NDArray[Any]
+    """uint[g]: how many of each cell; 0 where it is not flagged; see :func:`narrow`."""
     handles: Handles
     """uint32[sum(counts)]: neither survivors nor drained, cell after cell, each the least bad first."""
 
@@ -42,8 +44,8 @@ class RegionPart:
     """uint64[g]; of no length where the asker knew them, see :class:`Layout`."""
     first: Handles
     """uint32[g]: the first node of each cell; as ``cells``."""
-    counts: Counts
-    """int64[g]: how many nodes of each cell survive."""
+    counts: NDArray[Any]
+    """uint[g]: how many nodes of each cell survive; see :func:`narrow`."""
     handles: Handles
     """uint32[sum(counts)]: the survivors, cell after cell, each ascending by latency."""
     flagged: Flags | None = None
@@ -61,10 +63,10 @@ class RegionPart:
 class Layout(NamedTuple):
     """In which order the cells of some parts stand; the same for all answers about the same rosters."""
 
-    order: NDArray[np.intp]
-    """intp[g]: which cell of the parts, one after the other, is the first, the second …"""
+    ranks: NDArray[np.intp]
+    """intp[g]: where each cell of the parts, one after the other, stands among all."""
     cells: Cells
-    """uint64[g]: in that order."""
+    """uint64[g]: in their order there; read-only, as answers share it."""
 
 
 class Shortage(NamedTuple):
@@ -94,10 +96,17 @@ class Composed(NamedTuple):
     frozen_until_ms: int | None = None
 
 
+def narrow(counts: Counts) -> NDArray[Any]:
+    """The same numbers in as few bytes each as hold them all: most answers go to another machine."""
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+
+
 def lay_out(parts: Sequence[RegionPart]) -> Layout:
     """Put the cells of all parts into order of first registration."""
     order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable")
-    return Layout(order, np.concatenate([part.cells for part in parts])[order])
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    return Layout(ranks, _own(np.concatenate([part.cells for part in parts])[order]))
 
 
 def compose(
@@ -121,48 +130,53 @@ def compose(
     """
     if not parts:
         return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))
-    own = np.concatenate([part.counts for part in parts])
-    handles = np.concatenate([part.handles for part in parts])
-    order, cells = layout or lay_out(parts)
-    begins, own = (np.cumsum(own) - own)[order], own[order]
+    ranks, cells = layout or lay_out(parts)
+    counts = np.concatenate([part.counts for part in parts], dtype=np.int64)
+    own = np.empty_like(counts)
+    own[ranks] = counts
     frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
-    flagged = _flagged(parts, order)
-    if policy is None or not flagged.size:
-        starts, handles = _gather(handles, begins, own)
-        return Composed(cells, starts, handles, None, frozen_until_ms)
-    rest_counts, rest = _rest(parts)
-    rest_begins, rest_counts = (np.cumsum(rest_counts) - rest_counts + len(handles))[order], rest_counts[order]
-    shortage = _shortage(cells, own, flagged, rest_counts, policy, missing)
-    named = np.zeros_like(own)
-    panicking = shortage.groups[shortage.panic]
-    named[panicking] = rest_counts[panicking]
-    starts, handles = _gather(  # two segments a cell: survivors, and what is named besides
-        np.concatenate([handles, rest]),
-        np.column_stack([begins, rest_begins]).ravel(),
-        np.column_stack([own, named]).ravel(),
-    )
-    return Composed(cells, starts[::2], handles, shortage, frozen_until_ms)
+    flagged = _flagged(parts, ranks)
+    shortage, named = None, None
+    if policy is not None and flagged.size:
+        rest_counts = _rest_counts(parts)
+        rest = np.empty_like(rest_counts)
+        rest[ranks] = rest_counts
+        shortage = _shortage(cells, own, flagged, rest, policy, missing)
+        panicking = shortage.groups[shortage.panic]
+        if len(panicking):
+            named = np.zeros_like(own)
+            named[panicking] = rest[panicking]
+    starts = np.zeros(len(own) + 1, np.int64)
+    np.cumsum(own if named is None else own + named, out=starts[1:])
+    handles = np.empty(starts[-1], np.uint32)
+    to = starts[ranks]
+    end = 0
+    for part in parts:
+        each = slice(end, end := end + len(part.counts))
+        place_segments(part.handles, counts[each], counts[each], to[each], handles)
+    if named is not None:
+        rests = np.concatenate([part.rest.handles for part in parts if part.rest is not None])
+        place_segments(rests, rest_counts, named[ranks], to + counts, handles)
+    return Composed(cells, _own(starts), _own(handles), shortage, frozen_until_ms)
 
 
-def _gather(pool: Handles, begins: Counts, counts: Counts) -> tuple[Counts, Handles]:
-    """Put the segments of ``pool`` one after the other: where each starts then, and all of them."""
-    starts = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=starts[1:])
-    return starts, pool[np.arange(starts[-1]) + np.repeat(begins - starts[:-1], counts)]
+def _own(column: NDArray[T]) -> NDArray[T]:
+    """A column that nobody else has, read-only from now on: an answer need not copy it."""
+    column.flags.writeable = False
+    return column
 
 
-def _flagged(parts: Sequence[RegionPart], order: NDArray[np.intp]) -> NDArray[np.intp]:
+def _flagged(parts: Sequence[RegionPart], ranks: NDArray[np.intp]) -> NDArray[np.intp]:
     """Flagged groups, ascending."""
     if all(part.flagged is None for part in parts):
         return np.empty(0, np.intp)
     flags = [np.zeros(len(part.counts), np.bool_) if part.flagged is None else part.flagged for part in parts]
-    return np.flatnonzero(np.concatenate(flags)[order])
+    return np.sort(ranks[np.concatenate(flags)])
 
 
-def _rest(parts: Sequence[RegionPart]) -> tuple[Counts, Handles]:
+def _rest_counts(parts: Sequence[RegionPart]) -> Counts:
     counts = [np.zeros(len(part.counts), np.int64) if part.rest is None else part.rest.counts for part in parts]
-    handles = [part.rest.handles for part in parts if part.rest is not None]
-    return np.concatenate(counts), np.concatenate([np.empty(0, np.uint32), *handles])
+    return np.concatenate(counts, dtype=np.int64)
 
 
 def _shortage(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultset_ray.control.alarms import Alarms
-from faultset_ray.control.compose import RegionPart, Rest
+from faultset_ray.control.compose import RegionPart, Rest, narrow
 from faultset_ray.control.decisions import live_survivors, plain_survivors
 from faultset_ray.control.evidence import statistic
 from faultset_ray.control.health import Health
@@ -20,7 +20,7 @@ from faultset_ray.policy import Policy
 def blank_part(epoch: int, version: int, roster: int, *, frozen_until_ms: int | None, ahead_ms: int = 0) -> RegionPart:
     """A part without nodes, to be filled by the functions below."""
     empty = np.empty(0, np.uint32)
-    cells, counts = np.empty(0, np.uint64), np.empty(0, np.int64)
+    cells, counts = np.empty(0, np.uint64), np.empty(0, np.uint8)
     return RegionPart(
         epoch, version, roster, cells, empty, counts, empty, frozen_until_ms=frozen_until_ms, ahead_ms=ahead_ms
     )
@@ -49,11 +49,11 @@ def by_state(blank: RegionPart, health: Health, policy: Policy, alarms: Alarms, 
         badness = statistic(health, np.arange(len(health)), policy.rules)
         below = short & (counts < policy.survivors_min)
         others, numbers = rest_of(groups.order, groups.starts, below, able, badness)
-        rest = Rest(numbers, health.handles[others])
+        rest = Rest(narrow(numbers), health.handles[others])
     return replace(part, flagged=short, rest=rest)
 
 
 def _filled(blank: RegionPart, health: Health, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> RegionPart:
     groups = health.groups
     first = health.handles[groups.order[groups.starts[:-1]]]
-    return replace(blank, cells=groups.cells, first=first, counts=counts, handles=health.handles[slots])
+    return replace(blank, cells=groups.cells, first=first, counts=narrow(counts), handles=health.handles[slots])

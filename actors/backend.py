@@ -23,6 +23,7 @@ from actors.exposure import warn_if_open
 from actors.faults import ray_faults
 from actors.metering import meter, meter_task, unmeter
 from actors.net import SYSTEM, RayNet, fetch, forget_handles
+from actors.pieces import cut
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
 from faultset_ray.backend.real import RealWorld
@@ -84,6 +85,14 @@ def traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *arg
     return tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs)
 
 
+def in_pieces(
+    self: Servant, width: int, carrier: tracing.Carrier | None, name: str, method: str, *args: Any, **kwargs: Any
+) -> Any:
+    """Call a method whose answer is to come as ``width`` objects; Ray takes one of them as it is, more as a list."""
+    pieces = cut(tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs), width)
+    return pieces if width > 1 else pieces[0]
+
+
 def _hostable(role: type[Servant]) -> type[Servant]:
     """A role with the clock of the machine that will host it, and whose traces and metrics go where those of Ray do.
 
@@ -104,6 +113,7 @@ def _hostable(role: type[Servant]) -> type[Servant]:
         "clock": RealWorld(),
         "__init__": init,
         "traced": traced,
+        "in_pieces": in_pieces,
         "close": close,
         "__module__": role.__module__,
         "__doc__": role.__doc__,

@@ -12,7 +12,8 @@ import ray
 from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from actors.faults import ray_faults
-from faultset_ray.backend.protocol import Addr, Servant
+from actors.pieces import join
+from faultset_ray.backend.protocol import Addr, Servant, is_sizeable
 from faultset_ray.backend.real import RealWorld
 from faultset_ray.errors import BackendClosed, CallTimeout
 from faultset_ray.limits import CALL_SECONDS
@@ -27,6 +28,10 @@ SYSTEM = "ray"
 
 _handles_in: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 """By namespace and name, the actors that this process found alive."""
+
+
+_widths_in: defaultdict[str, dict[tuple[str, str], int]] = defaultdict(dict)
+"""By namespace, name and method, as how many objects the last sizeable answer would have come."""
 
 
 def forget_handles() -> None:
@@ -47,6 +52,7 @@ class RayNet(RealWorld):
         self._closed = threading.Event() if closed is None else closed
         """Whether the driver has left, whatever deadline is used: Ray would connect anew for who asks it then."""
         self._handles = _handles_in[namespace]
+        self._widths = _widths_in[namespace]
 
     async def call(
         self, to: Addr[S], method: Callable[Concatenate[S, P], R], /, *args: P.args, **kwargs: P.kwargs
@@ -76,12 +82,32 @@ class RayNet(RealWorld):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
+        if is_sizeable(method):
+            return await self._call_wide(carrier, handle, to, method, *args, **kwargs)
         if carrier is None:
             ref = getattr(handle, method.__name__).remote(*args, **kwargs)
         else:
             named = handle.traced.options(name=method.__qualname__)
             ref = named.remote(carrier, to.name, method.__name__, *args, **kwargs)
         return cast("R", await fetch(ref, to.name, method.__name__, self._deadline))
+
+    async def _call_wide(
+        self,
+        carrier: tracing.Carrier | None,
+        handle: Any,
+        to: Addr[S],
+        method: Callable[Concatenate[S, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        key = to.name, method.__name__
+        width = self._widths.get(key, 1)
+        named = handle.in_pieces.options(name=method.__qualname__, num_returns=width)
+        refs = named.remote(width, carrier, to.name, method.__name__, *args, **kwargs)
+        pieces = asyncio.gather(*(refs if width > 1 else [refs]))
+        value, self._widths[key] = join(await fetch(pieces, to.name, method.__name__, self._deadline))
+        return cast("R", value)
 
     def within(self, seconds: float) -> RayNet:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`."""

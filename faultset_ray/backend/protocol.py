@@ -28,6 +28,21 @@ LABEL_CELL = "faultset.io/cell"
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="Servant")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def sizeable(method: F) -> F:
+    """Mark a servant's method that may answer with some hundred kilobytes or megabytes, and is waited for.
+
+    A backend may bring such answers in another way than small ones (on Ray: :mod:`actors.pieces`).
+    """
+    method.__dict__["sizeable"] = True
+    return method
+
+
+def is_sizeable(method: Callable[..., Any]) -> bool:
+    """Whether a method is marked so."""
+    return "sizeable" in getattr(method, "__dict__", ())
 
 
 class Clock(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from faultset_ray.backend.protocol import Servant
+from faultset_ray.backend.protocol import Servant, sizeable
 from faultset_ray.control.alarms import Alarms, tell
 from faultset_ray.control.census import condition, count_heads
 from faultset_ray.control.checkpoint import Checkpoint, since_of
@@ -86,7 +86,6 @@ class Region(Servant):
 
         Parameters
         ----------
-        members : Members
         checkpoint : Checkpoint, optional
             What was saved of the range, whole: a servant that holds nothing yet goes on from there.
         arrivals : Rows, optional
@@ -218,6 +217,7 @@ class Region(Servant):
 
     # -- Answers
 
+    @sizeable
     def survivors(
         self, epoch: int, orders: Orders, now_ms: int, threshold_ms: float | None, known_roster: int = 0
     ) -> RegionPart:
@@ -250,6 +250,7 @@ class Region(Servant):
             raise UnknownNode(node_id, region, 1)
         return explain(self._health, int(slot), self._rules, self._now_ms, node_id, region)
 
+    @sizeable
     def plan(self, epoch: int, orders: Orders, now_ms: int, policy: Policy) -> tuple[RegionPart, RegionPart, DryRun]:
         """What is, what another policy would make of it, and where they differ; nothing is changed."""
         self._begin(epoch, orders, now_ms)
@@ -451,9 +452,8 @@ class Region(Servant):
         self._journal.append(Events(version, np.full(count, self._now_ms, np.int64), *changes))
 
     def _blank(self, policy: Policy, ahead_ms: int = 0) -> RegionPart:
-        freeze = self._alarms.freeze_under(policy, self._now_ms)
-        until_ms = None if freeze is None else freeze[1]
-        return blank_part(self._epoch, self._version, self._roster, frozen_until_ms=until_ms, ahead_ms=ahead_ms)
+        until = (freeze := self._alarms.freeze_under(policy, self._now_ms)) and freeze[1]
+        return blank_part(self._epoch, self._version, self._roster, frozen_until_ms=until, ahead_ms=ahead_ms)
 
     def _by_state(self, health: Health, policy: Policy, ahead_ms: int = 0) -> RegionPart:
         return by_state(self._blank(policy, ahead_ms), health, policy, self._alarms, self._now_ms)

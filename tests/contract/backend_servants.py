@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from faultset_ray.backend.protocol import Addr, Net, Servant
+from faultset_ray.backend.protocol import Addr, Net, Servant, sizeable
 from faultset_ray.errors import NotEnoughShards
 
 
@@ -24,6 +24,12 @@ class Counter(Servant):
 
     def echo(self, array: np.ndarray) -> np.ndarray:
         return array
+
+    @sizeable
+    def ones(self, lengths: list[int]) -> dict[int, np.ndarray]:
+        if self.value < 0:
+            self.fail_typed()
+        return {length: np.ones(length, np.uint32) for length in lengths}
 
     def fail_typed(self) -> None:
         raise NotEnoughShards(7, 10, {2: "missing", 5: "unreachable"}, "ledger")

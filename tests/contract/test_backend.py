@@ -204,6 +204,24 @@ def test_arrays_arrive_whole_and_come_back(harness, backend):
     harness.run(scenario())
 
 
+def test_answers_of_any_size_come_whole_also_after_others(harness, backend):
+    """How a sizeable one is brought may depend on the one before."""
+
+    async def scenario():
+        addr = await backend.spawn(Counter, "sizeable")
+        for lengths in ([3], [60_000, 0, 70_000], [60_000, 0, 70_000], [20_000, 300_000], [2_000_000], [300_000], [3]):
+            for found in await asyncio.gather(*(backend.call(addr, Counter.ones, lengths) for _ in range(2))):
+                assert list(found) == lengths
+                for length, array in found.items():
+                    assert (len(array), array.dtype, array.all()) == (length, np.uint32, True)
+        await backend.call(addr, Counter.add, -1)
+        with pytest.raises(NotEnoughShards):
+            await backend.call(addr, Counter.ones, [300_000])
+        await backend.stop(addr)
+
+    harness.run(scenario())
+
+
 def test_async_methods_are_awaited(harness, backend):
     async def scenario():
         addr = await backend.spawn(Counter, "asynchronous")

@@ -30,6 +30,11 @@ class RangeInfo:
     """The version at which its nodes were last registered."""
 
 
+def first_ranges(bounds: NDArray[np.uint64]) -> tuple[RangeInfo, ...]:
+    """The ranges of a new fleet, by their lower bounds."""
+    return tuple(RangeInfo(index, lower, 1, 1) for index, lower in enumerate(bounds.tolist()))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
     """One fleet as its coordinator knows it."""
@@ -117,6 +122,32 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Founded:
+    """The directory of a fleet that is new, but for what its driver gave: a million nodes need not come back to it."""
+
+    ranges: tuple[RangeInfo, ...]
+    policy: Policy
+    registered_ms: int
+    """When all of its nodes were."""
+
+    def directory(self, fleet: Fleet, cells: NDArray[np.uint64], precision: int) -> Directory:
+        """The whole, with the nodes and cells that were given."""
+        count = len(fleet)
+        return Directory(
+            Fleet.of_checked(fleet.ids, fleet.lat, fleet.lon, fleet.latency_ms, name=fleet.name),
+            cells,
+            precision,
+            self.ranges,
+            1,
+            np.full(count, self.registered_ms, np.int64),
+            np.ones(count, np.bool_),
+            np.zeros(count, np.uint8),
+            self.policy,
+            1,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Registered:
     """The answer to a registration."""
 
@@ -124,7 +155,8 @@ class Registered:
     """uint32[n], in the order of the nodes registered."""
     touched: tuple[int, ...]
     """Ids of the ranges that these nodes are in, or were in before."""
-    directory: Directory
+    directory: Directory | Founded
+    """The latter only to who can make the former of it, and said so."""
     leaving: Mapping[int, NDArray[np.uint32]] = field(default_factory=dict)
     """By range, the nodes that were in it and are in another one now. To a repeated request that is not told again."""
 

@@ -13,7 +13,7 @@ from faultset_ray.control.census import Freeze
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.coordinator.catalog import Catalog
 from faultset_ray.coordinator.claims import Claims
-from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.directory import Directory, RangeInfo, first_ranges
 from faultset_ray.coordinator.home import StateHome
 from faultset_ray.coordinator.keeping import Keeping
 from faultset_ray.coordinator.moves import Move
@@ -80,7 +80,7 @@ class Ledger:
     ) -> Known:
         """A fleet's first registration."""
         bounds = plan_bounds(batch["cells"], ranges_max)
-        ranges = tuple(RangeInfo(index, lower, 1, 1) for index, lower in enumerate(bounds.tolist()))
+        ranges = first_ranges(bounds)
         with self.catalog.transaction():
             self.catalog.note(request)
             key = self.catalog.put_fleet(name, precision, len(ranges))

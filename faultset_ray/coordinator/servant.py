@@ -15,7 +15,7 @@ from faultset_ray.control.census import Condition, Freeze, advise
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.states import Mark
 from faultset_ray.coordinator.catalog import CATALOG_ID_BYTES
-from faultset_ray.coordinator.directory import About, Changed, Directory, Lease, Registered, Update
+from faultset_ray.coordinator.directory import About, Changed, Directory, Founded, Lease, Registered, Update
 from faultset_ray.coordinator.home import StateHome, state_root
 from faultset_ray.coordinator.ledger import Known, Ledger, leaving_of, touched_by
 from faultset_ray.coordinator.moves import Move, Retired, moved, planned
@@ -92,6 +92,8 @@ class Coordinator(ObjectVerbs, Servant):
         policy: Policy | None = None,
         request: bytes | None = None,
         driver: str = "",
+        *,
+        brief: bool = False,
     ) -> Registered:
         """Add nodes to the fleet of that name, or replace what is known of them.
 
@@ -108,6 +110,8 @@ class Coordinator(ObjectVerbs, Servant):
             The fleet's policy from now on; by default it stays as it is.
         driver : str
             Who brings up the first servants of a fleet that is new, and so has claimed their epochs.
+        brief : bool
+            Whether to answer with a :class:`~faultset_ray.coordinator.directory.Founded`, if the fleet is new.
 
         Raises
         ------
@@ -148,9 +152,12 @@ class Coordinator(ObjectVerbs, Servant):
         if known is None:
             known = ledger.found(fleet.name, batch, precision, ranges_max, policy, request)
             touched = tuple(info.id for info in known.directory.ranges)
-            leaving = {}
             for info in known.directory.ranges:
                 known.claims.take(info.id, info.epoch, driver, now_ms, CLAIM_SECONDS)
+            leaving: dict[int, NDArray[np.uint32]] = {}
+            if brief:
+                now = known.directory
+                return Registered(batch["handles"], touched, Founded(now.ranges, now.policy, now_ms))
         else:
             leaving = leaving_of(known.directory, batch["handles"][~new], left, cells[~new])
             touched = touched_by(known.directory, np.concatenate([left, cells]))

@@ -51,6 +51,10 @@ class Directories:
         self._late: set[asyncio.Task[Directory]] = set()
         """Questions that nobody waits for any more; what they bring is learned."""
 
+    def has(self, fleet: str) -> bool:
+        """Whether something is known of a fleet."""
+        return fleet in self._known
+
     def learn(self, directory: Directory, asked_s: float | None = None) -> Directory:
         """Take a directory that the coordinator gave, unless it comes later than a newer one."""
         self._learned()

@@ -21,11 +21,11 @@ from faultset_ray.control.explain import Verdict
 from faultset_ray.control.ladder import Tier
 from faultset_ray.control.missing import Missing, Told
 from faultset_ray.control.prober import PLACES
-from faultset_ray.control.ranges import ranges_for
+from faultset_ray.control.ranges import plan_bounds, ranges_for
 from faultset_ray.control.recording import Recording
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark
-from faultset_ray.coordinator.directory import Directory, RangeInfo, Registered
+from faultset_ray.coordinator.directory import Directory, Founded, RangeInfo, Registered
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.deadline import Deadline, wait_within
 from faultset_ray.driver.directories import Known
@@ -90,26 +90,44 @@ class Fleets:
         if policy is not None:
             _check_policy(policy)
         given = await self._backend.compute(_named, nodes, fleet, on_duplicate)
-        cells = await self._backend.compute(encode_many, given.lat, given.lon, precision)
-        registered = await self._authority.ask_within(
-            CALL_SECONDS if deadline is None else deadline.left_s(),
-            Coordinator.register,
-            given,
-            cells,
-            precision,
-            await self._ranges_max(given),
-            self._backend.now_ms(),
-            self._policies.get(given.name) if policy is None else policy,
-            self._request(),
-            self._keeper.name,
+        cells, ranges_max, known = await asyncio.gather(
+            self._backend.compute(encode_many, given.lat, given.lon, precision),
+            self._ranges_max(given),
+            self._keeper.is_registered(given.name, CALL_SECONDS if deadline is None else deadline.left_s()),
         )
-        self._keeper.learn(registered.directory)
-        bringing = self._keeper.begin(self._bring(registered))
+        registering = asyncio.ensure_future(
+            self._authority.ask_within(
+                CALL_SECONDS if deadline is None else deadline.left_s(),
+                Coordinator.register,
+                given,
+                cells,
+                precision,
+                ranges_max,
+                self._backend.now_ms(),
+                self._policies.get(given.name) if policy is None else policy,
+                self._request(),
+                self._keeper.name,
+                brief=True,
+            )
+        )
+        try:
+            if not known:
+                bounds = await self._backend.compute(plan_bounds, cells, ranges_max)
+                self._keeper.expect(given.name, len(bounds))
+            registered = await registering
+        except BaseException:
+            registering.cancel()
+            self._keeper.begin(self._keeper.forgo(given.name))
+            raise
+        made = registered.directory
+        directory = made.directory(given, cells, precision) if isinstance(made, Founded) else made
+        self._keeper.learn(directory)
+        bringing = self._keeper.begin(self._bring(directory, registered))
         await wait_within(None if deadline is None else deadline.left_s(), [bringing])
         failed = bringing.result() if bringing.done() else registered.touched
         if failed and deadline is not None:
-            missing = await self._backend.compute(_missing, registered.directory, failed)
-            raise RegionTimeout(missing.regions, _regions(registered.directory), deadline.seconds, _REGISTERED)
+            missing = await self._backend.compute(_missing, directory, failed)
+            raise RegionTimeout(missing.regions, _regions(directory), deadline.seconds, _REGISTERED)
         for error in bringing.result().values():
             raise error
         return given.with_handles(registered.handles)
@@ -340,10 +358,10 @@ class Fleets:
         cpus = sum(place.cpus for place in await self._backend.places())
         return ranges_for(len(fleet), int(2 * cpus))
 
-    async def _bring(self, registered: Registered) -> Mapping[int, FaultsetError]:
+    async def _bring(self, directory: Directory, registered: Registered) -> Mapping[int, FaultsetError]:
         """Tell ranges what was registered; by range, what could not be mended."""
-        arrivals = await parted(self._keeper, registered.directory, registered.leaving)
-        return await self._keeper.load_all(registered.directory, registered.touched, arrivals)
+        arrivals = await parted(self._keeper, directory, registered.leaving)
+        return await self._keeper.load_all(directory, registered.touched, arrivals)
 
     async def _answer(
         self,

@@ -19,7 +19,7 @@ from faultset_ray.control.passage import Rows
 from faultset_ray.control.prober import PLACES
 from faultset_ray.control.ranges import range_of
 from faultset_ray.control.region import Region
-from faultset_ray.coordinator.directory import Directory, RangeInfo
+from faultset_ray.coordinator.directory import Directory, RangeInfo, first_ranges
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.deadline import wait_within
@@ -51,6 +51,8 @@ class Keeper:
         """Called whenever a directory arrives: there is something to keep."""
         self._begun: set[asyncio.Task[Any]] = set()
         self._loading: Counter[tuple[str, int]] = Counter()
+        self._expected: dict[tuple[str, int], asyncio.Task[None]] = {}
+        """First servants that were begun before their fleet was registered."""
         self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
@@ -64,6 +66,11 @@ class Keeper:
     def learn(self, directory: Directory) -> Directory:
         """Take a directory that the coordinator gave just now, unless it comes later than a newer one."""
         return self._directories.learn(directory, self.backend.uptime_s())
+
+    async def is_registered(self, fleet: str, deadline_s: float) -> bool:
+        """Whether there is a fleet of that name."""
+        known = self._directories.has(fleet)
+        return known or fleet in await self.authority.ask_within(deadline_s, Coordinator.fleets)
 
     def begin(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Begin something that goes on when its caller waits no longer, at most until this driver leaves."""
@@ -96,7 +103,7 @@ class Keeper:
             try:
                 if directory.version == 1:
                     async with self._bringing_up(fleet, info):
-                        await self.spawn(fleet, info)
+                        await (self._expected.pop((fleet, info.id), None) or self.spawn(fleet, info))
                         await self.load(directory, info, members)
                 else:
                     while self.is_loading(fleet, info):
@@ -140,6 +147,24 @@ class Keeper:
             self.lost(after, info, error)
             return False
         return roster >= info.roster or not await self.load_all(after, [info.id])
+
+    def expect(self, fleet: str, ranges: int) -> None:
+        """Begin to bring up the first servants of a fleet that is being registered: they start meanwhile."""
+        for info in first_ranges(np.zeros(ranges, np.uint64)):
+            self._expected[fleet, info.id] = self.begin(self.spawn(fleet, info))
+
+    async def forgo(self, fleet: str) -> None:
+        """End what is left of those servants where nobody registered the fleet; if somebody did, they are its own."""
+        begun = {key: task for key, task in self._expected.items() if key[0] == fleet}
+        for key in begun:
+            del self._expected[key]
+        with suppress(ClusterError):  # else the steward ends them, as it does those of drivers that are gone
+            if begun and fleet not in await self.authority.ask(Coordinator.fleets):
+                for task in begun.values():
+                    task.cancel()
+                await asyncio.gather(*begun.values(), return_exceptions=True)
+                infos = first_ranges(np.zeros(len(begun), np.uint64))
+                await asyncio.gather(*(self.backend.stop(address(fleet, info)) for info in infos))
 
     async def spawn(self, fleet: str, info: RangeInfo, at: At | None = None) -> None:
         """Bring a range's servant up."""

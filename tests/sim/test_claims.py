@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from running import simulate
@@ -14,6 +15,7 @@ from faultset_ray.coordinator.claims import Claims
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.keeper import Keeper, address
+from faultset_ray.errors import CoordinatorUnavailable, LimitExceeded
 
 NODES = [("a", 10.0, -150.0, 5.0), ("b", 10.0, 150.0, 5.0)]
 
@@ -45,7 +47,8 @@ def test_a_fleet_that_is_brought_up_is_left_to_its_driver(sim, monkeypatch):
         registering = asyncio.ensure_future(first.register(NODES, 2))
         while not registering.done():
             if "default" in await second._authority.ask(Coordinator.fleets):
-                await second.survivors(threshold_ms=9.0, deadline_s=0.5)
+                with suppress(CoordinatorUnavailable):  # nor did a region answer in time
+                    await second.survivors(threshold_ms=9.0, deadline_s=0.5)
             await sim.sleep(0.01)
         await registering
         directory = await second._keeper.directory("default")
@@ -106,6 +109,33 @@ def test_who_claims_and_falls_silent_is_followed(sim, monkeypatch):
         await second.close()
 
     simulate(sim, scenario())
+
+
+@pytest.mark.parametrize("registered_by_another", [False, True])
+def test_servants_begun_for_a_fleet_that_is_refused_are_ended(sim, monkeypatch, registered_by_another):
+    refused = []
+
+    def register(self, *args, **kwargs):
+        if registered_by_another:
+            accept(self, *args, **kwargs)
+        refused.append(args)
+        raise LimitExceeded("the number of nodes", 2, 1)
+
+    accept = Coordinator.register
+    monkeypatch.setattr(Coordinator, "register", register)
+
+    async def scenario():
+        driver = await AsyncDriver.start(sim, "claims", region_actors=2)
+        with pytest.raises(LimitExceeded):
+            await driver.register(NODES, 2)
+        await sim.sleep(20.0)
+        hosted = {name for name in sim._world.hosted if name.startswith("region/")}
+        assert hosted == ({"region/default/0/1", "region/default/1/1"} if registered_by_another else set())
+        assert not driver._keeper._expected
+        await driver.close()
+
+    simulate(sim, scenario())
+    assert len(refused) == 1
 
 
 def test_claims():

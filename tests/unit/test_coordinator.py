@@ -25,6 +25,25 @@ def test_another_precision_is_refused():
     assert (found.version, found.fleet.ids.tolist()) == (1, ["a"])
 
 
+@pytest.mark.parametrize("policy", [None, Policy(threshold_ms=5.0)])
+def test_who_registers_a_new_fleet_makes_its_directory_of_what_he_gave(policy):
+    nodes = Fleet(["a", "b", "c"], [1, -40, 2], [2, 150, 2], [3.0, np.nan, 5.0], name="f")
+    cells = encode_many(nodes.lat, nodes.lon, 3)
+    coordinator = Coordinator("s")
+    founded = coordinator.register(nodes, cells, 3, 4, 77, policy, b"r", brief=True)
+    made, whole = founded.directory.directory(nodes, cells, 3), coordinator.directory("f")
+    for name in ("precision", "ranges", "version", "policy", "policy_version"):
+        assert getattr(made, name) == getattr(whole, name), name
+    for name in ("cells", "registered_ms", "living", "marks"):
+        theirs = getattr(whole, name)
+        assert (getattr(made, name).tolist(), getattr(made, name).dtype) == (theirs.tolist(), theirs.dtype), name
+    for name in ("ids", "lat", "lon", "latency_ms"):
+        np.testing.assert_array_equal(getattr(made.fleet, name), getattr(whole.fleet, name))
+    assert made.fleet.name == whole.fleet.name
+    again = coordinator.register(nodes, cells, 3, 4, 78, policy, b"r", brief=True)
+    assert again.directory is whole, "a repeated request is answered with what there is"
+
+
 def test_fleets_are_apart():
     coordinator = Coordinator("s")
     register(coordinator, ["a", "b"], name="x")

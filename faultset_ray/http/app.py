@@ -22,9 +22,12 @@ from faultset_ray.http.metering import Counted
 from faultset_ray.http.problems import answer_unready, on_error, on_fault, on_invalid, on_refusal
 from faultset_ray.http.shapes import Alive, Problem
 from faultset_ray.http.tokens import TokenFile
+from faultset_ray.http.traced import Traced
 
 Connecting = Callable[[], AbstractAsyncContextManager[AsyncDriver]]
 OPENAPI: Final = "/v1/openapi.json"
+_SILENT: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own telemetry would tell names of objects, and of whoever is refused. Versions without it pass this over."""
 
 
 class _Rest(Convertor[str]):
@@ -85,6 +88,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_SILENT,
         exception_handlers={
             FaultsetError: on_error,
             HTTPException: on_refusal,
@@ -94,6 +98,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     )
     app.state.config = config
     tokens = None if config.tokens is None else TokenFile(config.tokens)
+    app.add_middleware(Traced)
     app.add_middleware(Guard, config=config, tokens=tokens, now_ms=now_ms, paced=paced)
     app.add_middleware(Counted)  # the last one is the outermost
     for router in (fleets.router, watching.router, objects.router):

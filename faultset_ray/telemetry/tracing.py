@@ -165,6 +165,9 @@ class Spanned:
     def name(self, key: str, value: object) -> None:
         """Add a name, where names may be told."""
 
+    def fail(self, kind: str) -> None:
+        """Mark it as failed, where no exception says so."""
+
 
 _NOTHING: Final = Spanned()
 
@@ -202,6 +205,12 @@ class _Live(Spanned):
     def name(self, key: str, value: object) -> None:
         if _Process.names and isinstance(value, str):
             self._span.set_attribute(key, value.encode(errors="backslashreplace").decode())
+
+    def fail(self, kind: str) -> None:
+        from opentelemetry.trace import Status, StatusCode
+
+        self._span.set_attribute("error.type", kind)
+        self._span.set_status(Status(StatusCode.ERROR))
 
     def end(self, error: BaseException | None = None) -> None:
         """End the span, with what came of it."""
@@ -242,6 +251,12 @@ def running(system: str, task: Callable[..., Any]) -> Spanned:
     return _Live(_started(tracer, f"run {name}", "CLIENT", attributes), carried=True)
 
 
+def asked(carrier: Carrier, name: str, attributes: Mapping[str, Any] | None = None) -> Spanned:
+    """A span of what somebody outside asks this process for: below theirs, if there is one, or the first of a trace."""
+    tracer = _tracer()
+    return _NOTHING if tracer is None else _Live(_started(tracer, name, "SERVER", attributes, above=_above(carrier)))
+
+
 def served(carrier: Carrier | None, system: str, function: Callable[..., R], to: str | None = None) -> Callable[..., R]:
     """What a message asks for, below the span of who sent it: the function itself where nobody traces.
 
@@ -260,10 +275,7 @@ def served(carrier: Carrier | None, system: str, function: Callable[..., R], to:
     name, attributes = _called(system, function, to)
 
     def serving() -> _Live:
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        above = TraceContextTextMapPropagator().extract(dict(carrier))
-        return _Live(_started(tracer, name, "SERVER", attributes, above=above))
+        return _Live(_started(tracer, name, "SERVER", attributes, above=_above(carrier)))
 
     if inspect.iscoroutinefunction(function):
 
@@ -411,6 +423,14 @@ def _carrier(span: Span) -> Carrier:
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(span))
     return carrier
+
+
+def _above(carrier: Carrier) -> TraceContext:
+    """The context that a message carries; an empty one where it carries none that could be read."""
+    from opentelemetry.context import Context as Empty
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator().extract(dict(carrier), Empty())
 
 
 def _called(system: str, function: Callable[..., Any], to: str | None = None) -> tuple[str, Mapping[str, Any]]:

@@ -27,7 +27,7 @@ class Http(Section):
     """
 
     host: str = setting("127.0.0.1", Text("an address"), "The address to listen on.", reader="command")
-    port: int = setting(8000, Whole(0, 65_535), "The port to listen on.", reader="command")
+    port: int = setting(8000, Whole(1, 65_535), "The port to listen on.", reader="command")
     tokens: str | None = setting(
         None,
         Text("the path of a file"),
@@ -64,10 +64,23 @@ class Http(Section):
     request_s: float = setting(
         60.0, _SECONDS, "How long anything may take that is neither a transfer nor a watch.", reader="command"
     )
+    busy_s: float = setting(
+        2.0,
+        Number(0.0, 3600.0),
+        "How long a PUT or DELETE waits for another write of its name that it must not meet.",
+        reader="command",
+    )
     idle_s: float = setting(
         30.0,
         _SECONDS,
         "How long a client may send nothing of a body that it began, or read nothing of an answer.",
+        reader="command",
+    )
+    rate_min_bytes_per_s: int = setting(
+        16 * 1024,
+        WholeSize(0, OBJECT_BYTES_MAX),
+        "How fast a client at least sends or reads the bytes of a transfer, while it is waited for: what it takes "
+        "longer comes off `idle_s`, what it is quicker makes up for that. 0: it may be as slow as it likes.",
         reader="command",
     )
     heartbeat_s: float = setting(

@@ -10,7 +10,9 @@ from faultset_ray.config import Config
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_values import Deletion, ObjectInfo, ObjectStat, Receipt
 from faultset_ray.driver.objects import Objects
+from faultset_ray.driver.observations import check_seconds
 from faultset_ray.driver.room import Durability
+from faultset_ray.limits import BUSY_SECONDS
 from faultset_ray.objects.gather import Bytes
 from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.opened import AsyncObjectFile, ObjectFile
@@ -35,6 +37,7 @@ class AsyncObjectVerbs:
         if_generation: int | None = None,
         durability: Durability | None = None,
         stripe_bytes: int | None = None,
+        busy_s: float | None = None,
         progress: SoFar | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it.
@@ -68,6 +71,8 @@ class AsyncObjectVerbs:
         stripe_bytes : int, optional
             Data bytes of one stripe, at most 64 MiB. By default ``codes.stripe_bytes`` of the config; without that 16
             MiB, or what fills 32 MiB of shards.
+        busy_s : float, optional
+            For how long it waits for other writes of the name that it, or they, must not meet; 30 by default.
         progress : callable, optional
             Called on the driver's loop with the bytes that were read so far, and those there are; None where that is
             not known. The object is there when this returns, not before.
@@ -105,6 +110,7 @@ class AsyncObjectVerbs:
                 if_generation=if_generation,
                 durability=stores.durability if durability is None else durability,
                 progress=progress,
+                busy_s=_patience(busy_s),
             )
             span.note({"faultset.object.size": receipt.size, "faultset.object.generation": receipt.generation})
             return receipt
@@ -196,7 +202,14 @@ class AsyncObjectVerbs:
         with self._object_span("list"):
             return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
 
-    async def delete(self, name: str, *, if_generation: int | None = None, grace_s: float | None = None) -> Deletion:
+    async def delete(
+        self,
+        name: str,
+        *,
+        if_generation: int | None = None,
+        grace_s: float | None = None,
+        busy_s: float | None = None,
+    ) -> Deletion:
         """Delete an object: it is out of sight at once, and gone for good when the period of grace is over.
 
         Parameters
@@ -205,6 +218,8 @@ class AsyncObjectVerbs:
             Only if it is of this generation.
         grace_s : float
             For how long :meth:`undelete` can bring it back; ``stores.delete_grace_s`` of the config by default, a day.
+        busy_s : float, optional
+            As for :meth:`put`.
 
         Raises
         ------
@@ -215,7 +230,7 @@ class AsyncObjectVerbs:
         """
         seconds = self.config.stores.delete_grace_s if grace_s is None else grace_s
         with self._object_span("delete", name):
-            return await self._objects.delete(name, if_generation, seconds)
+            return await self._objects.delete(name, if_generation, seconds, _patience(busy_s))
 
     async def undelete(self, name: str) -> Receipt:
         """Bring a deleted object back, as a new generation.
@@ -254,6 +269,7 @@ class ObjectVerbs:
         if_generation: int | None = None,
         durability: Durability | None = None,
         stripe_bytes: int | None = None,
+        busy_s: float | None = None,
         progress: SoFar | None = None,
     ) -> Receipt:
         """Store an object under a name, in place of the one that has it."""
@@ -267,6 +283,7 @@ class ObjectVerbs:
                 if_generation=if_generation,
                 durability=durability,
                 stripe_bytes=stripe_bytes,
+                busy_s=busy_s,
                 progress=progress,
             )
         )
@@ -304,13 +321,26 @@ class ObjectVerbs:
         """The objects whose names begin so, in order; at most ``limit`` behind the name ``after``."""
         return self._loop.run(self._core.list(prefix, deleted=deleted, after=after, limit=limit))
 
-    def delete(self, name: str, *, if_generation: int | None = None, grace_s: float | None = None) -> Deletion:
+    def delete(
+        self,
+        name: str,
+        *,
+        if_generation: int | None = None,
+        grace_s: float | None = None,
+        busy_s: float | None = None,
+    ) -> Deletion:
         """Delete an object; until its period of grace is over, :meth:`undelete` brings it back."""
-        return self._loop.run(self._core.delete(name, if_generation=if_generation, grace_s=grace_s))
+        return self._loop.run(self._core.delete(name, if_generation=if_generation, grace_s=grace_s, busy_s=busy_s))
 
     def undelete(self, name: str) -> Receipt:
         """Bring a deleted object back, as a new generation."""
         return self._loop.run(self._core.undelete(name))
+
+
+def _patience(busy_s: float | None) -> float:
+    """How long a write waits for others of its name."""
+    given = check_seconds("busy_s", busy_s)
+    return BUSY_SECONDS if given is None else given
 
 
 async def _next(pieces: AsyncGenerator[Bytes, None]) -> Bytes | None:

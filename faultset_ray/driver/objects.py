@@ -118,6 +118,7 @@ class Objects:
         if_generation: int | None,
         durability: Durability | None = None,
         progress: SoFar | None = None,
+        busy_s: float,
     ) -> Receipt:
         """See :meth:`AsyncObjectVerbs.put <faultset_ray.driver.object_verbs.AsyncObjectVerbs.put>`."""
         self._in_use()
@@ -136,7 +137,7 @@ class Objects:
                 if first.size < layout.stripe_bytes:  # it has ended already
                     size = first.size
                     layout = layout_for(size, found.k, found.n, stripe_bytes)
-            wish = Wish(name, key, found, promised, layout, if_absent, if_generation, durability)
+            wish = Wish(name, key, found, promised, layout, if_absent, if_generation, durability, busy_s)
             put = Put(self._backend, self._writes, self._lines, self._room, self._encodes, wish)
             if size is not None and size <= min(SMALL_OBJECT_BYTES, layout.stripe_bytes):
                 whole = await intake.read(size) if first is None else first
@@ -147,7 +148,7 @@ class Objects:
         return self._acknowledged(receipt)
 
     @counted("delete")
-    async def delete(self, name: str, if_generation: int | None, grace_s: float) -> Deletion:
+    async def delete(self, name: str, if_generation: int | None, grace_s: float, busy_s: float) -> Deletion:
         """See :meth:`AsyncObjectVerbs.delete <faultset_ray.driver.object_verbs.AsyncObjectVerbs.delete>`."""
         if_generation = as_int(if_generation)
         _check(0, 0, if_absent=False, if_generation=if_generation)
@@ -172,7 +173,7 @@ class Objects:
             grace_ms=round(1000 * grace_s),
         )
         await self._room.ready()
-        ticket = await self._writes.open(intent)
+        ticket = await self._writes.open(intent, busy_s)
         reach("delete.opened")
         now_ms = self._backend.now_ms()
         record = replace(

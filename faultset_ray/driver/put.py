@@ -143,7 +143,7 @@ class Put:
             if_absent=wish.if_absent,
             if_generation=wish.if_generation,
         )
-        return await self._writes.open(intent)
+        return await self._writes.open(intent, wish.busy_s)
 
     async def _elsewhere(self, shard_bytes: int) -> None:
         """Choose other stores for the shards that are missing."""

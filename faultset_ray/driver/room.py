@@ -40,8 +40,10 @@ class Wish:
     layout: StripeLayout
     if_absent: bool
     if_generation: int | None
-    durability: Durability | None = None
+    durability: Durability | None
     """``"fsync"`` insists on it."""
+    busy_s: float
+    """How long it waits for other writes of the name."""
 
 
 class Room:

@@ -46,17 +46,19 @@ class Writes:
         """Ask for the fence of now."""
         return await self._authority.ask(Coordinator.fence)
 
-    async def open(self, intent: Intent) -> Ticket:
+    async def open(self, intent: Intent, busy_s: float = BUSY_SECONDS) -> Ticket:
         """Begin a write; where others of the name are under way and one has a condition, wait for them a while.
+
+        Nothing goes by the wait but who is told: they may be over in a moment, and then the condition holds or not.
 
         Raises
         ------
         PreconditionFailed, ObjectNotFound
         WriteInProgress
-            It went on for longer than ``BUSY_SECONDS``.
+            They went on for longer than ``busy_s``.
         """
         begun_s = self._backend.uptime_s()
-        ticket = await self._patiently(lambda: self._opens.add(intent))
+        ticket = await self._patiently(lambda: self._opens.add(intent), busy_s)
         self._keep(ticket.write_id, begun_s)
         return ticket
 
@@ -85,7 +87,7 @@ class Writes:
             return await self._authority.ask(Coordinator.undelete, name, write_id, self._name)
 
         begun_s = self._backend.uptime_s()
-        found = await self._patiently(ask)
+        found = await self._patiently(ask, BUSY_SECONDS)
         self._keep(write_id, begun_s)
         return found
 
@@ -128,8 +130,8 @@ class Writes:
     async def _commit_all(self, commits: list[Commit]) -> Sequence[Entry | FaultsetError]:
         return await self._authority.ask(Coordinator.commit_writes, commits)
 
-    async def _patiently(self, ask: Callable[[], Awaitable[R]]) -> R:
-        ends_s = self._backend.uptime_s() + BUSY_SECONDS
+    async def _patiently(self, ask: Callable[[], Awaitable[R]], busy_s: float) -> R:
+        ends_s = self._backend.uptime_s() + busy_s
         pause_s = _PAUSE_SECONDS
         while True:
             try:

@@ -206,6 +206,33 @@ class Guard:
         )
 
 
+class Patience:
+    """How long a client is waited for: ``idle_s``, less what it took longer than the least rate gives it.
+
+    Only the time of waiting counts, not that in which the client waits for us.
+    """
+
+    def __init__(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+        self.rate = 0
+        """Bytes a second; 0: any."""
+        self.left_s = idle_s
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the client owes nothing."""
+        return self.left_s == self._idle_s
+
+    def left_for(self, nbytes: int) -> float:
+        """How long so many bytes may take from now on."""
+        return self.left_s + (nbytes / self.rate if self.rate else 0.0)
+
+    def waited(self, seconds: float, nbytes: int) -> None:
+        """So long was waited for so many bytes."""
+        if self.rate:
+            self.left_s = min(self._idle_s, self.left_for(nbytes) - seconds)
+
+
 class Exchange:
     """One request's body and answer, within their limits."""
 
@@ -217,6 +244,7 @@ class Exchange:
         if not paced:
             self._most = min(self._most, config.unpaced_bytes_max)
         self._taken = 0
+        self._body, self._answer = Patience(config.idle_s), Patience(config.idle_s)
         self._kinds: list[str] = []
         self._limit: asyncio.Timeout | None = None
         self.begun = False
@@ -267,6 +295,7 @@ class Exchange:
         """Be a transfer from now on: of those there are few at once, and none has a time by which it must end."""
         if "transfers" not in self._kinds:
             self.take("transfers", self._config.transfers_max)
+            self._body.rate = self._answer.rate = self._config.rate_min_bytes_per_s
         self._endless()
 
     def watch(self) -> None:
@@ -287,12 +316,14 @@ class Exchange:
         """The next of the body."""
         if self.ended:
             return await self._receive()  # what comes now is the client's leaving
+        now_s = asyncio.get_running_loop().time
+        begun_s = now_s()
         try:
-            async with asyncio.timeout(self._config.idle_s):
+            async with asyncio.timeout(self._body.left_s):
                 message = await self._receive()
         except TimeoutError:
-            idle = self._config.idle_s
-            raise BodyStalled(f"nothing of the body came for {idle:g} s", taken=self._taken) from None
+            raise self._stalled() from None
+        self._body.waited(now_s() - begun_s, len(message.get("body", b"")))
         if message["type"] == "http.request":
             self._taken += len(message.get("body", b""))
             self.ended = not message.get("more_body", False)
@@ -307,8 +338,18 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.begun = True
             message = {**message, "headers": [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]}
-        async with asyncio.timeout(self._config.idle_s):
+        now_s, nbytes = asyncio.get_running_loop().time, len(message.get("body", b""))
+        begun_s = now_s()
+        async with asyncio.timeout(self._answer.left_for(nbytes)):
             await self._send(message)
+        self._answer.waited(now_s() - begun_s, nbytes)
+
+    def _stalled(self) -> BodyStalled:
+        idle, rate = self._config.idle_s, self._body.rate
+        if self._body.is_whole:
+            return BodyStalled(f"nothing of the body came for {idle:g} s", taken=self._taken)
+        slow = f"less than {rate:,} bytes a second of the body came, over {idle:g} s and more of waiting"
+        return BodyStalled(slow, taken=self._taken, rate_min_bytes_per_s=rate)
 
     def _too_large(self, found: int) -> BodyTooLarge:
         return BodyTooLarge(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from faultset_ray.config import Http
 from faultset_ray.driver.described import told_receipt
 from faultset_ray.driver.object_values import Deletion, ObjectInfo
 from faultset_ray.driver.room import Durability
@@ -87,6 +88,7 @@ async def put_object(
     """Store the request's body under a name, in place of the object that has it; whole or not at all."""
     if "content-range" in request.headers:
         raise InvalidHeader("an object is put as a whole: Content-Range is for answers")
+    config: Http = request.app.state.config
     name = name_of(request.scope["raw_path"], _PREFIX)
     if_generation = await _expected(driver, name, if_match, if_none_match)
     receipt = await driver.put(
@@ -97,6 +99,7 @@ async def put_object(
         durability=durability,
         if_absent=if_generation == 0,
         if_generation=if_generation or None,
+        busy_s=config.busy_s,
     )
     response.headers["ETag"] = etag(receipt.generation)
     if if_generation == 0:
@@ -191,7 +194,8 @@ async def delete_object(
     expected = await _expected(driver, name, if_match, if_none_match)
     if expected == 0:
         raise ObjectNotFound(name)
-    return await driver.delete(name, if_generation=expected, grace_s=grace_s)
+    config: Http = request.app.state.config
+    return await driver.delete(name, if_generation=expected, grace_s=grace_s, busy_s=config.busy_s)
 
 
 @router.get("/v1/objects", response_model=ObjectList, responses=problems(400))

@@ -35,6 +35,7 @@ ARGUMENTS = [
     ("put", PUT, "if_generation", [each for each in NO_NUMBER if not isinstance(each, int) or each is True]),
     ("put", PUT, "durability", [3, True, b"fsync", "disk", "", [], ["fsync"], {}, ODD, np.zeros(2), UNPRINTABLE, LOOP]),
     ("put", PUT, "stripe_bytes", [*NO_NUMBER, 0, UNPRINTABLE]),
+    ("put", PUT, "busy_s", NO_NUMBER),
     ("get", KNOWN, "name", NO_NAME),
     (
         "get",
@@ -49,6 +50,7 @@ ARGUMENTS = [
     ("delete", KNOWN, "name", NO_NAME),
     ("delete", KNOWN, "if_generation", [each for each in NO_NUMBER if not isinstance(each, int) or each is True]),
     ("delete", KNOWN, "grace_s", [*NO_NUMBER, math.inf, UNPRINTABLE]),
+    ("delete", KNOWN, "busy_s", NO_NUMBER),
     ("undelete", {}, "name", NO_NAME),
     ("repair", {}, "bytes_per_s", [*NO_NUMBER, 0]),
     ("scrub", {}, "deep", NO_FLAG),

@@ -206,6 +206,23 @@ def test_a_body_that_stalls_is_given_up():
         assert code(served.client.get("/v1/objects/x")) == (404, "object_not_found")
 
 
+def test_a_body_that_comes_too_slowly_is_given_up():
+    settings = {"idle_s": 1.0, "transfers_max": 1, "rate_min_bytes_per_s": 1000}
+    with Served(Http(**settings)) as served, socket.create_connection(("127.0.0.1", served.port), timeout=0.05) as link:
+        link.sendall(HEAD + b"Content-Length: 3000000\r\n\r\n")
+        sent, found = 0, b""
+        while not found:  # never silent for long
+            try:
+                found = link.recv(65536)
+            except TimeoutError:
+                link.sendall(b"x")
+                sent += 1
+                assert sent < 400
+        assert found.startswith(b"HTTP/1.1 408")
+        assert b'"code": "body_stalled"' in found
+        assert served.client.put("/v1/objects/x", content=bytes(2 * MIB)).status_code == 200, "its place is free"
+
+
 def test_behind_a_server_that_reads_ahead_only_what_fits():
     with Served(Http(unpaced_bytes_max=MIB), paced=None) as served:
         assert code(served.client.put("/v1/objects/x", content=bytes(MIB + 1))) == (413, "body_too_large")

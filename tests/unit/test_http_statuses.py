@@ -6,7 +6,6 @@ import pytest
 from http_server import NODES, Served, announced_put, token_of
 
 from faultset_ray.config import Http
-from faultset_ray.driver import writes
 from faultset_ray.http.problems import REFUSALS, STATUSES
 from faultset_ray.limits import MIB
 
@@ -18,6 +17,7 @@ TABLE = {
     (400, "input_error"): lambda ask, _: ask("PUT", X, params={"tolerate": 9}, content=b"x"),
     (400, "invalid_header"): lambda ask, _: ask("GET", X, headers={"If-Match": "x"}),
     (400, "invalid_json"): lambda ask, _: ask("POST", "/v1/fleet", content=b"{", headers={"Content-Type": "application/json"}),
+    (400, "bad_request"): lambda ask, _: ask("POST", "/v1/fleet", content=b'{"nodes": "\xff"}', headers={"Content-Type": "application/json"}),
     (400, "host_not_allowed"): lambda ask, _: ask("GET", X, headers={"Host": "evil.example"}),
     (401, "unauthorized"): lambda ask, _: ask("GET", X, headers={"Authorization": "Bearer none"}),
     (403, "forbidden"): lambda ask, weak: ask("PUT", X, content=b"x", headers={"Authorization": f"Bearer {weak}"}),
@@ -38,7 +38,7 @@ TABLE = {
 def world(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokens") / "tokens"
     token, weak = token_of(path, "admin", number=1), token_of(path, "read", number=2)
-    with Served(Http(tokens=str(path), json_bytes_max=MIB, transfers_max=1), token=token) as served:
+    with Served(Http(tokens=str(path), json_bytes_max=MIB, transfers_max=1, busy_s=0.2), token=token) as served:
         served.client.put(X, content=b"x")
         served.client.post("/v1/fleet", json={"nodes": NODES, "precision": 3})
         yield served, token, weak
@@ -58,8 +58,17 @@ def test_a_request_that_earns_it(world, expected):
     assert problem(TABLE[expected](served.client.request, weak)) == expected
 
 
-def test_beside_a_write_that_is_under_way(world, monkeypatch):
-    monkeypatch.setattr(writes, "BUSY_SECONDS", 0.2)  # how long the second one waits for the first
+@pytest.mark.parametrize("path", ["/v1/health", "/v1/ready"])
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "text/\xe4"])
+def test_nothing_that_a_probe_brings_can_be_wrong(world, path, kind):
+    """Its body is not looked at; so it earns no ``bad_request``, as others do by the same."""
+    served, _, _ = world
+    headers = {"Content-Type": kind.encode("latin-1")}
+    answer = served.client.request("GET", path, params={"a": "\xff"}, content=b'{"\xff', headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+def test_beside_a_write_that_is_under_way(world):
     served, token, _ = world
     served.client.put("/v1/objects/slow", content=b"y")
     first = announced_put(served.port, "/v1/objects/slow", 20 * MIB, f"Bearer {token}")
@@ -84,7 +93,7 @@ def test_none_is_left_out():
     earned = set(TABLE) | {(409, "write_in_progress"), (429, "too_many_requests"), (503, "coordinator_unavailable")}
     assert {status for status, _ in earned} == PROMISED
     known = {(status, cls.code) for cls, status in STATUSES.items()} | {(cls.status, cls.code) for cls in REFUSALS}
-    assert earned <= known | {(400, "invalid_json"), (422, "invalid_request")}
+    assert earned <= known | {(400, "invalid_json"), (400, "bad_request"), (422, "invalid_request")}
 
 
 def test_a_system_that_is_away():

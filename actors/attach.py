@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import ray
@@ -21,6 +21,7 @@ from faultset_ray.telemetry import events
 
 _QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 """Our own log says what matters; the workers' lines would land in the middle of a job's output."""
+_HERE: Final = "local"
 IDLE_WORKERS: Mapping[str, int] = {"idle_worker_killing_time_threshold_ms": 600_000}
 """Of Ray's system configuration: a worker waits for the next task for so long. By default it is ended after a second
 where a node has as many actors as CPUs, and the next coding task waits for seconds until another has started."""
@@ -48,8 +49,8 @@ def attach(
     InputError
         This process is connected to another cluster than ``address``.
     """
-    target = address or os.environ.get("RAY_ADDRESS") or "local"
-    bootstrap = None if target == "local" else bootstrap_address(target)
+    target = _target(address)
+    bootstrap = None if target == _HERE else bootstrap_address(target)
     if ray.is_initialized():
         connected = ray.get_runtime_context().gcs_address
         if address is not None and bootstrap != connected:
@@ -70,6 +71,15 @@ def attach(
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False
+
+
+def starts_one(address: str | None = None) -> bool:
+    """Whether :func:`attach` would start a cluster on this machine."""
+    return _target(address) == _HERE and not ray.is_initialized()
+
+
+def _target(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or _HERE
 
 
 def name_file_for_workers() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
+from typing import Final
 
 from ray import exceptions as ray_errors
 
-from faultset_ray.errors import CallTimeout, FaultsetError, PlaceUnreachable, RemoteFailure
+from faultset_ray.errors import CallTimeout, FaultsetError, NotServed, PlaceUnreachable, RemoteFailure
 
+_COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
+_FRAME: Final = re.compile(r'\s+File "')
 _GONE = (
     ray_errors.RayActorError,
     ray_errors.ActorUnschedulableError,
@@ -61,6 +66,30 @@ def ray_faults(target: str) -> Iterator[None]:
         if "Failed to look up actor" not in str(error):
             raise
         raise PlaceUnreachable(target, "there is no such servant, or its place is gone") from error
+
+
+@contextmanager
+def serve_faults(address: str) -> Iterator[None]:
+    """Raise what Ray Serve raises inside the block, which has no types for it, as ``NotServed``."""
+    from ray.serve.exceptions import RayServeException  # it may not be installed
+
+    try:
+        yield
+    except FaultsetError:
+        raise
+    except (ray_errors.RayError, RayServeException, RuntimeError, TimeoutError) as error:
+        raise NotServed(address, what_was_raised(str(error)) or type(error).__name__) from error
+
+
+def what_was_raised(text: str) -> str:
+    """What the last traceback in a text ends with, ``Class: what it says``; without one, all of it. On one line."""
+    lines = _COLOUR.sub("", text).strip().split("\n")
+    frames = [number for number, line in enumerate(lines) if _FRAME.match(line)]
+    if not frames:
+        return " ".join(text.split())
+    raised = dropwhile(lambda line: line[:1].isspace(), lines[frames[-1] :])
+    kind, _, said = " ".join(" ".join(raised).split()).partition(": ")
+    return f"{kind.rpartition('.')[2]}: {said}" if said else kind
 
 
 def _constructor_error(target: str, error: Exception) -> RemoteFailure | None:

@@ -22,7 +22,7 @@ from faultset_ray.errors import FaultsetError
 from faultset_ray.errors.base import listed
 from faultset_ray.plain import plain, told
 from jobs.settings import session, settled
-from jobs.terminal import console, shows_progress
+from jobs.terminal import console, shows_progress, stdout
 from jobs.warned import warned_plainly
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ BytesPerSecond = Annotated[
 def data_on_stdout() -> BinaryIO:
     """Give stdout to data; all else goes to stderr from now on, also what Ray prints of nodes and workers."""
     console.stderr = True
-    data, sys.stdout = sys.stdout.buffer, sys.stderr
+    data = stdout.stream.buffer
+    sys.stdout = sys.stderr
     return data
 
 
@@ -141,7 +142,7 @@ _finished = threading.Event()
 def finish(result: Mapping[str, Any]) -> None:
     """Print a job's result: one JSON object, the last line of stdout (of stderr where stdout has data)."""
     sys.stdout.flush()
-    stream = sys.stderr if console.stderr else sys.stdout
+    stream = sys.stderr if console.stderr else stdout.stream
     print(_line(plain(result)), file=stream, flush=True)
     _finished.set()
 
@@ -192,7 +193,7 @@ def run(application: typer.Typer) -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text of this encoding
     _finished.clear()
     session.forget()
-    stdout = sys.stdout
+    own = sys.stdout
     try:
         with warned_plainly():
             application(standalone_mode=True)
@@ -214,8 +215,8 @@ def run(application: typer.Typer) -> None:
         sys.exit(INTERNAL)
     finally:
         with suppress(OSError):  # who was to read is gone, and that was told: Python is not to try again at its end
-            stdout.flush()
-            sys.stdout = stdout
+            own.flush()
+            sys.stdout = own
 
 
 def _os_error(error: OSError, message: str) -> NoReturn:

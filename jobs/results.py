@@ -200,6 +200,8 @@ class Serve(TypedDict):
     system: str
     host: str
     port: int
+    served: bool
+    """False if it was ended before it answered."""
 
 
 class LocalNode(TypedDict):

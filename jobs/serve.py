@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from dataclasses import fields, replace
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faultset_ray.errors import InputError
-from jobs.connecting import Address, SystemName
-from jobs.output import Json, finish, run
+from jobs.connecting import Address, SystemName, chosen_system
+from jobs.output import Json, finish, run, working
 from jobs.output import app as single
 from jobs.settings import session
 from jobs.terminal import console
@@ -28,7 +29,7 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="The address to listen on; others than loopback need a file of tokens.")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on.")] = None,
     tokens: Annotated[
         Path | None, typer.Option(help="The file of tokens, as `faultset token` writes it.", show_default=False)
     ] = None,
@@ -51,26 +52,39 @@ def serve(
     given: dict[str, Any] = {
         "host": host,
         "port": port,
-        "tokens": path and str(Path(path).resolve()),  # replicas stand in another directory
+        "tokens": path and str(Path(path).absolute()),  # replicas stand in another directory
         "hosts": name or None,
         "replicas": replicas,
     }
     http = replace(by.http, **{key: value for key, value in given.items() if value is not None})
     http.check_guarded()
-    from actors.attach import attach
+    system = chosen_system(system, by)
+    from actors.attach import attach, starts_one
 
+    cluster = address or by.cluster.address
+    _check_tokens(http.tokens, must_be_here=starts_one(cluster))
     ingress = _ingress()
-    started = attach(address or by.cluster.address, runtime_env=ingress.job_environment(), security=by.security)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ingress.run(ingress.application(replace(by, http=http), system, create=True), http)
+    made = ingress.application(replace(by, http=http), system, create=True)
+    attach(cluster, runtime_env=ingress.job_environment(), security=by.security)
+    served = False
     try:
-        console.print(f"http://{http.host}:{http.port}/v1/openapi.json answers for system {system}; Ctrl-C ends it")
-        ended.wait()
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        with working(f"start Ray Serve on {http.host}:{http.port}"):
+            started = ingress.listen(http)
+        try:
+            with working(f"bring up {system}"):
+                served = ingress.run(made, ended)
+            if served:
+                told = f"http://{http.host}:{http.port}/v1/openapi.json answers for system {system}; Ctrl-C ends it"
+                console.print(told, soft_wrap=True)
+            ended.wait()
+        finally:
+            ingress.stop(whole=started)
     finally:
-        ingress.stop(whole=started)
-    finish({"system": system, "host": http.host, "port": http.port})
+        ingress.detach()
+    finish({"system": system, "host": http.host, "port": http.port, "served": served})
 
 
 def app(args: dict[str, Any]) -> Application:
@@ -103,6 +117,20 @@ def app(args: dict[str, Any]) -> Application:
     options = {"system": by.cluster.system or "default", **{key: args[key] for key in _OURS if key in args}}
     made: Application = _ingress().application(replace(by, http=http), **options)
     return made
+
+
+def _check_tokens(path: str | None, *, must_be_here: bool) -> None:
+    """Read the file of tokens as replicas will, if it is here: they may be on other machines, and so may it.
+
+    Raises
+    ------
+    InputError
+        It can't be used.
+    """
+    from faultset_ray.http.tokens import TokenFile
+
+    if path is not None and (must_be_here or os.path.lexists(path)):
+        TokenFile(path)
 
 
 def _ingress() -> ModuleType:

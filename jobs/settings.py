@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, get_type_hints
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, get_type_hints
 import typer
 
 from jobs import completing
-from jobs.terminal import console
+from jobs.terminal import console, stdout
 
 if TYPE_CHECKING:
     from faultset_ray.config import Config
@@ -211,7 +212,8 @@ def settled(job: Callable[..., None], *, checked: bool = True) -> Callable[..., 
             apply(session.config)
         else:
             session.log()
-        job(**given)
+        with stdout.alone() if console.quiet else nullcontext():
+            job(**given)
 
     return takes_settings(begun, _after)
 

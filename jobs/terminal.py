@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
 
 from rich.console import Console
 
@@ -13,3 +16,26 @@ console: Final = Console(highlight=False, markup=False)
 def shows_progress(errors: Console) -> bool:
     """Whether what changes in place is of use there: a terminal that can do so, whatever is forced by variables."""
     return errors.is_terminal and errors.file.isatty() and not errors.is_dumb_terminal and not console.quiet
+
+
+class Stdout:
+    """Where the result goes: stdout as it is, or as it was before all else was led to stderr."""
+
+    _kept: TextIO | None = None
+
+    @property
+    def stream(self) -> TextIO:
+        """What the result is to be written to."""
+        return self._kept or sys.stdout
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep stdout for the result: what others print meanwhile, as Ray of nodes and workers, goes to stderr."""
+        self._kept, sys.stdout = sys.stdout, sys.stderr
+        try:
+            yield
+        finally:
+            self._kept, sys.stdout = None, self._kept
+
+
+stdout: Final = Stdout()

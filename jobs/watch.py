@@ -14,7 +14,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, finish, run
-from jobs.terminal import console
+from jobs.terminal import console, stdout
 
 if TYPE_CHECKING:
     from faultset_ray.driver.watch import Change, RegionChange, Versions
@@ -76,7 +76,7 @@ def _tell(change: Change | RegionChange) -> None:
     from faultset_ray.plain import plain
 
     if console.quiet:
-        typer.echo(dumps(plain(change.to_dict()), allow_nan=False))
+        typer.echo(dumps(plain(change.to_dict()), allow_nan=False), file=stdout.stream)
         return
     at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
     value = "" if change.value is None else f" {change.value:g}"

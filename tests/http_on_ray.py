@@ -47,9 +47,10 @@ def served_on_ray(folder, bare=False):
     token = token_of(folder / "tokens", "admin")
     before = os.environ.get("FAULTSET_STORE_DIR")
     os.environ["FAULTSET_STORE_DIR"] = str(folder / "stores")
-    started = attach("local", runtime_env=ingress.job_environment())
+    attach("local", runtime_env=ingress.job_environment())
     try:
-        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")), http)
+        started = ingress.listen(http)
+        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")))
         if bare:
             serve.run(Discard.bind(), name="bare", route_prefix="/bare")
         yield f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}

@@ -57,6 +57,7 @@
         ├── CatalogMismatch
         ├── BackendClosed
         ├── JobLost
+        ├── NotServed
         └── RemoteFailure
 
 Each class has a stable :attr:`~FaultsetError.code`, the process exit code that a command ends with,
@@ -75,6 +76,7 @@ from faultset_ray.errors.cluster import (
     HistoryLost,
     JobLost,
     NotEnoughPlaces,
+    NotServed,
     PlaceUnreachable,
     RegionTimeout,
     RemoteFailure,
@@ -166,6 +168,7 @@ __all__ = [
     "NoSurvivorsError",
     "NotEnoughPlaces",
     "NotEnoughShards",
+    "NotServed",
     "ObjectNotFound",
     "OpenClusterWarning",
     "PlaceUnreachable",

@@ -273,6 +273,20 @@ class BackendClosed(ClusterError):
         return "this driver is closed; connect again"
 
 
+class NotServed(ClusterError):
+    """Raised when the HTTP API did not come up on Ray Serve; what was begun of it was ended."""
+
+    code = "not_served"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"nothing is served at {self.address}: {self.reason}"
+
+
 class RemoteFailure(ClusterError):
     """Raised when code on the other side failed with an error that is not ours."""
 

@@ -27,7 +27,7 @@ from faultset_ray.http.traced import Traced
 Connecting = Callable[[], AbstractAsyncContextManager[AsyncDriver]]
 OPENAPI: Final = "/v1/openapi.json"
 _SILENT: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI's own telemetry would tell names of objects, and of whoever is refused. Versions without it pass this over."""
+"""FastAPI's own telemetry would tell names of objects, and of whoever is refused. Versions without pass this over."""
 
 
 class _Rest(Convertor[str]):

@@ -78,6 +78,7 @@ STATUSES: Final[Mapping[type[FaultsetError], int]] = {
     errors.CatalogMismatch: 503,
     errors.BackendClosed: 503,
     errors.JobLost: 503,
+    errors.NotServed: 503,
     errors.RemoteFailure: 503,
 }
 """The status of each class; one that is not listed here has its base's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import hmac
@@ -102,7 +103,7 @@ def read(path: Path) -> dict[str, Token]:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(_FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise InputError(f"tokens: {path} can't be read: {error.strerror}; make it with `faultset token add`") from None
+        raise _unreadable(path, error) from None
     if mode & _LOOSE:
         raise InputError(f"tokens: {path} has mode {mode:04o}; nobody but its owner may write to it: chmod 600 it")
     try:
@@ -171,7 +172,9 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
 
     Who may read it stays the same: its mode, its owner and group (where the caller may give them), and links to it.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
+    if path.is_symlink():  # it leads to itself
+        raise _unreadable(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _private(path.with_name(path.name + ".lock"), os.O_CREAT) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -208,8 +211,13 @@ def _identity(path: Path) -> tuple[int, ...]:
     try:
         found = path.stat()
     except OSError as error:
-        raise InputError(f"tokens: {path} can't be read: {error.strerror}") from None
+        raise _unreadable(path, error) from None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    hint = "; make it with `faultset token add`" if isinstance(error, FileNotFoundError) else ""
+    return InputError(f"tokens: {path} can't be read: {error.strerror}{hint}")
 
 
 def _token(row: Any) -> Token:

@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 import ray
@@ -12,6 +13,7 @@ from http_server import NODES, announced_put, cut_off_put, token_of
 
 from actors import ingress
 from actors.attach import attach
+from actors.exposure import ask
 from cluster.support import leaked, until
 from faultset_ray.config import Config, Http
 from faultset_ray.driver.sync import connect
@@ -32,15 +34,22 @@ def served(tmp_path_factory):
     tokens = folder / "tokens"
     admin, weak = token_of(tokens, "admin", number=1), token_of(tokens, "read", number=2)
     http = Http(port=free_port(), tokens=str(tokens))
-    started = attach("local", runtime_env=ingress.job_environment())
+    attach("local", runtime_env=ingress.job_environment())
     try:
-        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")), http)
+        started = ingress.listen(http)
+        ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")))
         with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", timeout=60) as client:
             client.headers["Authorization"] = f"Bearer {admin}"
             yield client, weak, http.port, folder
         ingress.stop(whole=started)
     finally:
         ray.shutdown()
+
+
+def test_the_cluster_asks_for_a_token(served):
+    """As any that Ray starts on this machine: so all below holds where there are tokens of Ray's."""
+    assert served
+    assert ask(ray.get_runtime_context().gcs_address, None) == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_health_and_refusals_come_through_the_proxy(served):

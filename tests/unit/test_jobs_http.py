@@ -7,10 +7,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from http_server import token_of
 from typer.testing import CliRunner
 
 import jobs.serve
-from faultset_ray.errors import ClusterUnreachable, InputError
+from faultset_ray.errors import ClusterUnreachable, InputError, NotServed
 from faultset_ray.http.tokens import TokenFile
 from jobs import output
 from jobs.cli import application
@@ -99,22 +100,43 @@ def test_serve_refuses_other_machines_without_tokens(faultset, tmp_path, monkeyp
 @pytest.fixture
 def hosted(monkeypatch):
     """What is asked of Ray Serve, which is not started."""
-    asked = {}
+    asked = {"order": []}
 
     def application(config, system, **options):
         asked.update(config=config, system=system, **options)
 
-    def run(_app, http):
+    def listen(http):
         asked["listens"] = http
-        signal.raise_signal(signal.SIGTERM)  # at once: it serves until then
+        asked["order"].append("listen")
+        return True
 
-    host = SimpleNamespace(application=application, run=run, stop=lambda **_: None, job_environment=dict)
+    def run(_app, ended):
+        print("what Ray has to say of a node")  # noqa: T201 - as it does, on stdout
+        asked["order"].append("run")
+        signal.raise_signal(signal.SIGTERM)  # at once: it serves until then
+        if isinstance(asked.get("fault"), Exception):
+            raise asked["fault"]
+        assert ended.is_set()
+        return asked.get("serves", True)
+
+    host = SimpleNamespace(
+        application=application,
+        listen=listen,
+        run=run,
+        stop=lambda whole: asked["order"].append(("stop", whole)),
+        detach=lambda: asked["order"].append("detach"),
+        job_environment=dict,
+    )
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(jobs.serve, "_ingress", lambda: host)
-    monkeypatch.setattr("actors.attach.attach", lambda *_, **__: True)
+    monkeypatch.setattr("actors.attach.attach", lambda *_, **__: asked["order"].append("attach"))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield asked
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+WHOLE = ["attach", "listen", "run", ("stop", True), "detach"]
 
 
 def test_serve_goes_by_flags_before_variables_before_the_file(faultset, hosted, tmp_path, monkeypatch):
@@ -123,14 +145,75 @@ def test_serve_goes_by_flags_before_variables_before_the_file(faultset, hosted, 
     (tmp_path / "faultset.toml").write_text("\n".join(["[http]", *lines]))
     monkeypatch.setenv("FAULTSET_HTTP_PORT", "2")
     monkeypatch.setenv("FAULTSET_HTTP_REPLICAS", "3")
-    assert last(faultset("serve", "--replicas", 4)) == {"system": "default", "host": "127.0.0.1", "port": 2}
+    told = {"system": "default", "host": "127.0.0.1", "port": 2, "served": True}
+    token_of(tmp_path / "file", "read")
+    assert last(faultset("serve", "--replicas", 4)) == told
     http = hosted["config"].http
     assert hosted["listens"] == http
     assert (http.port, http.replicas, http.idle_s, http.requests_max) == (2, 4, 5.0, 7)
     assert (http.tokens, http.hosts) == (str(tmp_path / "file"), ("file.org",))
-    faultset("serve", "--port", 0, "--host", "::", "--tokens", "flag", "--host-name", "a", "--host-name", "b")
+    token_of(tmp_path / "flag", "read")
+    faultset("serve", "--port", 3, "--host", "::", "--tokens", "flag", "--host-name", "a", "--host-name", "b")
     http = hosted["config"].http
-    assert (http.port, http.host, http.tokens, http.hosts) == (0, "::", str(tmp_path / "flag"), ("a", "b"))
+    assert (http.port, http.host, http.tokens, http.hosts) == (3, "::", str(tmp_path / "flag"), ("a", "b"))
+
+
+def test_serve_tells_one_line_whatever_ray_prints(faultset, hosted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for serves in (True, False):
+        hosted["serves"] = serves
+        result = faultset("serve", "--json")
+        told = {"system": "default", "host": "127.0.0.1", "port": 8000, "served": serves}
+        assert result.stdout == json.dumps(told) + "\n"
+        assert "what Ray has to say" in result.stderr
+    assert "what Ray has to say" in faultset("serve").stdout
+    assert hosted["order"] == 3 * WHOLE
+
+
+def test_serve_ends_what_it_began_whatever_happens(faultset, hosted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hosted["fault"] = NotServed("127.0.0.1:8000", "InputError: no")
+    with pytest.raises(NotServed):
+        faultset("serve")
+    assert hosted["order"] == WHOLE
+
+
+def test_serve_reads_here_what_can_be_read_here(faultset, hosted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, spoil, reason in (
+        ("missing", lambda _: None, "No such file or directory; make it with"),
+        ("folder", lambda path: path.mkdir(mode=0o700), "Is a directory"),
+        ("loop", lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        ("damaged", lambda path: (path.touch(0o600), path.write_text("{"))[0], "no file of tokens"),
+        ("open", lambda path: token_of(path, "read") and path.chmod(0o644), "has mode 0644"),
+    ):
+        spoil(tmp_path / name)
+        with pytest.raises(InputError, match=reason):
+            faultset("serve", "--tokens", name)
+        if name != "missing":  # on another cluster it may be there, and not here
+            with pytest.raises(InputError, match=reason):
+                faultset("serve", "--tokens", name, "--address", "10.0.0.7:6379")
+    with pytest.raises(InputError, match="system is 'a b'"):
+        faultset("serve", "--system", "a b")
+    assert hosted["order"] == []
+    faultset("serve", "--tokens", "missing", "--address", "10.0.0.7:6379")
+    assert hosted["order"] == WHOLE
+
+
+def test_a_port_that_nobody_would_learn_of_is_refused(faultset, hosted, monkeypatch):
+    assert faultset("serve", "--port", 0).exit_code == 2
+    with pytest.raises(InputError, match=r"http\.port is '0'; expected an integer from 1"):
+        faultset("serve", "--set", "http.port=0")
+    assert hosted["order"] == []
+
+
+def test_a_link_that_leads_to_itself_is_no_file_of_tokens(faultset, tmp_path):
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    for arguments in (["add", "--scope", "read"], ["list"], ["revoke", "00000001"]):
+        with pytest.raises(InputError, match="Too many levels of symbolic links"):
+            faultset("token", *arguments, "--file", path)
+    assert path.is_symlink()
 
 
 def test_serve_where_ray_does_not_start(faultset, tmp_path, monkeypatch):

@@ -113,6 +113,11 @@ def test_every_command_is_one_target_of_the_makefile():
     } <= set(used)
 
 
+def test_the_host_job_installs_what_it_looks_for_and_then_looks():
+    steps = workflow("nightly")["jobs"]["host"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["sudo make host-tools", "sudo make test-host"]
+
+
 def test_what_is_not_ours_never_becomes_part_of_a_script():
     for _, _, step in steps("run"):
         assert "${{" not in step["run"]

@@ -2,12 +2,7 @@
 
 import gc
 
-from hypothesis import settings
-
-# how long one example takes tells how busy the machine is
-settings.register_profile("tests", deadline=None)
-settings.register_profile("fuzz", settings.get_profile("default"), deadline=None)
-settings.load_profile("tests")
+import profiles  # noqa: F401 - they hold from then on
 
 _collected = set()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MARKED = "hypothesis and not ray and not cluster and not long and not host"
 # the profile that hypothesis takes by itself under CI draws the same examples whatever the seed
-DRAWING = "--hypothesis-profile=fuzz --hypothesis-seed="
+DRAWING = "-p tests.profiles --hypothesis-profile=fuzz --hypothesis-seed="
 
 
 def round_of(seed: int, arguments: list[str]) -> int:

@@ -24,7 +24,7 @@ from faultset_ray.objects.output import Passed, Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
-from faultset_ray.objects.stripes import decode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, trimmed
 from faultset_ray.objects.views import Readable
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
@@ -135,8 +135,9 @@ async def decode_object(
 
         start, stop = layout.span(stripe, size)
         found = dict(missing)
+        length = layout.block_len(stripe, size)
         try:
-            rows = await gather_rows(code, header, stripe, layout.block_len(stripe, size), fetch, found)
+            rows = await gather_rows(code, header, stripe, length, fetch, found, data_rows(stop - start, length))
         except NotEnoughShards as error:
             raise group.told(error) from None
         unusable.update(found)
@@ -250,8 +251,9 @@ async def nowhere(_start: int, _pieces: list[Bytes]) -> None:
 
 async def data_of(backend: Backend, header: Header, rows: Mapping[int, Bytes], nbytes: int) -> list[Bytes]:
     """A stripe's data from rows that determine it; the rows themselves where they are data."""
-    if all(index in rows for index in range(header.k)):
-        return trimmed([rows[index] for index in range(header.k)], nbytes)
+    wanted = data_rows(nbytes, next(iter(rows.values())).size)
+    if all(index in rows for index in wanted):
+        return trimmed([rows[index] for index in wanted], nbytes)
     indices = tuple(rows)
     return [await run_again(backend, decode_task, _CODING, header.spec, indices, nbytes, *rows.values())]
 

@@ -17,7 +17,7 @@ from faultset_ray.objects.output import hand_out
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.placement import Trusted, read_order, trusted
 from faultset_ray.objects.pool import run_again, threads_of
-from faultset_ray.objects.stripes import decode_rows
+from faultset_ray.objects.stripes import data_rows, decode_rows
 from faultset_ray.shards.format import Header
 
 Bytes = NDArray[np.uint8]
@@ -65,8 +65,9 @@ async def decode_stripe(
     async def fetch(index: int) -> tuple[Bytes, Bytes]:
         return await reader.call(stores[index].addr, PlaceStore.read, header.write_id, index, stripe)
 
-    rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable, cost=cost)
     nbytes, threads = stop - start, threads_of(net)
+    wanted = data_rows(nbytes, block_len)
+    rows = await gather_rows(codes.get(header.spec), header, stripe, block_len, fetch, unusable, wanted, cost=cost)
     return await coded(net, "decode", header.spec, nbytes, decode_rows, header.spec, rows, nbytes, threads), unusable
 
 

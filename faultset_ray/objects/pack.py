@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.gather import damage, pick_rows
 from faultset_ray.objects.groups import Group, candidates, families_of, generation_of, object_id_of, only
 from faultset_ray.objects.sealing import Sealing
-from faultset_ray.objects.stripes import decode_rows, encode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, encode_rows, trimmed
 from faultset_ray.objects.views import Readable, View, view_memory, views_of
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
@@ -181,10 +181,12 @@ def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> b
     pieces: list[Bytes] = []
     for stripe in range(layout.stripes(size)):
         start, stop = layout.span(stripe, size)
-        rows = _rows(group, shards, stripe, layout.block_len(stripe, size))
+        length = layout.block_len(stripe, size)
+        wanted = data_rows(stop - start, length)
+        rows = _rows(group, shards, stripe, length, wanted)
         used.update(rows)
-        if all(index in rows for index in range(group.header.k)):
-            pieces += trimmed([rows[index] for index in range(group.header.k)], stop - start)
+        if all(index in rows for index in wanted):
+            pieces += trimmed([rows[index] for index in wanted], stop - start)
         else:
             pieces.append(decode_rows(group.header.spec, rows, stop - start, 1))
     for piece in pieces:
@@ -194,12 +196,14 @@ def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> b
     return b"".join([piece.data for piece in pieces])
 
 
-def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: int) -> Mapping[int, Bytes]:
-    """Rows that determine a stripe's data; while all data are sound, the code is not even built."""
+def _rows(
+    group: Group, shards: Mapping[int, Readable], stripe: int, block_len: int, wanted: Collection[int]
+) -> Mapping[int, Bytes]:
+    """Rows that determine those that hold a stripe's data; while these are sound, the code is not even built."""
     header = group.header
-    if all(index in shards for index in range(header.k)):
+    if all(index in shards for index in wanted):
         rows = {}
-        for index in range(header.k):
+        for index in wanted:
             try:
                 rows[index], digests = shards[index].read(stripe)
             except CorruptShard:
@@ -210,6 +214,8 @@ def _rows(group: Group, shards: Mapping[int, Readable], stripe: int, block_len: 
             return rows
     code = group.code()
     try:
-        return pick_rows(code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing())
+        return pick_rows(
+            code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing(), wanted
+        )
     except NotEnoughShards as error:
         raise group.told(error) from None

@@ -13,7 +13,7 @@ from faultset_ray.backend.protocol import Net
 from faultset_ray.objects.gather import Decoder
 from faultset_ray.objects.metering import coded
 from faultset_ray.objects.pool import threads_of
-from faultset_ray.objects.stripes import decode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, trimmed
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
 from faultset_ray.telemetry import tracing
@@ -52,13 +52,8 @@ async def read_span(
     length = layout.block_len(stripe, size)
     begin, end = layout.span(stripe, size)
     if (low, high) == (0, end - begin):
-        wanted = range(-(-high // length))  # what is only padding need not be read
+        wanted = data_rows(high, length)
         rows = await collect(stripe, wanted, 0, layout.granules(length), length)
-        rest = [index for index in wanted if index not in rows]
-        if rest and len(wanted) < header.k:
-            nbytes = len(rest) * length
-            made = await _decoded(net, header, nbytes, code.reconstruct, rows, rest)
-            rows = {**rows, **dict(zip(rest, made, strict=True))}
         if all(index in rows for index in wanted):
             return trimmed([rows[index] for index in wanted], high)
         threads = threads_of(net)

@@ -25,7 +25,7 @@ from faultset_ray.objects.gather import Decoder, gather_rows
 from faultset_ray.objects.groups import ENDINGS_MAX, Group
 from faultset_ray.objects.output import Output, Take
 from faultset_ray.objects.store_values import Block
-from faultset_ray.objects.stripes import trimmed
+from faultset_ray.objects.stripes import data_rows, trimmed
 from faultset_ray.objects.views import merged
 from faultset_ray.shards.format import Header, Trailer, unpack_sealed
 from faultset_ray.shards.layout import HEADER_BYTES, TRAILER_BYTES
@@ -95,12 +95,12 @@ class SequentialShard:
             self.reason = f"can't be read: {error.strerror or error}"
 
     async def look(self) -> None:
-        """Fill the window: with a full block and a trailer, or with all that is left."""
+        """Fill the window: with a full block, a trailer and what tells that more comes, or with all that is left."""
         assert self.header is not None
         if self._ended:
             return
         layout = self.header.layout
-        full = layout.record_bytes(layout.block_bytes) + TRAILER_BYTES
+        full = layout.record_bytes(layout.block_bytes) + TRAILER_BYTES + 1
         try:
             self._window = await self._filled(full)
         except OSError as error:
@@ -207,11 +207,14 @@ class _Decoding:
         layout = self._header.layout
         everyone = [shard for copies in self._shards.values() for shard in copies]
         tried: set[Trailer] = set()
+        failed: list[CodingError] = []
         stripe = 0
         while True:
             await asyncio.gather(*(shard.look() for shard in everyone))
-            failed: list[CodingError] = []
-            for ending in self._endings(tried):
+            endings = self._endings(tried)
+            if endings:
+                failed = []
+            for ending in endings:
                 try:
                     await self._finish(stripe, ending)
                 except (NotEnoughShards, DigestMismatch) as error:
@@ -219,7 +222,7 @@ class _Decoding:
                 else:
                     return replace(self._group, trailer=ending)
             try:
-                pieces = await self._pieces(stripe, layout.block_bytes)
+                pieces = await self._pieces(stripe, layout.block_bytes, layout.stripe_bytes)
             except NotEnoughShards as error:
                 raise (failed or [error])[0] from None
             if stripe:
@@ -240,11 +243,13 @@ class _Decoding:
         """Hand out what is held and the last stripe, if this one is it; or nothing, if they are not the object."""
         pieces = self._held
         if ending.stripes > stripe:
-            pieces = [*pieces, *await self._pieces(stripe, self._header.layout.block_len(stripe, ending.size))]
+            length = self._header.layout.block_len(stripe, ending.size)
+            start, stop = self._header.layout.span(stripe, ending.size)
+            pieces = [*pieces, *await self._pieces(stripe, length, stop - start)]
         await self._output.take(self._start, trimmed(pieces, ending.size - self._start), ending.object_digest)
 
-    async def _pieces(self, stripe: int, length: int) -> list[Bytes]:
-        """The data of a stripe of blocks of a length, with its padding."""
+    async def _pieces(self, stripe: int, length: int, nbytes: int) -> list[Bytes]:
+        """The data of a stripe, of so many bytes, of blocks of a length."""
         header = self._header
 
         async def fetch(index: int) -> Block:
@@ -254,5 +259,6 @@ class _Decoding:
             readings = [partial(shard.block, length) for shard in copies]
             return await self._backend.compute(merged, replace(header, index=index), stripe, readings)
 
-        rows = await gather_rows(self._code, header, stripe, length, fetch, dict(self._missing))
-        return await data_of(self._backend, header, rows, header.k * length)
+        wanted = data_rows(nbytes, length)
+        rows = await gather_rows(self._code, header, stripe, length, fetch, dict(self._missing), wanted)
+        return await data_of(self._backend, header, rows, nbytes)

@@ -43,15 +43,27 @@ def row_digests(rows: Bytes, header: Header, stripe: int, first: int = 0) -> lis
     return [granule_digests(replace(header, index=index), stripe, row) for index, row in enumerate(rows, first)]
 
 
+def data_rows(nbytes: int, block_len: int) -> range:
+    """The rows that hold a stripe's data, of so many bytes; the others of the k are padding, and nobody's need."""
+    return range(-(-nbytes // block_len))
+
+
 def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int) -> Bytes:
-    """Decode one stripe from rows that suffice: uint8[nbytes], its data without the padding."""
+    """Decode one stripe from rows that determine its data: uint8[nbytes], without the padding."""
     code = codes.get(spec)
-    data = empty(code.k, next(iter(rows.values())).size)
-    return code.decode(rows, data, threads=threads).reshape(-1)[:nbytes]
+    block_len = next(iter(rows.values())).size
+    data, wanted = empty(code.k, block_len), data_rows(nbytes, block_len)
+    if len(wanted) == code.k:
+        return code.decode(rows, data, threads=threads).reshape(-1)[:nbytes]
+    rest = [index for index in wanted if index not in rows]
+    data[rest] = code.reconstruct(rows, rest, threads=threads)
+    for index in rows.keys() & set(wanted):
+        data[index] = rows[index]
+    return data.reshape(-1)[:nbytes]
 
 
 def trimmed(rows: Sequence[Bytes], nbytes: int) -> list[Bytes]:
-    """A stripe's data, of all its data rows without the padding of the last ones; views."""
+    """A stripe's data, of all rows that hold some, without the padding of the last one; views."""
     pieces = []
     for row in rows:
         pieces.append(row[: max(0, nbytes)])

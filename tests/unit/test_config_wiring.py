@@ -84,9 +84,9 @@ def test_objects_are_put_as_the_config_says(monkeypatch):
         graces = []
         real = driver._core._objects.delete
 
-        async def noted(name, generation, grace_s):
+        async def noted(name, generation, grace_s, patience):
             graces.append(grace_s)
-            return await real(name, generation, grace_s)
+            return await real(name, generation, grace_s, patience)
 
         monkeypatch.setattr(driver._core._objects, "delete", noted)
         driver.delete("a")

@@ -77,6 +77,49 @@ def test_every_erasure_pattern():
                     assert Header.unpack(shards[0]).write_id.hex() in caught.value.object_name
 
 
+def test_rows_of_mere_padding_are_not_needed():
+    """What a range of the whole object gives, decoding gives, too: of six rows the last two hold no byte of it."""
+    spec, size = "ldpc:6+6,left_degree=3", 200
+    content, code = content_of(size), fs.codes.get(spec)
+    shards = fs.pack_shards(content, spec)
+    spared = 0
+    for left in itertools.combinations(range(12), 7):
+        pile = [shards[index] for index in left]
+        reads = [
+            lambda: fs.unpack_shards(pile),  # noqa: B023 - called at once
+            lambda: fs.read_range(pile, 0, size),  # noqa: B023
+            lambda: decoded_stream(pile),  # noqa: B023
+            lambda: decoded_stream([Pipe(shard) for shard in pile]),  # noqa: B023
+        ]
+        if is_determined(code, left, range(4)):
+            assert [read() for read in reads] == [content] * 4
+            spared += not is_determined(code, left, range(6))
+        else:
+            for read in reads:
+                with pytest.raises(NotEnoughShards):
+                    read()
+    assert spared
+
+
+def is_determined(code, have, wanted):
+    try:
+        code.reads([index for index in wanted if index not in have], have)
+    except NotEnoughShards:
+        return False
+    return True
+
+
+class Pipe(io.BytesIO):
+    def seekable(self):
+        return False
+
+
+def decoded_stream(readers):
+    out = io.BytesIO()
+    fs.decode_stream([each if isinstance(each, Pipe) else io.BytesIO(each) for each in readers], out)
+    return out.getvalue()
+
+
 def _what_is_unreadable(tmp_path):
     """Readers of a pile of which nothing says what it is, and why; by position."""
     (tmp_path / "junk").write_bytes(b"junk")

@@ -112,8 +112,8 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(terminal):
     terminal.type("C-c")
     terminal.run("echo ended $?")
     terminal.wait_for("ended 130")
-    terminal.run("stty -a >after; echo compared")
-    terminal.wait_for("compared")
+    terminal.run("stty -a >after; echo compared $?")
+    terminal.wait_for("compared 0")  # what was typed does not say so
     assert (terminal.folder / "after").read_text() == (terminal.folder / "before").read_text()
     shown = subprocess.run(
         [*terminal.base, "display-message", "-p", "#{cursor_flag}"], check=True, capture_output=True, text=True

@@ -7,6 +7,7 @@
       store.json          which store this is, where it was served last
       fence.json          the catalog it belongs to, and the highest epoch it saw
       retired.json        stores of the catalog that were let go of
+      spare               room for these on a full disk
       tmp/                unsealed shards, wiped at start
       shards/AB/          sealed shards, by the first byte of their write id
       records-N.db        records
@@ -44,6 +45,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _JSON_BYTES_MAX = 4096
 _PRIVATE = "private-"
 _RETIRED = "retired.json"
+_SPARE = "spare"
+_SPARE_BYTES = 4096
 
 # The subshell is orphaned at once, in a session of its own, so that killing the store's process tree or
 # group misses it. Async commands read /dev/null unless told otherwise, hence the pipe's way over fd 3.
@@ -94,12 +97,12 @@ class StoreHome:
     def set_fence(self, fence: Fence) -> None:
         """Remember a fence; it is on the disk when this returns."""
         body = json.dumps({"catalog": fence.catalog.hex(), "epoch": fence.epoch, "least": fence.least}).encode()
-        replace_file(self.path / "fence.json", body, self.tmp / "fence.json", durable=self.durable)
+        _note(self.path, "fence.json", body, durable=self.durable)
         self.fence = fence
 
     def set_retired(self, retired: RetiredStores) -> None:
         """Remember which stores were let go of; it is on the disk when this returns."""
-        replace_file(self.path / _RETIRED, retired.pack(), self.tmp / _RETIRED, durable=self.durable)
+        _note(self.path, _RETIRED, retired.pack(), durable=self.durable)
         self.retired = retired
 
     def close(self) -> None:
@@ -380,7 +383,25 @@ def _set_aside(stray: Path, quarantine: Path) -> None:
 def _describe(path: Path, name: str, system: str, region: str, *, durable: bool) -> None:
     """Write down which store this is: last of all, so that one without it is new."""
     body = json.dumps({"format": STORE_FORMAT, "uuid": name, "system": system, "region": region}).encode()
-    replace_file(path / "store.json", body, path / "tmp" / "store.json", durable=durable)
+    _note(path, "store.json", body, durable=durable)
+
+
+def _note(path: Path, name: str, body: bytes, *, durable: bool) -> None:
+    """Replace a small file of a store; on a full disk, in the room that is kept aside for that.
+
+    A store that can't remember an epoch serves nobody: what is full is to be read from all the same, and emptied.
+    """
+    fresh, spare = path / "tmp" / name, path / _SPARE
+    try:
+        replace_file(path / name, body, fresh, durable=durable)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not spare.exists():
+            raise
+        spare.unlink()
+        replace_file(path / name, body, fresh, durable=durable)
+    if not spare.exists():
+        with suppress(OSError):  # there is no room for it: at the next time
+            replace_file(spare, bytes(_SPARE_BYTES), path / "tmp" / _SPARE, durable=False)
 
 
 def _start_reaper(path: Path, base: Path | None) -> io.FileIO:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from stores import crash, store_at
 from told import told
 
-from faultset_ray.errors import CatalogMismatch, InputError, StaleEpoch
+from faultset_ray.errors import CatalogMismatch, InputError, StaleEpoch, StoreFailure
 from faultset_ray.limits import SILENT_MAX
+from faultset_ray.objects import store_home
 from faultset_ray.objects.entry import Fence, RetiredStores
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import Whole
@@ -93,6 +96,34 @@ def test_one_that_can_not_be_read_is_not_guessed_at(tmp_path, caplog, body):
     assert another.uuid != home.name
     assert "fence.json is not what a store writes" in caplog.text
     another.close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_disk_has_room_for_an_epoch(tmp_path, monkeypatch, code):
+    store = store_at(tmp_path)
+    spare = Path(store.info().path) / "spare"
+    assert spare.stat().st_size == 4096
+    real, keeps = store_home.replace_file, True
+
+    def replace_file(path, *arguments, **options):
+        if spare.exists() or (path == spare and not keeps):
+            raise OSError(code, os.strerror(code))
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(store_home, "replace_file", replace_file)
+    if code == errno.EIO:
+        with pytest.raises(StoreFailure, match="EIO"):
+            store.admit(Fence(CATALOG, 1))
+        assert spare.exists()
+    else:
+        assert [store.admit(Fence(CATALOG, epoch)).epoch for epoch in (1, 2)] == [1, 2], "the room is kept again"
+        keeps = False
+        assert store.admit(Fence(CATALOG, 3)).epoch == 3
+        assert not spare.exists(), "another took it"
+    monkeypatch.undo()
+    assert store.admit(Fence(CATALOG, 4)).epoch == 4
+    assert spare.exists()
+    store.close()
 
 
 @pytest.mark.parametrize("clean", [True, False])

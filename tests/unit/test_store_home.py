@@ -178,6 +178,7 @@ def test_the_identity_is_on_disk(tmp_path):
         "records-0.db-shm",
         "records-0.db-wal",
         "shards",
+        "spare",
         "store.json",
         "tmp",
     ]

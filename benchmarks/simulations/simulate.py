@@ -112,7 +112,8 @@ class _Watcher:
         self._seen = Seen(Report(*[0] * 7), np.zeros(len(self._sizes), np.int64), self._sizes)
 
     def take(self, wave: Wave, answer: Survivors) -> None:
-        state = np.full(len(self._state), State.EJECTED, np.uint8)
+        # who has not survived yet is not known well enough: that was never ejected, and doesn't come back
+        state = np.where(self._state == State.UNKNOWN, State.UNKNOWN, State.EJECTED).astype(np.uint8)
         state[answer.handles[answer.tiers == Tier.OWN]] = State.HEALTHY
         self._tally.elapse(wave.at_ms - self._at_ms)
         self._at_ms = wave.at_ms

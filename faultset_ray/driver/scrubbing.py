@@ -17,7 +17,7 @@ from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, ShardNotFound
+from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, ShardNotFound, StoreFailure
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
 from faultset_ray.objects.bucket import Bucket
 from faultset_ray.objects.checking import check_shard
@@ -221,7 +221,10 @@ class Scrubber:
             entry.record for entry, there in zip(entries, held, strict=True) if there.indices and not there.recorded
         ]
         hidden = [entry for entry, there in zip(entries, held, strict=True) if there.indices]
-        found.records += await self._record(ref, [*unrecorded, *await self._tombstones(ref, hidden)])
+        try:
+            found.records += await self._record(ref, [*unrecorded, *await self._tombstones(ref, hidden)])
+        except StoreFailure as error:  # its disk is full, perhaps: what it has is looked at all the same
+            events.RECORDS_DELAYED.tell(store=uuid, error=error)
         reports = [Damage(entry.record.write_id, index, uuid, "missing") for entry, index in lacking]
         found.missing += await self._report(reports)
         return after or -1

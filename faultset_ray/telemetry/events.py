@@ -395,6 +395,12 @@ RECORDS_UNKNOWN = Event(
 )
 DAMAGE_UNKNOWN = Event("damage_unknown", WARNING, ("error",), "Which shards are damaged is not known now.")
 DAMAGE_UNREPORTED = Event("damage_unreported", WARNING, ("error",), "Damage could not be reported; a scrub finds it.")
+RECORDS_DELAYED = Event(
+    "records_delayed",
+    WARNING,
+    ("store", "error"),
+    "A store could not keep records that it lacks; the next scrub gives it them again.",
+)
 SCRUB_DELAYED = Event("scrub_delayed", WARNING, ("store", "error"), "A store is scrubbed another time.")
 REPAIR_DONE = Event("repair_done", WARNING, ("shards", "objects"), "Shards were made anew or moved.")
 REPAIR_FAILED = Event(

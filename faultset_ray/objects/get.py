@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
@@ -27,6 +26,7 @@ from faultset_ray.objects.pace import far_shards
 from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.record import Record
 from faultset_ray.objects.store_values import Block
+from faultset_ray.shards.memory import Whole
 
 Bytes = NDArray[np.uint8]
 Again = Callable[["Reading", NotEnoughShards], Awaitable[bool]]
@@ -108,10 +108,11 @@ class Reading:
             With the reason for every shard that can't be used.
         DigestMismatch
         """
-        whole = io.BytesIO()  # what it has in the end it gives out without a copy
-        async for _ in self.stream(start, stop, whole.write):
+        self._check_range(start, stop)
+        whole = Whole(stop - start)
+        async for _ in self.stream(start, stop, whole.append):
             pass
-        return whole.getvalue()
+        return whole.finish()
 
     async def stream(
         self, start: int, stop: int, *each: Callable[[memoryview], object]
@@ -120,9 +121,8 @@ class Reading:
 
         Each of some functions is given each piece before that: all pieces of a stripe, from a thread of its own.
         """
+        self._check_range(start, stop)
         size = self.record.size
-        if not 0 <= start <= stop <= size:
-            raise InputError(f"range is {start} to {stop}; {self.record.name!r} has {size:,} bytes")
         hasher = hashlib.sha256() if (start, stop) == (0, size) else None
         if hasher is not None:
             each = (*each, hasher.update)
@@ -207,6 +207,10 @@ class Reading:
                 _all_to(take, pieces)
         else:
             await asyncio.gather(*(self._backend.compute(_all_to, take, pieces) for take in each))
+
+    def _check_range(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.record.size:
+            raise InputError(f"range is {start} to {stop}; {self.record.name!r} has {self.record.size:,} bytes")
 
     def _check(self, digest: bytes) -> None:
         if digest != self.record.sha256:

@@ -24,6 +24,7 @@ from faultset_ray.objects.views import Readable, View, view_memory, views_of
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for, stripe_rows
+from faultset_ray.shards.memory import joined
 
 Bytes = NDArray[np.uint8]
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
@@ -193,7 +194,7 @@ def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> b
         hasher.update(piece.data)
     if hasher.digest() != group.trailer.object_digest:
         raise DigestMismatch(group.label, group.trailer.object_digest.hex(), hasher.hexdigest())
-    return b"".join([piece.data for piece in pieces])
+    return joined(pieces)
 
 
 def _rows(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from faultset_ray.errors import InputError, ShardSizeError
 from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.shards.disk import fsync_directory
+from faultset_ray.shards.memory import Whole
 
 Bytes = NDArray[np.uint8]
 Out = str | os.PathLike[str] | bytearray | memoryview | NDArray[Any]
@@ -55,13 +56,15 @@ class Sink(ABC):
 
 
 class _Memory(Sink):
-    def __init__(self, target: Bytes, *, ours: bool) -> None:
+    """Memory of the caller's, or that of ``bytes`` which are made."""
+
+    def __init__(self, target: Bytes, whole: Whole | None = None) -> None:
         super().__init__()
         self._target = target
-        self._ours = ours
+        self._whole = whole
 
     def finish(self) -> bytes | None:
-        return self._target.tobytes() if self._ours else None
+        return self._whole.finish() if self._whole else None
 
     def _put(self, start: int, data: Bytes) -> None:
         self._target[start : start + data.size] = data
@@ -121,11 +124,12 @@ def sink_for(out: Out | None, size: int) -> Iterator[Sink]:
         The buffer is of another size than the object.
     """
     if out is None:
-        sink: Sink = _Memory(np.empty(size, np.uint8), ours=True)
+        whole = Whole(size)
+        sink: Sink = _Memory(whole.array, whole)
     elif isinstance(out, (str, os.PathLike)):
         sink = _File(*_target(Path(out)))
     else:
-        sink = _Memory(_writable(out, size), ours=False)
+        sink = _Memory(_writable(out, size))
     with contextlib.closing(sink):
         yield sink
 

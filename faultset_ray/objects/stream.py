@@ -34,6 +34,7 @@ from faultset_ray.objects.sequential import SequentialShard, decode_sequential, 
 from faultset_ray.objects.views import Readable, View, view_file, view_memory, views_of
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import layout_for
+from faultset_ray.shards.memory import joined
 
 Bytes = NDArray[np.uint8]
 R = TypeVar("R")
@@ -213,7 +214,7 @@ async def read_range_async(readers: Sequence[Any], start: int, stop: int, *, obj
         with ExitStack() as stack:
             group, shards, _ = await _open(backend, readers, object, stack)
             pieces = await coding.read_range(backend, group, shards, start, stop, group.label)
-            return b"".join([piece.data for piece in pieces])
+            return joined(pieces)
 
 
 def encode_stream(

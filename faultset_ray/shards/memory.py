@@ -1,13 +1,20 @@
-"""Memory for blocks and stripes: what was done with is kept, as the system takes long to clear what it gives."""
+"""Memory for blocks, stripes and whole objects, in huge pages; of blocks, what was done with is kept.
+
+The system takes long to give memory in small pages, and to clear what it gives.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import io
 import math
 import mmap
 import threading
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,3 +97,56 @@ def _fresh(nbytes: int) -> mmap.mmap:
         with suppress(OSError):  # a kernel built without them
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+class Whole:
+    """``bytes`` that are filled, in any order, before anybody has them.
+
+    Parameters
+    ----------
+    nbytes
+        How many they are.
+
+    Attributes
+    ----------
+    array : uint8[nbytes]
+        Zeros, to be written to until :meth:`finish`.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._file = io.BytesIO(bytes(nbytes))  # which nobody else has, and the system clears as they are written
+        self.array = np.frombuffer(self._file.getbuffer(), np.uint8)
+        self._end = 0
+        if nbytes >= _HUGE_BYTES and (advise := _madvise()) is not None:
+            start = self.array.ctypes.data
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            advise(first, (start + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first, mmap.MADV_HUGEPAGE)
+
+    def append(self, piece: memoryview) -> None:
+        """Write what comes after what was appended before."""
+        end = self._end + piece.nbytes
+        self.array[self._end : end] = piece
+        self._end = end
+
+    def finish(self) -> bytes:
+        """They themselves, not a copy; nothing is to be written any more."""
+        del self.array
+        return self._file.getvalue()
+
+
+def joined(pieces: Sequence[NDArray[np.uint8]]) -> bytes:
+    """uint8[n] each, contiguous, one after the other."""
+    whole = Whole(sum(piece.size for piece in pieces))
+    for piece in pieces:
+        whole.append(piece.data)
+    return whole.finish()
+
+
+@cache
+def _madvise() -> Any | None:
+    """Of the system's C library, where it has huge pages; what it says is advice, so its answer doesn't count."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return function

@@ -1,8 +1,11 @@
 """Large memory is handed out again once nobody can see it any more, and not before."""
 
 import gc
+import mmap
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +110,53 @@ def test_memory_that_comes_while_others_are_at_it_goes_to_the_system(kept):
         del array
         assert memory.empty(MIB).size == MIB
     assert kept.nbytes == 0
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 4_097, 2 * MIB, 5 * MIB + 3])
+def test_whole_bytes_are_filled_in_any_order(nbytes):
+    wanted = np.random.default_rng(nbytes).integers(0, 256, nbytes, np.uint8)
+    cut = nbytes // 3
+    whole = memory.Whole(nbytes)
+    whole.array[cut:] = wanted[cut:]
+    whole.array[:cut] = wanted[:cut]
+    found = whole.finish()
+    assert type(found) is bytes
+    assert found == wanted.tobytes()
+    assert memory.joined([wanted[:cut], wanted[cut:cut], wanted[cut:]]) == found
+
+
+def test_whole_bytes_are_given_out_where_they_were_written():
+    whole = memory.Whole(5 * MIB)
+    where = address(whole.array)
+    whole.append(memoryview(bytes(range(256)) * 20_480))
+    found = whole.finish()
+    assert address(np.frombuffer(found, np.uint8)) == where
+    assert found == bytes(range(256)) * 20_480
+
+
+def test_more_than_the_whole_is_refused():
+    whole = memory.Whole(4)
+    whole.append(memoryview(b"abc"))
+    with pytest.raises(ValueError, match="broadcast"):
+        whole.append(memoryview(b"de"))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="the system has no huge pages")
+def test_large_whole_bytes_are_in_huge_pages_where_the_system_has_them():
+    given = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not given.exists() or "[never]" in given.read_text():
+        pytest.skip("the system has no huge pages")
+    whole = memory.Whole(64 * MIB)
+    where = address(whole.array) + 32 * MIB
+    [flags] = [flags for first, last, flags in mappings() if first <= where < last]
+    assert "hg" in flags
+
+
+def mappings():
+    """All of this process: from, to, and what was advised."""
+    first = last = 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            first, last = (int(end, 16) for end in found.groups())
+        elif line.startswith("VmFlags:"):
+            yield first, last, line.split()[1:]

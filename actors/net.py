@@ -82,32 +82,20 @@ class RayNet(RealWorld):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
+        key = to.name, method.__name__
         if is_sizeable(method):
-            return await self._call_wide(carrier, handle, to, method, *args, **kwargs)
+            width = self._widths.get(key, 1)
+            named = handle.in_pieces.options(name=method.__qualname__, num_returns=width)
+            refs = named.remote(width, carrier, *key, *args, **kwargs)
+            pieces = asyncio.gather(*(refs if width > 1 else [refs]))
+            value, self._widths[key] = join(await fetch(pieces, *key, self._deadline))
+            return cast("R", value)
         if carrier is None:
             ref = getattr(handle, method.__name__).remote(*args, **kwargs)
         else:
             named = handle.traced.options(name=method.__qualname__)
-            ref = named.remote(carrier, to.name, method.__name__, *args, **kwargs)
-        return cast("R", await fetch(ref, to.name, method.__name__, self._deadline))
-
-    async def _call_wide(
-        self,
-        carrier: tracing.Carrier | None,
-        handle: Any,
-        to: Addr[S],
-        method: Callable[Concatenate[S, P], R],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        key = to.name, method.__name__
-        width = self._widths.get(key, 1)
-        named = handle.in_pieces.options(name=method.__qualname__, num_returns=width)
-        refs = named.remote(width, carrier, to.name, method.__name__, *args, **kwargs)
-        pieces = asyncio.gather(*(refs if width > 1 else [refs]))
-        value, self._widths[key] = join(await fetch(pieces, to.name, method.__name__, self._deadline))
-        return cast("R", value)
+            ref = named.remote(carrier, *key, *args, **kwargs)
+        return cast("R", await fetch(ref, *key, self._deadline))
 
     def within(self, seconds: float) -> RayNet:
         """See :meth:`Net.within <faultset_ray.backend.protocol.Net.within>`."""

@@ -24,7 +24,7 @@ from faultset_ray.objects.output import Passed, Take, hand_out
 from faultset_ray.objects.pool import Window, run_again, threads_of
 from faultset_ray.objects.ranges import read_span, spans
 from faultset_ray.objects.sent import Digests, encode_sent, run_with_rows
-from faultset_ray.objects.stripes import data_rows, decode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, undecoded
 from faultset_ray.objects.views import Readable
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import stripe_rows
@@ -136,10 +136,8 @@ async def decode_object(
         start, stop = layout.span(stripe, size)
         found = dict(missing)
         length = layout.block_len(stripe, size)
-        try:
+        with group.decoding():
             rows = await gather_rows(code, header, stripe, length, fetch, found, data_rows(stop - start, length))
-        except NotEnoughShards as error:
-            raise group.told(error) from None
         unusable.update(found)
         return await data_of(backend, header, rows, stop - start)
 
@@ -251,9 +249,9 @@ async def nowhere(_start: int, _pieces: list[Bytes]) -> None:
 
 async def data_of(backend: Backend, header: Header, rows: Mapping[int, Bytes], nbytes: int) -> list[Bytes]:
     """A stripe's data from rows that determine it; the rows themselves where they are data."""
-    wanted = data_rows(nbytes, next(iter(rows.values())).size)
-    if all(index in rows for index in wanted):
-        return trimmed([rows[index] for index in wanted], nbytes)
+    data = undecoded(rows, nbytes)
+    if data is not None:
+        return data
     indices = tuple(rows)
     return [await run_again(backend, decode_task, _CODING, header.spec, indices, nbytes, *rows.values())]
 
@@ -288,10 +286,8 @@ async def read_range(
         async def fetch(index: int) -> tuple[Bytes, Bytes]:
             return await backend.compute(read_block, shards[index], stripe, what, first, granules)
 
-        try:
+        with group.decoding():
             return await gather_rows(code, header, stripe, width, fetch, group.missing(code.n), wanted, first)
-        except NotEnoughShards as error:
-            raise group.told(error) from None
 
     parts = [read_span(backend, code, header, size, *span, collect) for span in spans(header.layout, size, start, stop)]
     return [piece for pieces in await asyncio.gather(*parts) for piece in pieces]

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -101,10 +102,14 @@ class Group:
         unusable = _unplaced(self.pile, self.header.n)
         return NotEnoughShards(len(self.members), self.header.k, self.missing(_TOLD_MAX), name, unusable)
 
-    def told(self, error: NotEnoughShards) -> NotEnoughShards:
-        """An error of decoding this write, with what else was found and tells of no shard."""
-        unusable = _unplaced(self.pile, self.header.n)
-        return NotEnoughShards(error.have, error.need, error.missing, error.object_name, unusable)
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """While this write is decoded: that it can't be is told with what else was found and tells of no shard."""
+        try:
+            yield
+        except NotEnoughShards as error:
+            unusable = _unplaced(self.pile, self.header.n)
+            raise NotEnoughShards(error.have, error.need, error.missing, error.object_name, unusable) from None
 
     @cached_property
     def disputed(self) -> frozenset[int]:

@@ -19,7 +19,7 @@ from faultset_ray.objects.buffers import as_bytes
 from faultset_ray.objects.gather import damage, pick_rows
 from faultset_ray.objects.groups import Group, candidates, families_of, generation_of, object_id_of, only
 from faultset_ray.objects.sealing import Sealing
-from faultset_ray.objects.stripes import data_rows, decode_rows, encode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, encode_rows, undecoded
 from faultset_ray.objects.views import Readable, View, view_memory, views_of
 from faultset_ray.shards.digest import verify_block
 from faultset_ray.shards.format import Header
@@ -183,13 +183,9 @@ def _assemble(group: Group, shards: Mapping[int, Readable], used: set[int]) -> b
     for stripe in range(layout.stripes(size)):
         start, stop = layout.span(stripe, size)
         length = layout.block_len(stripe, size)
-        wanted = data_rows(stop - start, length)
-        rows = _rows(group, shards, stripe, length, wanted)
+        rows = _rows(group, shards, stripe, length, data_rows(stop - start, length))
         used.update(rows)
-        if all(index in rows for index in wanted):
-            pieces += trimmed([rows[index] for index in wanted], stop - start)
-        else:
-            pieces.append(decode_rows(group.header.spec, rows, stop - start, 1))
+        pieces += undecoded(rows, stop - start) or [decode_rows(group.header.spec, rows, stop - start, 1)]
     for piece in pieces:
         hasher.update(piece.data)
     if hasher.digest() != group.trailer.object_digest:
@@ -214,9 +210,7 @@ def _rows(
         else:
             return rows
     code = group.code()
-    try:
+    with group.decoding():
         return pick_rows(
             code, header, stripe, block_len, lambda index: shards[index].read(stripe), group.missing(), wanted
         )
-    except NotEnoughShards as error:
-        raise group.told(error) from None

@@ -13,7 +13,7 @@ from faultset_ray.backend.protocol import Net
 from faultset_ray.objects.gather import Decoder
 from faultset_ray.objects.metering import coded
 from faultset_ray.objects.pool import threads_of
-from faultset_ray.objects.stripes import data_rows, decode_rows, trimmed
+from faultset_ray.objects.stripes import data_rows, decode_rows, undecoded
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout
 from faultset_ray.telemetry import tracing
@@ -52,10 +52,10 @@ async def read_span(
     length = layout.block_len(stripe, size)
     begin, end = layout.span(stripe, size)
     if (low, high) == (0, end - begin):
-        wanted = data_rows(high, length)
-        rows = await collect(stripe, wanted, 0, layout.granules(length), length)
-        if all(index in rows for index in wanted):
-            return trimmed([rows[index] for index in wanted], high)
+        rows = await collect(stripe, data_rows(high, length), 0, layout.granules(length), length)
+        data = undecoded(rows, high)
+        if data is not None:
+            return data
         threads = threads_of(net)
         return [await _decoded(net, header, high, decode_rows, header.spec, rows, high, threads)]
 

@@ -62,6 +62,12 @@ def decode_rows(spec: str, rows: Mapping[int, Bytes], nbytes: int, threads: int)
     return data.reshape(-1)[:nbytes]
 
 
+def undecoded(rows: Mapping[int, Bytes], nbytes: int) -> list[Bytes] | None:
+    """A stripe's data, of so many bytes, where nothing is to be decoded, all rows that hold some being there; views."""
+    wanted = data_rows(nbytes, next(iter(rows.values())).size)
+    return trimmed([rows[index] for index in wanted], nbytes) if all(index in rows for index in wanted) else None
+
+
 def trimmed(rows: Sequence[Bytes], nbytes: int) -> list[Bytes]:
     """A stripe's data, of all rows that hold some, without the padding of the last one; views."""
     pieces = []

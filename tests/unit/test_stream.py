@@ -205,7 +205,7 @@ def test_the_last_byte_waits_for_the_digest(monkeypatch):
     for kind in (io.BytesIO, Unseekable):
         out = io.BytesIO()
         with monkeypatch.context() as patched:
-            patched.setattr(coding, "trimmed", lambda rows, nbytes: [np.zeros(nbytes, np.uint8)])
+            patched.setattr(coding, "undecoded", lambda rows, nbytes: [np.zeros(nbytes, np.uint8)])
             with pytest.raises(DigestMismatch):
                 fs.decode_stream([kind(shard) for shard in raw], out)
         assert len(out.getvalue()) < len(content)

@@ -51,8 +51,8 @@ class Keeper:
         """Called whenever a directory arrives: there is something to keep."""
         self._begun: set[asyncio.Task[Any]] = set()
         self._loading: Counter[tuple[str, int]] = Counter()
-        self._expected: dict[tuple[str, int], asyncio.Task[None]] = {}
-        """First servants that were begun before their fleet was registered."""
+        self._expected: dict[tuple[str, Addr[Region]], asyncio.Task[None]] = {}
+        """First servants that were begun before their fleet was registered, by its name and theirs."""
         self._restoring: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def directory(self, fleet: str, deadline_s: float = CALL_SECONDS) -> Directory:
@@ -103,7 +103,7 @@ class Keeper:
             try:
                 if directory.version == 1:
                     async with self._bringing_up(fleet, info):
-                        await (self._expected.pop((fleet, info.id), None) or self.spawn(fleet, info))
+                        await (self._expected.pop((fleet, address(fleet, info)), None) or self.spawn(fleet, info))
                         await self.load(directory, info, members)
                 else:
                     while self.is_loading(fleet, info):
@@ -151,20 +151,17 @@ class Keeper:
     def expect(self, fleet: str, ranges: int) -> None:
         """Begin to bring up the first servants of a fleet that is being registered: they start meanwhile."""
         for info in first_ranges(np.zeros(ranges, np.uint64)):
-            self._expected[fleet, info.id] = self.begin(self.spawn(fleet, info))
+            self._expected[fleet, address(fleet, info)] = self.begin(self.spawn(fleet, info))
 
     async def forgo(self, fleet: str) -> None:
         """End what is left of those servants where nobody registered the fleet; if somebody did, they are its own."""
-        begun = {key: task for key, task in self._expected.items() if key[0] == fleet}
-        for key in begun:
-            del self._expected[key]
+        begun = {region: self._expected.pop((of, region)) for of, region in [*self._expected] if of == fleet}
         with suppress(ClusterError):  # else the steward ends them, as it does those of drivers that are gone
             if begun and fleet not in await self.authority.ask(Coordinator.fleets):
                 for task in begun.values():
                     task.cancel()
                 await asyncio.gather(*begun.values(), return_exceptions=True)
-                infos = first_ranges(np.zeros(len(begun), np.uint64))
-                await asyncio.gather(*(self.backend.stop(address(fleet, info)) for info in infos))
+                await asyncio.gather(*map(self.backend.stop, begun))
 
     async def spawn(self, fleet: str, info: RangeInfo, at: At | None = None) -> None:
         """Bring a range's servant up."""

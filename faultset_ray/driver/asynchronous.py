@@ -36,6 +36,7 @@ from faultset_ray.limits import READY_SECONDS
 from faultset_ray.maps.survey import FleetMap, survey
 from faultset_ray.model import Fleet
 from faultset_ray.objects.shardset import attach_driver, detach_driver
+from faultset_ray.telemetry import tracing
 
 
 async def connect_async(
@@ -204,7 +205,7 @@ class AsyncDriver(AsyncFleetVerbs, AsyncShardVerbs, AsyncObjectVerbs, AsyncUpkee
             The fleet has no nodes.
         NegativeThresholdError, CoordinatorUnavailable
         """
-        with self._fleet_span("map", fleet):
+        with tracing.verb("map", self.system, fleet=fleet):
             answer = await self.survivors(threshold_ms=threshold_ms, fleet=fleet, deadline_s=deadline_s)
             registered = await self.fleet(fleet)
             looked = stores and bool(await self._authority.ask(Coordinator.stores))

@@ -37,10 +37,6 @@ class AsyncFleetVerbs:
         """A deadline, or that of answers."""
         return self.config.limits.survivors_s if deadline_s is None else deadline_s
 
-    def _fleet_span(self, verb: str, fleet: object) -> tracing.Spanned:
-        named = fleet if isinstance(fleet, str) else None
-        return tracing.span(f"faultset.{verb}", {"faultset.system": self.system, "faultset.fleet": named})
-
     def _at_once(self, deadline_s: float | None) -> float:
         """A deadline, or that of observations."""
         return self.config.limits.observe_s if deadline_s is None else deadline_s
@@ -94,7 +90,7 @@ class AsyncFleetVerbs:
             survivors are next asked for.
         """
         limit_s = self.config.limits.register_s if deadline_s is None else deadline_s
-        with self._fleet_span("register", fleet) as span:
+        with tracing.verb("register", self.system, fleet=fleet) as span:
             registered = await self._fleets.register(nodes, precision, fleet, on_duplicate, policy, limit_s)
             span.note({"faultset.fleet": registered.name, "faultset.nodes": len(registered)})
             return registered
@@ -108,7 +104,7 @@ class AsyncFleetVerbs:
         EmptyNodesError
             All its nodes were removed.
         """
-        with self._fleet_span("fleet", name):
+        with tracing.verb("fleet", self.system, fleet=name):
             return await self._fleets.fleet(name)
 
     async def handles(
@@ -124,7 +120,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet, or not of all the nodes.
         """
-        with self._fleet_span("handles", fleet):
+        with tracing.verb("handles", self.system, fleet=fleet):
             return await self._fleets.handles(ids, fleet, self._at_once(deadline_s))
 
     async def remove(self, ids: Iterable[str], *, fleet: str = "default", deadline_s: float | None = None) -> Told:
@@ -147,7 +143,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be removed.
         """
-        with self._fleet_span("remove", fleet):
+        with tracing.verb("remove", self.system, fleet=fleet):
             return await self._fleets.remove(ids, fleet, self._soon(deadline_s))
 
     async def mark(
@@ -182,7 +178,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The nodes may be marked.
         """
-        with self._fleet_span("mark", fleet):
+        with tracing.verb("mark", self.system, fleet=fleet):
             return await self._fleets.mark(ids, mark, fleet, self._soon(deadline_s))
 
     async def set_policy(self, policy: Policy, *, fleet: str = "default", deadline_s: float | None = None) -> None:
@@ -197,7 +193,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time. The policy may be set.
         """
-        with self._fleet_span("set_policy", fleet):
+        with tracing.verb("set_policy", self.system, fleet=fleet):
             await self._fleets.set_policy(policy, fleet, self._soon(deadline_s))
 
     async def observe(
@@ -236,7 +232,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and this driver knows nothing of the fleet yet.
         """
-        with self._fleet_span("observe", fleet):
+        with tracing.verb("observe", self.system, fleet=fleet):
             return await self._fleets.observe(handles, latency_ms, ok, at_ms, fleet, self._at_once(deadline_s))
 
     def record(self, path: str | PathLike[str], *, fleet: str = "default") -> Recording:
@@ -296,7 +292,7 @@ class AsyncFleetVerbs:
         CoordinatorUnavailable
             It did not answer in time, and no region did, or this driver knows nothing of the fleet yet.
         """
-        with self._fleet_span("survivors", fleet) as span:
+        with tracing.verb("survivors", self.system, fleet=fleet) as span:
             answer = await self._fleets.survivors(threshold_ms, fleet, self._soon(deadline_s), partial=partial)
             span.note({"faultset.ranges.answered": len(answer.versions)})
             return answer
@@ -310,7 +306,7 @@ class AsyncFleetVerbs:
         RegionTimeout
             Its region did not answer.
         """
-        with self._fleet_span("why", fleet):
+        with tracing.verb("why", self.system, fleet=fleet):
             return await self._fleets.why(node_id, fleet, self._soon(deadline_s))
 
     async def plan(
@@ -329,7 +325,7 @@ class AsyncFleetVerbs:
             The answer as it is and as it would be, and every node that would change. Regions that did not
             answer are named in both answers.
         """
-        with self._fleet_span("plan", fleet):
+        with tracing.verb("plan", self.system, fleet=fleet):
             return await self._fleets.plan(policy, fleet, self._soon(deadline_s), partial=partial)
 
     def watch(

@@ -99,7 +99,7 @@ class AsyncObjectVerbs:
         codes, stores = self.config.codes, self.config.stores
         if code is None:
             code, tolerate = codes.put, codes.tolerate if tolerate is None else tolerate
-        with self._object_span("put", name, code) as span:
+        with tracing.verb("put", self.system, name, code=code) as span:
             receipt = await self._objects.put(
                 name,
                 data,
@@ -138,7 +138,7 @@ class AsyncObjectVerbs:
             The object has no such bytes.
         CatalogLost, CoordinatorUnavailable
         """
-        with self._object_span("get", name) as span:
+        with tracing.verb("get", self.system, name) as span:
             found = await self._objects.get(name, range)
             span.note({"faultset.bytes": len(found)})
             return found
@@ -159,7 +159,7 @@ class AsyncObjectVerbs:
         progress : callable, optional
             Called on the driver's loop with the bytes of all pieces that were taken, and those there are.
         """
-        span = partial(self._object_span, "get_stream", name)
+        span = partial(tracing.verb, "get_stream", self.system, name)
         return tracing.streamed(span, self._objects.stream(name, range, progress))
 
     async def open(self, name: str) -> AsyncObjectFile:
@@ -169,7 +169,7 @@ class AsyncObjectVerbs:
         ------
         ObjectNotFound, CatalogLost, CoordinatorUnavailable
         """
-        with self._object_span("open", name):
+        with tracing.verb("open", self.system, name):
             return AsyncObjectFile(await self._objects.open(name))
 
     async def stat(self, name: str) -> ObjectStat:
@@ -182,7 +182,7 @@ class AsyncObjectVerbs:
         ------
         ObjectNotFound, CatalogLost, CoordinatorUnavailable
         """
-        with self._object_span("stat", name):
+        with tracing.verb("stat", self.system, name):
             return await self._objects.stat(name)
 
     async def list(
@@ -199,7 +199,7 @@ class AsyncObjectVerbs:
         limit : int, optional
             At most so many.
         """
-        with self._object_span("list"):
+        with tracing.verb("list", self.system):
             return await self._objects.listed(prefix, deleted=deleted, after=after, limit=limit)
 
     async def delete(
@@ -229,7 +229,7 @@ class AsyncObjectVerbs:
         CatalogLost, CoordinatorUnavailable
         """
         seconds = self.config.stores.delete_grace_s if grace_s is None else grace_s
-        with self._object_span("delete", name):
+        with tracing.verb("delete", self.system, name):
             return await self._objects.delete(name, if_generation, seconds, _patience(busy_s))
 
     async def undelete(self, name: str) -> Receipt:
@@ -243,13 +243,8 @@ class AsyncObjectVerbs:
             There is an object of that name.
         WriteInProgress, StoresLost, CatalogLost, CoordinatorUnavailable
         """
-        with self._object_span("undelete", name):
+        with tracing.verb("undelete", self.system, name):
             return await self._objects.undelete(name)
-
-    def _object_span(self, verb: str, name: str | None = None, code: str | None = None) -> tracing.Spanned:
-        span = tracing.span(f"faultset.{verb}", {"faultset.system": self.system, "faultset.code": code})
-        span.name("faultset.object.name", name)
-        return span
 
 
 class ObjectVerbs:

@@ -49,7 +49,7 @@ class AsyncShardVerbs:
         by = self.config.codes
         stripe_bytes = by.stripe_bytes if stripe_bytes is None else stripe_bytes
         code = by.encode if code is None else code
-        with tracing.span("faultset.encode", {"faultset.system": self.system, "faultset.code": code}):
+        with tracing.verb("encode", self.system, code=code):
             return bind(await self._shards.encode(data, code, stripe_bytes), self._shards.free)
 
     async def decode(self, shards: ShardSet, out: Out | None = None) -> bytes | None:
@@ -69,17 +69,17 @@ class AsyncShardVerbs:
         DigestMismatch
             The bytes are not those that were encoded.
         """
-        with tracing.span("faultset.decode", {"faultset.system": self.system}):
+        with tracing.verb("decode", self.system):
             return await self._shards.decode(shards, out)
 
     async def free(self, shards: ShardSet) -> None:
         """Remove an object's shards; those on stores that don't answer are left, with a warning."""
-        with tracing.span("faultset.free", {"faultset.system": self.system}):
+        with tracing.verb("free", self.system):
             await self._shards.free(shards)
 
     async def stores(self) -> list[StoreInfo]:
         """The stores that answer; missing ones are started."""
-        with tracing.span("faultset.stores", {"faultset.system": self.system}):
+        with tracing.verb("stores", self.system):
             return await self._stores.stores()
 
 

@@ -27,7 +27,7 @@ class AsyncUpkeepVerbs:
             The stores hold objects of a catalog that the coordinator doesn't have: rebuild it.
         CoordinatorUnavailable
         """
-        with self._upkeep_span("status") as span:
+        with tracing.verb("status", self.system) as span:
             status = await self._upkeep.status()
             span.note({"faultset.objects": status.tally.objects, "faultset.stores": len(status.stores)})
             return status
@@ -54,7 +54,7 @@ class AsyncUpkeepVerbs:
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        with self._upkeep_span("repair") as span:
+        with tracing.verb("repair", self.system) as span:
             done = await self._upkeep.repair(bytes_per_s, progress)
             span.note({"faultset.objects": done.objects, "faultset.shards": done.shards, "faultset.bytes": done.bytes})
             return done
@@ -85,7 +85,7 @@ class AsyncUpkeepVerbs:
         ------
         CatalogLost, CoordinatorUnavailable
         """
-        with self._upkeep_span("scrub") as span:
+        with tracing.verb("scrub", self.system) as span:
             found = await self._upkeep.scrub(
                 deep=deep, drop_orphans=drop_orphans, bytes_per_s=bytes_per_s, progress=progress
             )
@@ -132,7 +132,7 @@ class AsyncUpkeepVerbs:
             There is no such store or place, or with ``force``, it answers.
         CatalogLost, CoordinatorUnavailable
         """
-        with self._upkeep_span("decommission") as span:
+        with tracing.verb("decommission", self.system) as span:
             done = await self._upkeep.decommission(which, bytes_per_s, timeout_s, progress, force=force)
             span.note({"faultset.shards": done.shards, "faultset.bytes": done.bytes})
             return done
@@ -159,7 +159,7 @@ class AsyncUpkeepVerbs:
             There is no such store or place: one that was let go of is no store any more.
         CatalogLost, CoordinatorUnavailable
         """
-        with self._upkeep_span("cancel_decommission"):
+        with tracing.verb("cancel_decommission", self.system):
             return await self._upkeep.cancel_decommission(which)
 
     async def rebuild(self, *, progress: SoFar | None = None) -> Rebuilt:
@@ -178,13 +178,10 @@ class AsyncUpkeepVerbs:
             No store answers.
         CoordinatorUnavailable
         """
-        with self._upkeep_span("rebuild") as span:
+        with tracing.verb("rebuild", self.system) as span:
             rebuilt = await self._upkeep.rebuild(progress)
             span.note({"faultset.objects": rebuilt.objects})
             return rebuilt
-
-    def _upkeep_span(self, verb: str) -> tracing.Spanned:
-        return tracing.span(f"faultset.{verb}", {"faultset.system": self.system})
 
 
 class UpkeepVerbs:

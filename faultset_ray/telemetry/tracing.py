@@ -227,6 +227,14 @@ def span(name: str, attributes: Mapping[str, Any] | None = None) -> Spanned:
     return _NOTHING if tracer is None else _Live(_started(tracer, name, "INTERNAL", attributes))
 
 
+def verb(name: str, system: str, named: str | None = None, **attributes: object) -> Spanned:
+    """A :func:`span` of a driver's verb, about an object ``named`` so; attributes that are no text are left out."""
+    told = {f"faultset.{key}": value for key, value in attributes.items() if isinstance(value, str)}
+    begun = span(f"faultset.{name}", {"faultset.system": system, **told})
+    begun.name("faultset.object.name", named)
+    return begun
+
+
 def inner(name: str, attributes: Mapping[str, Any] | None = None) -> Spanned:
     """A span of what this process does itself, only below another."""
     tracer = _below()

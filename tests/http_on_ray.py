@@ -1,12 +1,12 @@
 """The HTTP API on a Ray Serve of this machine, for tests under load."""
 
 import os
-import socket
 from contextlib import contextmanager
 
 import ray
 from http_server import token_of
 from ray import serve
+from waiting import free_port
 
 from actors import ingress
 from actors.attach import attach
@@ -41,9 +41,7 @@ class Discard:
 @contextmanager
 def served_on_ray(folder, bare=False):
     """The URL of the API, and the headers that it asks for; with ``bare`` a deployment that discards stands beside it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    http = Http(port=port, tokens=str(folder / "tokens"))
+    http = Http(port=free_port(), tokens=str(folder / "tokens"))
     token = token_of(folder / "tokens", "admin")
     before = os.environ.get("FAULTSET_STORE_DIR")
     os.environ["FAULTSET_STORE_DIR"] = str(folder / "stores")
@@ -53,7 +51,7 @@ def served_on_ray(folder, bare=False):
         ingress.run(ingress.application(Config(http=http), SYSTEM, create=True, state_dir=str(folder / "state")))
         if bare:
             serve.run(Discard.bind(), name="bare", route_prefix="/bare")
-        yield f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
+        yield f"http://127.0.0.1:{http.port}", {"Authorization": f"Bearer {token}"}
         ingress.stop(whole=started)
     finally:
         ray.shutdown()

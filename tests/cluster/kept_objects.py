@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
+from waiting import until
 
 import faultset_ray as fs
-from cluster.support import until
 from faultset_ray import failpoints
 
 SYSTEM = "kept"

@@ -8,13 +8,12 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Self, TypeVar
 import ray
 import schemas
 from ray._private.state import actors
+from waiting import free_port, until
 
 from actors.processes import process_tree
 
@@ -33,15 +33,6 @@ PROJECT = str(Path(__file__).parents[2])
 START_TRIES = 4
 START_SECONDS = 180.0
 """What a Ray node may take to start on a machine with much else to do."""
-
-
-def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
-    """Ask again and again until the answer is truthy, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {condition}"
-        time.sleep(0.02)
-    return answer
 
 
 @contextmanager
@@ -89,13 +80,6 @@ def stopped(pid: int) -> Iterator[None]:
 def private_store_dirs() -> set[str]:
     """The temporary directories of the stores that this suite's processes started."""
     return {path.name for path in Path(tempfile.gettempdir()).glob("faultset-store-*")}
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def dependencies_only(to: Path) -> Path:

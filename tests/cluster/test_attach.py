@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from waiting import free_port
 
 import faultset_ray as fs
-from cluster.support import PROJECT, RayHead, at_most, bare, free_port
+from cluster.support import PROJECT, RayHead, at_most, bare
 from faultset_ray.errors import AuthError, ClusterUnreachable, InputError
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]

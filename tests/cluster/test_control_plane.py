@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import at_most, living_actors, stopped, until
+from cluster.support import at_most, living_actors, stopped
 from faultset_ray.control.ranges import plan_bounds, range_of
 from faultset_ray.errors import InputError, RegionTimeout, UnknownFleet
 from faultset_ray.geohash import encode_many

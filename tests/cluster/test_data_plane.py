@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from damaging import flip
 from told import told
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import PROJECT, at_most, living_actors, stopped, until
+from cluster.support import PROJECT, at_most, living_actors, stopped
 from faultset_ray.errors import NotEnoughShards, ShardSizeError, StoresLost
 from faultset_ray.limits import KIB, MIB, STORE_INFO_SECONDS
 from faultset_ray.objects.shardset import ShardSet

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import schemas
 from typer.testing import CliRunner
+from waiting import free_port
 
 import faultset_ray as fs
-from cluster.support import PROJECT, RayHead, at_most, bare, free_port
+from cluster.support import PROJECT, RayHead, at_most, bare
 from faultset_ray._version import __version__
 from jobs.cli import application
 

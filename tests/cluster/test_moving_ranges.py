@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import living_actors, until
+from cluster.support import living_actors
 from faultset_ray.control import ranges as planner
 from faultset_ray.control.ranges import Sizing
 from faultset_ray.control.states import State

@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import at_most, living_actors, until
+from cluster.support import at_most, living_actors
 from faultset_ray.control.prober import PLACES
 from faultset_ray.limits import READ_SECONDS
 

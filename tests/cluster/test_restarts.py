@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import PROJECT, RayHead, living_actors, until
+from cluster.support import PROJECT, RayHead, living_actors
 
 pytestmark = pytest.mark.cluster
 

@@ -12,10 +12,11 @@ import pytest
 import ray
 from damaging import flip
 from runbooks import commands_by_heading
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
-from cluster.support import result_of, token_of_ray, until, verb
+from cluster.support import result_of, token_of_ray, verb
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 import schemas
+from waiting import free_port, until
 
-from cluster.support import PROJECT, bare, free_port, result_of, until, verb
+from cluster.support import PROJECT, bare, result_of, verb
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 STARTED = "Started Serve"

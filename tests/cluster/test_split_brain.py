@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
 from cluster.disks import Hosts, begin, end
 from cluster.kept_objects import SYSTEM, insist, payload, show
-from cluster.support import living_actors, until, verb
+from cluster.support import living_actors, verb
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

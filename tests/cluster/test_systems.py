@@ -14,11 +14,12 @@ from contextlib import contextmanager
 
 import pytest
 from told import told
+from waiting import until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalNode
 from actors.processes import process_tree
-from cluster.support import PROJECT, at_most, bare, command_line, is_running, living_actors, private_store_dirs, until
+from cluster.support import PROJECT, at_most, bare, command_line, is_running, living_actors, private_store_dirs
 from faultset_ray.errors import BackendClosed, CoordinatorUnavailable, InputError
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]

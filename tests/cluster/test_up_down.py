@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from scraping import discovered, scraped_until
+from waiting import until
 
 from actors.processes import process, process_tree
-from cluster.support import command_line, leaked, result_of, until, verb
+from cluster.support import command_line, leaked, result_of, verb
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 PAYLOAD = os.urandom(300_000)

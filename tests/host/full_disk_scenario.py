@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from cluster.disks import Hosts
 from cluster.kept_objects import SYSTEM, payload
-from cluster.support import result_of, until, verb
+from cluster.support import result_of, verb
 from runbooks import commands_by_heading
+from waiting import until
 
 import faultset_ray as fs
 from faultset_ray.errors import NotEnoughPlaces

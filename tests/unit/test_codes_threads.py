@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from faultset_ray import codes
 from faultset_ray.codes import threads
@@ -49,17 +49,10 @@ def asleep(number=0):
     return team.asleep(threads._team.board, number)
 
 
-def wait_until(condition):
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0)
-
-
 def test_a_helper_takes_part_and_wakes_up_for_it():
     assert meet() == 2
     for _ in range(50):
-        wait_until(asleep)
+        until(asleep)
         assert meet() == 2
     for _ in range(1000):  # where it is awake, or about to sleep
         assert meet() == 2

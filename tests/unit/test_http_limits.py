@@ -9,6 +9,7 @@ import threading
 import httpx
 import pytest
 from http_server import NODES, Served
+from waiting import until
 
 from faultset_ray.config import Http
 from faultset_ray.http.pacing import AHEAD_BYTES, STEP_BYTES, Inner, Outer
@@ -98,15 +99,6 @@ def asked(served, count, path="/v1/survivors"):
     for thread in threads:
         thread.start()
     return threads, answers
-
-
-def until(condition):
-    import time
-
-    ends = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.005)
 
 
 def test_more_requests_than_may_be_are_told_to_come_again():

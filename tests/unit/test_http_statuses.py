@@ -1,9 +1,8 @@
 """Every status that the API promises, each from a request that earns it; and what it says when its system is away."""
 
-import time
-
 import pytest
 from http_server import NODES, Served, announced_put, token_of
+from waiting import until
 
 from faultset_ray.config import Http
 from faultset_ray.http.problems import REFUSALS, STATUSES
@@ -73,10 +72,7 @@ def test_beside_a_write_that_is_under_way(world):
     served.client.put("/v1/objects/slow", content=b"y")
     first = announced_put(served.port, "/v1/objects/slow", 20 * MIB, f"Bearer {token}")
     first.send(bytes(17 * MIB))  # more than a stripe: it begins
-    ends = time.monotonic() + 60
-    while not served.driver._objects._writes._open:  # before that, one that comes now would be met by it
-        assert time.monotonic() < ends
-        time.sleep(0.005)
+    until(lambda: served.driver._objects._writes._open)  # before that, one that comes now would be met by it
 
     def second(content):
         return served.client.put("/v1/objects/slow", content=content, headers={"If-Match": "*"})

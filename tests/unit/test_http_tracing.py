@@ -1,11 +1,11 @@
 """Requests of the HTTP API in traces: below their clients' spans, above the driver's verbs."""
 
 import asyncio
-import time
 
 import pytest
 from http_server import Served, cut_off_put, token_of
 from spans import collected
+from waiting import until
 
 from faultset_ray.config import Config, Http, Tracing
 from faultset_ray.errors import CoordinatorUnavailable
@@ -29,13 +29,12 @@ def world(tmp_path):
 
 def requests(spans, count=1):
     """The trees of so many requests, as soon as they have ended: an answer comes before its span's end."""
-    ends = time.monotonic() + 20
-    while True:
-        ended = [span for span in spans._exporter.get_finished_spans() if "http.request.method" in span.attributes]
-        if len(ended) >= count:
-            return spans.take()
-        assert time.monotonic() < ends
-        time.sleep(0.005)
+
+    def ended():
+        return sum("http.request.method" in span.attributes for span in spans._exporter.get_finished_spans())
+
+    until(lambda: ended() >= count)
+    return spans.take()
 
 
 def roots(tree):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from faultset_ray.backend.local import LocalBackend
@@ -23,14 +23,6 @@ def backend():
 def driver(backend):
     with fs.connect(backend=backend) as driver:
         yield driver
-
-
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return answer
 
 
 def survive(driver):

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from stores import FENCE, shard_files, store_at
 from told import told
+from waiting import until
 
 from faultset_ray.errors import InputError, StoreFailure
 from faultset_ray.objects import store_holder
@@ -34,13 +34,6 @@ def serve(root, **options):
         [sys.executable, "-c", SERVE, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     )
     return process, Path(process.stdout.readline().strip())
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.01)
 
 
 def reapers(path):
@@ -134,7 +127,7 @@ def test_one_that_goes_on_is_waited_for_no_longer_than_a_while(tmp_path, monkeyp
         assert Path(other.info().path) != path
         process.kill()
         process.wait()
-        wait_until(lambda: "faultset-store-lock" not in {thread.name for thread in threading.enumerate()})
+        until(lambda: "faultset-store-lock" not in {thread.name for thread in threading.enumerate()})
         heir = store_at(tmp_path, "there")
         assert Path(heir.info().path) == path, "who had waited does not keep the lock"
         heir.close()
@@ -307,7 +300,7 @@ def test_a_private_store_is_gone_when_closed():
     seal_empty(store)
     store.close()
     assert not path.exists()
-    wait_until(lambda: not reapers(path))
+    until(lambda: not reapers(path))
 
 
 @pytest.mark.parametrize("whom", ["process", "group"])
@@ -324,7 +317,7 @@ def test_a_private_store_is_gone_when_its_process_is_killed(tmp_path, whom):
         def status() -> dict[str, str]:
             return dict(line.split(":\t", 1) for line in (reaper / "status").read_text().splitlines() if ":\t" in line)
 
-        wait_until(lambda: int(status()["SigIgn"], 16) >> signal.SIGTERM - 1 & 1)  # it has begun
+        until(lambda: int(status()["SigIgn"], 16) >> signal.SIGTERM - 1 & 1)  # it has begun
         assert int(status()["PPid"]) != process.pid, "an orphan, out of the process tree"
         assert os.getsid(int(reaper.name)) not in {process.pid, os.getsid(0)}
         targets = {fd.name: str(fd.readlink()) for fd in (reaper / "fd").iterdir()}
@@ -341,8 +334,8 @@ def test_a_private_store_is_gone_when_its_process_is_killed(tmp_path, whom):
         else:
             process.kill()
         process.wait()
-        wait_until(lambda: not path.exists())
-        wait_until(lambda: not reapers(path))
+        until(lambda: not path.exists())
+        until(lambda: not reapers(path))
         assert neighbour.exists()
     finally:
         process.kill()
@@ -353,7 +346,7 @@ def test_a_private_store_is_gone_when_its_process_ends_without_a_word(tmp_path):
     process, path = serve("", env=os.environ | {"TMPDIR": str(tmp_path)})
     process.communicate()
     assert process.returncode == 0
-    wait_until(lambda: not path.exists())
+    until(lambda: not path.exists())
 
 
 def test_each_system_has_directories_of_its_own(tmp_path):
@@ -435,7 +428,7 @@ def test_a_private_store_below_a_root(tmp_path):
     assert not path.exists()
     assert Path(other.info().path).exists()
     other.close()
-    wait_until(lambda: not (tmp_path / "private-1").exists())
+    until(lambda: not (tmp_path / "private-1").exists())
 
 
 def test_leftovers_of_private_stores_are_removed(tmp_path, caplog):

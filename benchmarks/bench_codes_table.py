@@ -5,8 +5,8 @@ the pairs' quotients of process CPU time. That is done several times on memory n
 system, since where it lies decides too: the median of the ratios, with the least and the greatest.
 Then two threads against one, in wall-clock time, of pairs in which all threads had a CPU, beside a plain
 copy of as many bytes on one thread and two: the bound that caches and memory set. Then the throughput of
-other libraries' own calls. The table is also written to ``benchmarks/results/codes.md``. A missed target ends
-the run with 1.
+other libraries' own calls. The table is also written to ``benchmarks/results/codes-ENGINE.md``. A missed
+target ends the run with 1.
 """
 
 import argparse
@@ -377,7 +377,7 @@ def main():
             print(line, flush=True)
             lines.append(line)
         lines.append("")
-    (RESULTS / "codes.md").write_text("\n".join(lines))
+    (RESULTS / f"codes-{engine.active()}.md").write_text("\n".join(lines))
     return 1 if any("MISSED" in line for line in lines) else 0
 
 

@@ -20,10 +20,9 @@ ACCUMULATE: Final = 1
 STREAM: Final = 2
 BACKWARD: Final = 4
 
-STREAM_BYTES_MIN: Final = 1 << 20
-"""Rows in and out together, from where stores go past the caches: about a core's L2, measured."""
 SHARED_STREAM_BYTES_MIN: Final = 1 << 24
-"""The same with several threads, which together store faster into a shared cache than past it, measured."""
+"""Rows in and out together, from where several threads store past the caches: into one that they share they store
+faster together than past it, measured. For one thread see :class:`Level <faultset_ray.kernels.gf_levels.Level>`."""
 INPUTS_MAX: Final = 255
 """Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
@@ -58,7 +57,7 @@ class Control:
         size = -(-outputs // -(-outputs // OUTPUTS_MAX)) if outputs else 1
         self._tables = level.tables(matrix, size)
         shape = [outputs, inputs, size]
-        method = [level.unit, level.granule, level.width]
+        method = [level.unit, level.granule, level.stream_bytes_min]
         words = [level.tile, self._tables.ctypes.data, *shape, *method, KINDS.ctypes.data]
         self._words = np.array(words, dtype=np.int64)
         self.address = self._words.ctypes.data
@@ -172,14 +171,14 @@ if HAVE_NUMBA:
     @kernel()
     def _stripe(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
         """Make the bytes begin … end of all outputs of one stripe."""
-        granule, width = load64(control + 48), load64(control + 56)
+        granule = load64(control + 48)
         if load64(control + 24) <= _BACKWARD_INPUTS_MAX and _are_near(load64(sources), load64(targets)):
             flags |= BACKWARD
         if flags & STREAM:
-            head = -(load64(targets) + begin) & (width - 1)
+            head = -(load64(targets) + begin) & (_LINE - 1)
             aligned = end - begin >= 2 * granule
             for index in range(load64(control + 16)):
-                aligned = aligned and (load64(targets + 8 * index) + begin + head) & (width - 1) == 0
+                aligned = aligned and (load64(targets + 8 * index) + begin + head) & (_LINE - 1) == 0
             if not aligned:
                 flags -= STREAM
             elif head:
@@ -225,7 +224,7 @@ if HAVE_NUMBA:
     ) -> None:
         """Fold rows at the addresses that :func:`locate` writes."""
         nbytes = stripes * length * (load64(control + 16) + load64(control + 24))
-        if not flags & ACCUMULATE and nbytes >= (SHARED_STREAM_BYTES_MIN if helpers else STREAM_BYTES_MIN):
+        if not flags & ACCUMULATE and nbytes >= (SHARED_STREAM_BYTES_MIN if helpers else load64(control + 56)):
             flags |= STREAM
         job = _job()
         store64(job, control)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faultset_ray.errors import InputError
+from faultset_ray.limits import MIB
 
 from .gf_tables import MUL, Bytes
 from .jit import HAVE_NUMBA
@@ -35,10 +36,15 @@ class Level:
     """How a level multiplies."""
 
     name: str
-    width: int
-    """Bytes of a vector."""
     granule: int
     """Bytes that a tile makes at a time, or a multiple of them."""
+    stream_bytes_min: int
+    """Rows in and out together, from where one thread stores past the caches, measured.
+
+    Where a vector is a line of the cache, that is about a core's L2 (Zen 5). A line that comes in pieces may leave the
+    CPU half full, and the more so where outputs lie at the same place of a page: that is worth it only where the rows
+    are in no cache (Zen 3).
+    """
     coefficients: npt.NDArray[Any]
     """The table of each of the 256 constants."""
 
@@ -87,10 +93,10 @@ def _masks() -> npt.NDArray[np.uint64]:
 
 
 _MAKE: Final[dict[str, Callable[[], Level]]] = {
-    "gfni512": lambda: Level("gfni512", 64, 128, _affine()),
-    "gfni256": lambda: Level("gfni256", 32, 64, _affine()),
-    "avx2": lambda: Level("avx2", 32, 64, _nibbles()),
-    "portable": lambda: Level("portable", 16, 64, _masks()),
+    "gfni512": lambda: Level("gfni512", 128, MIB, _affine()),
+    "gfni256": lambda: Level("gfni256", 64, 64 * MIB, _affine()),
+    "avx2": lambda: Level("avx2", 64, 64 * MIB, _nibbles()),
+    "portable": lambda: Level("portable", 64, 64 * MIB, _masks()),
 }
 
 

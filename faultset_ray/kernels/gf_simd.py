@@ -39,7 +39,7 @@ OUTPUTS_MAX: Final = 8
 ACCUMULATE: Final = 1
 """Flag: start from what the outputs hold."""
 STREAM: Final = 2
-"""Flag: store past the caches. Outputs must be aligned to the vector width."""
+"""Flag: store past the caches. Outputs must be aligned to the vector width; to a line, where lines are to be whole."""
 BACKWARD: Final = 4
 """Flag: go from the end to the beginning."""
 

@@ -86,10 +86,10 @@ def test_large_matrices(level, outputs, inputs):
 
 @pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])
 @pytest.mark.parametrize("offset", [0, 1, 16, 63])
-@pytest.mark.parametrize("length", [1 << 18, (1 << 18) + 64, (1 << 18) + 77])
-def test_stores_past_the_caches(level, offset, length):
+@pytest.mark.parametrize("more", [0, 64, 77])
+def test_stores_past_the_caches(level, offset, more):
     """Large enough to stream; rows at equal and at different distances from a cache line."""
-    assert length * 6 >= gf_fold.STREAM_BYTES_MIN
+    length = -(-gf_levels.level(level).stream_bytes_min // 384) * 64 + more
     rng = np.random.default_rng(2)
     rows = rng.integers(0, 256, (4, length), dtype=np.uint8)
     matrix = rng.integers(0, 256, (2, 4), dtype=np.uint8)
@@ -103,23 +103,28 @@ def test_stores_past_the_caches(level, offset, length):
     assert (space[offset + 2 * length :] == 0xA5).all()
 
 
-def flags_of(folder, rows, out, **how):
-    """The flags that a fold's tiles are called with, all together; a tile of ours notes them and makes nothing."""
+def told(folder, rows, out, **how):
+    """The flags that a fold's tiles are called with, all together, and all bits of where those that stream begin.
+
+    A tile of ours notes them and makes nothing.
+    """
     import numba
 
     from faultset_ray.kernels.gf_rows import load64, store64
 
     @numba.cfunc(numba.types.void(*[numba.types.int64] * 8))
-    def note(tables, _sources, _targets, _outputs, _inputs, _begin, _end, flags):
+    def note(tables, _sources, targets, _outputs, _inputs, begin, _end, flags):
         store64(tables, load64(tables) | flags)
+        if flags & gf_fold.STREAM:
+            store64(tables + 8, load64(tables + 8) | (load64(targets) + begin))
 
-    noted = np.zeros(1, np.int64)
+    noted = np.zeros(2, np.int64)
     words = folder._control._words
     before = words[:2].copy()
     words[:2] = note.address, noted.ctypes.data
     folder.fold(list(rows), list(out), **how)
     words[:2] = before
-    return int(noted[0])
+    return noted.tolist()
 
 
 @pytest.mark.skipif(LEVELS == ("naive",), reason="nothing is compiled")
@@ -129,14 +134,28 @@ def test_only_large_folds_that_overwrite_store_past_the_caches():
         space = np.zeros(3 * length + 64, np.uint8)
         at = -space.ctypes.data % 64
         rows = space[at : at + 3 * length].reshape(3, length)
-        return flags_of(Folder(np.ones((1, 2), np.uint8)), rows[:2], rows[2:], **how) & gf_fold.STREAM != 0
+        flags, _ = told(Folder(np.ones((1, 2), np.uint8)), rows[:2], rows[2:], **how)
+        return flags & gf_fold.STREAM != 0
 
-    for least, threads in [(gf_fold.STREAM_BYTES_MIN, 1), (gf_fold.SHARED_STREAM_BYTES_MIN, 2)]:
+    for least, threads in [(gf_levels.chosen().stream_bytes_min, 1), (gf_fold.SHARED_STREAM_BYTES_MIN, 2)]:
         if threads > 1 and recruit(threads)[1] == 0:
             continue  # one CPU
         assert not streams(least - 3 * 64, threads=threads)
         assert streams(least + 3 * 64, threads=threads)
         assert not streams(2 * least, threads=threads, accumulate=True)
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])
+@pytest.mark.parametrize("offset", [0, 16, 32, 63])
+def test_what_goes_past_the_caches_begins_with_a_line(level, offset):
+    """Else every line of it would go in two pieces, with other rows' between them."""
+    length = gf_levels.level(level).stream_bytes_min // 3 // 64 * 64 + 64
+    space = np.zeros(3 * length + 128, np.uint8)
+    at = -space.ctypes.data % 64 + offset
+    rows = space[at : at + 3 * length].reshape(3, length)
+    flags, begins = told(Folder(np.ones((1, 2), np.uint8), level), rows[:2], rows[2:])
+    assert flags & gf_fold.STREAM
+    assert begins % 64 == 0
 
 
 @pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])

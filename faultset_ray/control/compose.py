@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faultset_ray.control.ladder import Ladder
 from faultset_ray.control.messages import Orders
 from faultset_ray.control.missing import Missing
-from faultset_ray.kernels.segments import place_segments
+from faultset_ray.kernels.segments import reorder_segments
 from faultset_ray.policy import Policy
 
 Cells = NDArray[np.uint64]
@@ -63,8 +63,8 @@ class RegionPart:
 class Layout(NamedTuple):
     """In which order the cells of some parts stand; the same for all answers about the same rosters."""
 
-    ranks: NDArray[np.intp]
-    """intp[g]: where each cell of the parts, one after the other, stands among all."""
+    order: NDArray[np.uint32]
+    """uint32[g]: which cell of the parts, one after the other, comes first, which next."""
     cells: Cells
     """uint64[g]: in their order there; read-only, as answers share it."""
 
@@ -103,10 +103,8 @@ def narrow(counts: Counts) -> NDArray[Any]:
 
 def lay_out(parts: Sequence[RegionPart]) -> Layout:
     """Put the cells of all parts into order of first registration."""
-    order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable")
-    ranks = np.empty_like(order)
-    ranks[order] = np.arange(len(order))
-    return Layout(ranks, _own(np.concatenate([part.cells for part in parts])[order]))
+    order = np.argsort(np.concatenate([part.first for part in parts]), kind="stable").astype(np.uint32)
+    return Layout(order, _own(np.concatenate([part.cells for part in parts])[order]))
 
 
 def compose(
@@ -130,33 +128,28 @@ def compose(
     """
     if not parts:
         return Composed(np.empty(0, np.uint64), np.zeros(1, np.int64), np.empty(0, np.uint32))
-    ranks, cells = layout or lay_out(parts)
-    counts = np.concatenate([part.counts for part in parts], dtype=np.int64)
-    own = np.empty_like(counts)
-    own[ranks] = counts
+    order, cells = layout or lay_out(parts)
+    counts = np.concatenate([part.counts for part in parts])
+    handles = np.concatenate([part.handles for part in parts])
     frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
-    flagged = _flagged(parts, ranks)
-    shortage, named = None, None
+    flagged = _flagged(parts, order)
+    shortage = None
     if policy is not None and flagged.size:
-        rest_counts = _rest_counts(parts)
-        rest = np.empty_like(rest_counts)
-        rest[ranks] = rest_counts
-        shortage = _shortage(cells, own, flagged, rest, policy, missing)
-        panicking = shortage.groups[shortage.panic]
+        rest = np.concatenate([_rest_counts(part) for part in parts])
+        own = counts[order].astype(np.int64)
+        shortage = _shortage(cells, own, flagged, rest[order], policy, missing)
+        panicking = order[shortage.groups[shortage.panic]]
         if len(panicking):
-            named = np.zeros_like(own)
+            named = np.zeros_like(rest)
             named[panicking] = rest[panicking]
-    starts = np.zeros(len(own) + 1, np.int64)
-    np.cumsum(own if named is None else own + named, out=starts[1:])
-    handles = np.empty(starts[-1], np.uint32)
-    to = starts[ranks]
-    end = 0
-    for part in parts:
-        each = slice(end, end := end + len(part.counts))
-        place_segments(part.handles, counts[each], counts[each], to[each], handles)
-    if named is not None:
-        rests = np.concatenate([part.rest.handles for part in parts if part.rest is not None])
-        place_segments(rests, rest_counts, named[ranks], to + counts, handles)
+            rests = np.concatenate([part.rest.handles for part in parts if part.rest is not None])
+            rests = rests[np.repeat(named > 0, rest)]
+            behind = np.stack([order, order + np.uint32(len(order))], axis=1).reshape(-1)
+            starts, handles = reorder_segments(
+                np.concatenate([handles, rests]), np.concatenate([counts, named]), behind
+            )
+            return Composed(cells, _own(starts[::2].copy()), _own(handles), shortage, frozen_until_ms)
+    starts, handles = reorder_segments(handles, counts, order)
     return Composed(cells, _own(starts), _own(handles), shortage, frozen_until_ms)
 
 
@@ -166,17 +159,16 @@ def _own(column: NDArray[T]) -> NDArray[T]:
     return column
 
 
-def _flagged(parts: Sequence[RegionPart], ranks: NDArray[np.intp]) -> NDArray[np.intp]:
+def _flagged(parts: Sequence[RegionPart], order: NDArray[np.uint32]) -> NDArray[np.intp]:
     """Flagged groups, ascending."""
     if all(part.flagged is None for part in parts):
         return np.empty(0, np.intp)
     flags = [np.zeros(len(part.counts), np.bool_) if part.flagged is None else part.flagged for part in parts]
-    return np.sort(ranks[np.concatenate(flags)])
+    return np.flatnonzero(np.concatenate(flags)[order])
 
 
-def _rest_counts(parts: Sequence[RegionPart]) -> Counts:
-    counts = [np.zeros(len(part.counts), np.int64) if part.rest is None else part.rest.counts for part in parts]
-    return np.concatenate(counts, dtype=np.int64)
+def _rest_counts(part: RegionPart) -> Counts:
+    return np.zeros(len(part.counts), np.int64) if part.rest is None else part.rest.counts.astype(np.int64)
 
 
 def _shortage(

@@ -1,4 +1,4 @@
-"""Segments of several columns put together into one, each where it belongs."""
+"""Segments of a column in another order."""
 
 from __future__ import annotations
 
@@ -12,35 +12,48 @@ from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 Counts = NDArray[np.int64]
 
 
-def place_segments(
-    pool: NDArray[np.uint32], counts: Counts, taken: Counts, to: Counts, out: NDArray[np.uint32]
-) -> None:
-    """Copy segments that lie one after the other to where each belongs.
+def reorder_segments(
+    pool: NDArray[np.uint32], counts: NDArray[np.integer[Any]], order: NDArray[np.uint32]
+) -> tuple[Counts, NDArray[np.uint32]]:
+    """Put segments that lie one after the other into an order.
 
     Parameters
     ----------
     pool : uint32[sum(counts)]
         May be read-only.
-    counts : int64[g]
+    counts : integer[g]
         How long each segment is.
-    taken : int64[g]
-        How much of each is copied, from its begin on; at most ``counts``.
-    to : int64[g]
-        Where in ``out`` each begins.
-    out : uint32[n]
-        Changed in place.
+    order : uint32[g]
+        Which segment comes first, which next; each once.
+
+    Returns
+    -------
+    starts : int64[g + 1]
+        Where each begins in the order.
+    out : uint32[sum(counts)]
     """
-    if HAVE_NUMBA:
-        _place(pool, counts, taken, to, out)
-        return
-    steps = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
-    out[steps + np.repeat(to, taken)] = pool[steps + np.repeat(np.cumsum(counts) - counts, taken)]
+    starts = np.zeros(len(order) + 1, np.int64)
+    if not HAVE_NUMBA:
+        taken, begins = counts[order], np.cumsum(counts, dtype=np.int64) - counts
+        np.cumsum(taken, out=starts[1:])
+        return starts, pool[np.arange(starts[-1]) + np.repeat(begins[order] - starts[:-1], taken)]
+    out = np.empty_like(pool)
+    narrow = counts if counts.dtype == np.uint8 else counts.astype(np.int64)  # two kernels are enough
+    _reorder(pool, narrow, order, np.empty(len(counts), np.int64), starts, out)
+    return starts, out
 
 
 @kernel()
-def _place(pool: Any, counts: Any, taken: Any, to: Any, out: Any) -> None:
+def _reorder(pool: Any, counts: Any, order: Any, begins: Any, starts: Any, out: Any) -> None:
     begin = 0
     for g in range(len(counts)):
-        for i in range(taken[g]):
-            out[to[g] + i] = pool[begin + i]
+        begins[g] = begin
         begin += counts[g]
+    end = 0
+    for place in range(len(order)):
+        g = order[place]
+        begin = begins[g]
+        for i in range(counts[g]):
+            out[end + i] = pool[begin + i]
+        end += counts[g]
+        starts[place + 1] = end

@@ -1,9 +1,10 @@
-"""Segments put where they belong, one value at a time."""
+"""Segments in another order, one at a time."""
 
 
-def place_segments(pool, counts, taken, to, out):
-    at = 0
-    for count, kept, begin in zip(counts, taken, to, strict=True):
-        for step in range(kept):
-            out[begin + step] = pool[at + step]
-        at += count
+def reorder_segments(pool, counts, order):
+    begins = [sum(counts[:g]) for g in range(len(counts))]
+    starts, out = [0], []
+    for g in order:
+        out += pool[begins[g] : begins[g] + counts[g]]
+        starts.append(len(out))
+    return starts, out

@@ -333,8 +333,8 @@ class Health:
         Their states stay. A node that is out while its mark goes is counted by the cap from then on, and the next
         ``decide`` takes some back where there are too many; see :meth:`Changes.settled`.
         """
-        slots = np.unique(slots[slots >= 0])
-        slots = slots[self.mark[slots] != mark]
+        slots = slots[slots >= 0]
+        slots = np.unique(slots[self.mark[slots] != mark])
         before, survived = self.state[slots], survival(self.state[slots], self.mark[slots])
         self.mark[slots] = mark
         self.__dict__.pop("unmarked", None)  # counted anew when it is next needed

@@ -21,8 +21,9 @@ STREAM: Final = 2
 BACKWARD: Final = 4
 
 SHARED_STREAM_BYTES_MIN: Final = 1 << 24
-"""Rows in and out together, from where several threads store past the caches: into one that they share they store
-faster together than past it, measured. For one thread see :class:`Level <faultset_ray.kernels.gf_levels.Level>`."""
+"""Rows in and out together, from where several threads store past the caches at the earliest: into one that they
+share they store faster together than past it, measured. For one thread see
+:class:`Level <faultset_ray.kernels.gf_levels.Level>`."""
 INPUTS_MAX: Final = 255
 """Rows in, and rows out, of one fold."""
 _CHUNK_BYTES: Final = 1 << 19
@@ -224,7 +225,8 @@ if HAVE_NUMBA:
     ) -> None:
         """Fold rows at the addresses that :func:`locate` writes."""
         nbytes = stripes * length * (load64(control + 16) + load64(control + 24))
-        if not flags & ACCUMULATE and nbytes >= (SHARED_STREAM_BYTES_MIN if helpers else load64(control + 56)):
+        least = load64(control + 56)
+        if not flags & ACCUMULATE and nbytes >= (max(least, SHARED_STREAM_BYTES_MIN) if helpers else least):
             flags |= STREAM
         job = _job()
         store64(job, control)

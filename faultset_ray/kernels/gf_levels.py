@@ -39,7 +39,7 @@ class Level:
     granule: int
     """Bytes that a tile makes at a time, or a multiple of them."""
     stream_bytes_min: int
-    """Rows in and out together, from where one thread stores past the caches, measured.
+    """Rows in and out together, from where one thread stores past the caches, measured; several do no earlier.
 
     Where a vector is a line of the cache, that is about a core's L2 (Zen 5). A line that comes in pieces may leave the
     CPU half full, and the more so where outputs lie at the same place of a page: that is worth it only where the rows

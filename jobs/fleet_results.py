@@ -12,6 +12,13 @@ from faultset_ray.policy import Policy
 Pair = tuple[int, int]
 
 
+class Versions(TypedDict):
+    """Where one is in the changes of a fleet, as ``since`` of a watch takes it."""
+
+    birth: str
+    ranges: Mapping[str, Pair]
+
+
 class Failover(TypedDict):
     """What ``faultset failover`` tells."""
 
@@ -61,7 +68,7 @@ class Survivors(TypedDict):
     clock_ahead_ms: int
     frozen_until_ms: int | None
     at_ms: int
-    versions: Mapping[str, Pair]
+    versions: Versions
 
 
 class Why(TypedDict):
@@ -111,7 +118,7 @@ class Watch(TypedDict):
     fleet: str
     system: str
     changes: int
-    versions: Mapping[str, Pair] | None
+    versions: Versions
 
 
 class Mark(TypedDict):

@@ -17,7 +17,8 @@ from jobs.output import Json, app, finish, run
 from jobs.terminal import console, stdout
 
 if TYPE_CHECKING:
-    from faultset_ray.driver.watch import Change, RegionChange, Versions
+    from faultset_ray.control.versions import Versions
+    from faultset_ray.driver.watch import Change, RegionChange
 
 
 def watch(
@@ -53,7 +54,7 @@ def watch(
 
         def note() -> None:
             if position is not None:
-                _write(position, {"system": system, "fleet": fleet, "versions": changes.versions})
+                _write(position, {"system": system, "fleet": fleet, "versions": changes.versions.to_dict()})
 
         note()  # before there is anything to tell: what happens from now on is told, also by a second run
         try:
@@ -67,7 +68,7 @@ def watch(
             console.print("stopped")
         note()
         versions = changes.versions
-    finish({"fleet": fleet, "system": system, "changes": told, "versions": versions})
+    finish({"fleet": fleet, "system": system, "changes": told, "versions": versions.to_dict()})
 
 
 def _tell(change: Change | RegionChange) -> None:
@@ -94,16 +95,16 @@ def _tell(change: Change | RegionChange) -> None:
 
 
 def _read(position: Path, system: str, fleet: str) -> Versions | None:
-    from faultset_ray.driver.watch import check_since
+    from faultset_ray.control.versions import check_since
 
     if not position.exists():
         return None
     try:
         noted = loads(position.read_text())
-        versions = check_since(noted["versions"] or {})
+        versions = check_since(noted["versions"])
         where = noted["system"], noted["fleet"]
     except (ValueError, TypeError, KeyError, RecursionError):  # an InputError is a ValueError
-        raise InputError(f"{position} is no position of a watch; delete it to begin from now") from None
+        raise InputError(f"{position} is no position of a watch of this version; delete it to begin from now") from None
     if where != (system, fleet):
         raise InputError(
             f"{position} is a position in fleet {shown(where[1])} of system {shown(where[0])}, not in fleet {fleet!r} "

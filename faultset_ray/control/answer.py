@@ -14,6 +14,7 @@ from faultset_ray.control.compose import Composed, Shortage
 from faultset_ray.control.ladder import Ladder, Tier
 from faultset_ray.control.metering import count_spill
 from faultset_ray.control.missing import Missing
+from faultset_ray.control.versions import Version, Versions
 from faultset_ray.errors import EmptyNodesError, InvalidGeohashError
 from faultset_ray.geohash import cells_to_strings, precisions, strings_to_cells
 from faultset_ray.policy import Policy
@@ -42,8 +43,8 @@ class Survivors:
     handles : uint32[s]
         The survivors: regions in order of first registration, each ascending by latency. In a region in
         panic the rest of its nodes follow.
-    versions : mapping of range to (epoch, version)
-        Which state of each range that answered this is.
+    versions : Versions, a mapping of range to (epoch, version)
+        Which state of each range that answered this is; its ``birth`` says of which history of the fleet.
     missing_regions : list of str
         Geohashes of the regions that did not answer in time. Their nodes are neither survivors nor dead. They borrow
         as a region without survivors does.
@@ -77,7 +78,7 @@ class Survivors:
     handles: NDArray[np.uint32]
     policy: Policy | None
     frozen_until_ms: int | None
-    _versions: dict[int, tuple[int, int]]
+    _versions: Versions
     _missing: tuple[str, ...]
     _ages: dict[str, int | None]
     _all_ids: Strings | None
@@ -92,12 +93,13 @@ class Survivors:
         at_ms: int,
         ids: Strings,
         composed: Composed | Callable[[], Composed],
-        versions: Mapping[int, tuple[int, int]],
+        versions: Mapping[int, Version],
         missing: Missing | Sequence[str],
         *,
         policy: Policy | None = None,
         directory_age_ms: int = 0,
         clock_ahead_ms: int = 0,
+        birth: str = "",
     ) -> None:
         self.__setstate__(
             {
@@ -107,7 +109,7 @@ class Survivors:
                 "directory_age_ms": directory_age_ms,
                 "clock_ahead_ms": clock_ahead_ms,
                 "policy": policy,
-                "_versions": dict(versions),
+                "_versions": Versions(versions, birth),
                 "_all_ids": ids,
             }
         )
@@ -194,9 +196,9 @@ class Survivors:
         return by_region.resolve(region)[1]
 
     @property
-    def versions(self) -> dict[int, tuple[int, int]]:
+    def versions(self) -> Versions:
         """See the class."""
-        return dict(self._versions)
+        return self._versions.copy()
 
     @property
     def missing_regions(self) -> list[str]:

@@ -59,6 +59,8 @@ class Checkpoint:
     passage: Passage = field(default_factory=Passage)
     policy: str = ""
     """By which the samples were judged, as JSON; empty for not known."""
+    birth: str = ""
+    """Of the fleet's history; empty where an earlier version made it."""
 
     @property
     def whole(self) -> bool:
@@ -84,6 +86,7 @@ class Checkpoint:
             **self.alarms.to_columns(),
             **self.passage.to_columns(),
             "policy": np.frombuffer(self.policy.encode(), np.uint8),
+            "birth": np.frombuffer(self.birth.encode(), np.uint8),
             **{f"health/{name}": column for name, column in self.health.items()},
             **{f"events/{name}": column for name, column in self.events.to_columns().items()},
         }
@@ -115,6 +118,7 @@ class Checkpoint:
             Alarms.from_columns(columns),
             Passage.from_columns(columns),
             bytes(columns.get("policy", b"")).decode(),
+            bytes(columns.get("birth", b"")).decode(),
         )
 
     def without_health(self) -> Checkpoint:
@@ -215,6 +219,7 @@ def divided(checkpoints: Sequence[Checkpoint], bounds: NDArray[np.uint64]) -> li
             alarms=alarms.of(inside),
             passage=passage.of(inside),
             policy=checkpoints[0].policy,
+            birth=checkpoints[0].birth,
         )
 
     return [part(number) for number in range(len(bounds))]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from faultset_ray.control.census import Condition, Headcount
 from faultset_ray.control.journal import Events
+from faultset_ray.errors import StaleEpoch
 from faultset_ray.policy import Policy
 
 
@@ -21,6 +22,18 @@ class Orders:
     policy: Policy
     fleet: str = ""
     """Whose policy it is: under this name the range counts what it decides."""
+    birth: str = ""
+    """Of the fleet's history. A range that outlived it belongs to no fleet, and refuses orders of another one."""
+
+    def check_birth(self, told: Orders, epoch: int) -> None:
+        """Refuse what is of another history than these orders, which a servant of that epoch has.
+
+        Raises
+        ------
+        StaleEpoch
+        """
+        if self.birth not in ("", told.birth):
+            raise StaleEpoch(f"region of the history born {self.birth}", epoch, epoch + 1)
 
     def news_to(self, asked: Orders) -> Orders | None:
         """These, where they are newer than what an asker knows."""

@@ -45,8 +45,7 @@ class Region(Servant):
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._version = 0
-        self._saved = -1
+        self._version, self._saved = 0, -1
         self._roster = 0
         self._now_ms = 0
         self._decided_ms = 0
@@ -56,8 +55,7 @@ class Region(Servant):
         """When the oldest observation was taken that is in no whole checkpoint; or before."""
         self._epochs = np.array([epoch], np.int64)
         self._begins = np.zeros(1, np.int64)
-        self._orders = _PLAIN
-        self._rules = _PLAIN.policy.rules
+        self._orders, self._rules = _PLAIN, _PLAIN.policy.rules
         self._health = Health.empty(np.empty(0, np.uint32), np.empty(0, np.uint64))
         self._journal = Journal(self._health)
         self._alarms = Alarms()
@@ -383,6 +381,7 @@ class Region(Servant):
     def _begin(self, epoch: int, orders: Orders, now_ms: int) -> int:
         """Check what every call brings, and take it in; returned is what :meth:`_look_up` does."""
         self._check(epoch)
+        self._orders.check_birth(orders, epoch)
         ahead_ms = self._look_up(now_ms)
         if orders.version > self._orders.version:
             if orders.policy != self._orders.policy:
@@ -480,6 +479,7 @@ class Region(Servant):
             self._alarms,
             self._passage,
             self._orders.policy.to_json(),
+            self._orders.birth,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:

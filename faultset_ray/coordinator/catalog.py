@@ -10,6 +10,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from faultset_ray.coordinator import roster
@@ -26,6 +27,10 @@ SCHEMA: Final = len(STEPS)
 CATALOG_ID_BYTES: Final = 16
 APPLICATION: Final = 0x46535243
 """``FSRC``, by which `file` tells the database from others."""
+
+
+_BIRTH: Final = "birth"
+"""The note that has what births are drawn from; unlike the catalog's identity nobody ever takes up another's."""
 
 
 class FleetRow(NamedTuple):
@@ -47,7 +52,7 @@ class Catalog:
     Parameters
     ----------
     identity
-        16 bytes: what a catalog of objects that begins here is known by.
+        16 bytes: what a catalog of objects that begins here is known by, and what births of its fleets are drawn from.
 
     Raises
     ------
@@ -65,7 +70,7 @@ class Catalog:
         try:
             with self._failing("be opened"):
                 self._prepare(system, identity)
-                self.epoch = self._start()
+                self.epoch = self._start(identity)
         except BaseException:
             self._db.close()
             raise
@@ -159,6 +164,10 @@ class Catalog:
     def put_fleet(self, name: str, precision: int, ranges: int) -> int:
         """Add a fleet that has so many ranges; its key."""
         return self.do("INSERT INTO fleets VALUES (NULL, ?, ?, 0, ?, '', 0)", name, precision, ranges)
+
+    def birth(self, fleet: int) -> str:
+        """What the history of a fleet is known by: drawn when these tables were made, and no other fleet's."""
+        return blake2b(fleet.to_bytes(8, "big"), key=self.kept(_BIRTH), digest_size=8).hexdigest()
 
     def put_policy(self, fleet: int, version: int, policy: Policy) -> None:
         """Write a fleet's policy, set at a version."""
@@ -256,9 +265,10 @@ class Catalog:
         if name != system:
             raise StateFailure(self.path, "be used", f"it is the state of system {name!r}, not {system!r}")
 
-    def _start(self) -> int:
+    def _start(self, identity: bytes) -> int:
         self._db.execute("BEGIN IMMEDIATE")
         self.do("UPDATE system SET epoch = epoch + 1")
+        self.do("INSERT OR IGNORE INTO notes VALUES (?, ?)", _BIRTH, identity)
         [epoch] = self.one("SELECT epoch FROM system")
         self._db.execute("COMMIT")
         return int(epoch)

@@ -58,6 +58,8 @@ class Directory:
     """What decides who survives where no threshold is given."""
     policy_version: int
     """The version at which the policy was last set."""
+    birth: str
+    """Of the fleet's history: drawn when its state was first made; what is of another one can't be compared."""
 
     @property
     def bounds(self) -> NDArray[np.uint64]:
@@ -129,6 +131,7 @@ class Founded:
     policy: Policy
     registered_ms: int
     """When all of its nodes were."""
+    birth: str
 
     def directory(self, fleet: Fleet, cells: NDArray[np.uint64], precision: int) -> Directory:
         """The whole, with the nodes and cells that were given."""
@@ -144,6 +147,7 @@ class Founded:
             np.zeros(count, np.uint8),
             self.policy,
             1,
+            self.birth,
         )
 
 

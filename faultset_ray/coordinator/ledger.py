@@ -89,7 +89,8 @@ class Ledger:
             self.catalog.log(key, Kind.REGISTER, batch)
         roster = Roster()
         roster.apply(Kind.REGISTER, batch, 1)
-        directory = _directory(name, roster, precision, ranges, 1, policy or Policy(), 1)
+        birth = self.catalog.birth(key)
+        directory = _directory(name, roster, precision, ranges, 1, policy or Policy(), 1, birth)
         known = self.fleets[name] = Known(key, roster, directory, len(ranges))
         return known
 
@@ -115,7 +116,9 @@ class Ledger:
         known.roster.apply(kind, batch, version)
         if kind is Kind.REGISTER:
             decided = (now.policy, now.policy_version) if policy is None else (policy, version)
-            known.directory = _directory(now.fleet.name, known.roster, now.precision, ranges, version, *decided)
+            known.directory = _directory(
+                now.fleet.name, known.roster, now.precision, ranges, version, *decided, now.birth
+            )
         else:
             living, marks = known.roster["living"].copy(), known.roster["marks"].copy()
             known.directory = replace(now, ranges=ranges, version=version, living=living, marks=marks)
@@ -148,6 +151,7 @@ class Ledger:
                 row.version,
                 Policy.from_json(row.policy),
                 row.policy_version,
+                self.catalog.birth(row.key),
             )
             yield Known(row.key, roster, directory, row.next_range, self.shelf.open(row.key, row.name))
 
@@ -177,6 +181,7 @@ def _directory(
     version: int,
     policy: Policy,
     policy_version: int,
+    birth: str,
 ) -> Directory:
     return Directory(
         roster.fleet(name),
@@ -189,4 +194,5 @@ def _directory(
         roster["marks"].copy(),
         policy,
         policy_version,
+        birth,
     )

@@ -157,7 +157,7 @@ class Coordinator(ObjectVerbs, Servant):
             leaving: dict[int, NDArray[np.uint32]] = {}
             if brief:
                 now = known.directory
-                return Registered(batch["handles"], touched, Founded(now.ranges, now.policy, now_ms))
+                return Registered(batch["handles"], touched, Founded(now.ranges, now.policy, now_ms, now.birth))
         else:
             leaving = leaving_of(known.directory, batch["handles"][~new], left, cells[~new])
             touched = touched_by(known.directory, np.concatenate([left, cells]))
@@ -208,14 +208,17 @@ class Coordinator(ObjectVerbs, Servant):
             known.directory = replace(now, version=version, policy=policy, policy_version=version)
         return known.directory
 
-    def directory(self, fleet: str, version: int = 0) -> Directory | Update | None:
-        """The directory of a fleet, or what changed since ``version``, or None when it is still of that version."""
+    def directory(self, fleet: str, version: int = 0, birth: str = "") -> Directory | Update | None:
+        """The directory of a fleet, or what changed since ``version``, or None when it is still of that version.
+
+        To an asker who knows a version of another birth it is a new one.
+        """
         known = self._serve().known(fleet)
         found = known.directory
+        if version == 0 or version > found.version or (birth and birth != found.birth):
+            return found
         if found.version == version:
             return None
-        if version == 0 or version > found.version:
-            return found
         nodes = known.roster.changed_since(version)
         if len(nodes["handles"]) > UPDATE_SHARE_MAX * len(known.roster):
             return found
@@ -267,6 +270,8 @@ class Coordinator(ObjectVerbs, Servant):
         info = known.directory.find(range_id) or next((info for info in coming if info.id == range_id), None)
         if info is None or info.epoch != epoch or checkpoint.epoch != epoch:
             raise StaleEpoch(f"range {range_id} of fleet {fleet!r}", checkpoint.epoch, info.epoch if info else 0)
+        if checkpoint.birth not in ("", known.directory.birth):
+            raise StaleEpoch(f"range {range_id} of a fleet {fleet!r} whose state was lost", epoch, epoch + 1)
         return ledger.keeping.save(known.key, range_id, checkpoint)
 
     def checkpoint(self, fleet: str, range_id: int) -> Checkpoint | None:

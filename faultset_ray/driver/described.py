@@ -32,7 +32,7 @@ def told_survivors(answer: Survivors, regions: Sequence[str] | None = None) -> d
         "clock_ahead_ms": answer.clock_ahead_ms,
         "frozen_until_ms": answer.frozen_until_ms,
         "at_ms": answer.at_ms,
-        "versions": answer.versions,
+        "versions": answer.versions.to_dict(),
     }
 
 

@@ -60,7 +60,7 @@ class Directories:
         self._learned()
         fleet = directory.fleet.name
         known = self._known.get(fleet)
-        if known is None or known.version < directory.version:
+        if known is None or known.birth != directory.birth or known.version < directory.version:
             self._known[fleet] = known = directory
         if asked_s is not None:
             self._confirmed_s[fleet] = max(asked_s, self._confirmed_s.get(fleet, asked_s))
@@ -75,8 +75,8 @@ class Directories:
         UnknownFleet
         """
         known = self._known.get(columns.check_name("fleet", fleet))
-        version, asked_s = known.version if known else 0, self._backend.uptime_s()
-        fresh = await self._authority.ask_within(deadline_s, Coordinator.directory, fleet, version)
+        has, asked_s = (known.version, known.birth) if known else (0, ""), self._backend.uptime_s()
+        fresh = await self._authority.ask_within(deadline_s, Coordinator.directory, fleet, *has)
         self._away_until_s = 0.0
         if known is not None and isinstance(fresh, Update):
             fresh = await self._backend.compute(known.updated, fresh)

@@ -15,11 +15,12 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
 from faultset_ray.control.recording import Recording
+from faultset_ray.control.versions import Versions, check_since
 from faultset_ray.driver.fleets import Fleets
 from faultset_ray.driver.keeper import Keeper
 from faultset_ray.driver.observations import check_deadline, check_seconds
 from faultset_ray.driver.planning import Plan
-from faultset_ray.driver.watch import Watch, check_since
+from faultset_ray.driver.watch import Watch
 from faultset_ray.model import Fleet, OnDuplicate
 from faultset_ray.policy import Policy
 from faultset_ray.telemetry import tracing
@@ -330,7 +331,7 @@ class AsyncFleetVerbs:
 
     def watch(
         self,
-        since: Mapping[int, tuple[int, int]] | None = None,
+        since: Versions | Mapping[str, Any] | None = None,
         *,
         fleet: str = "default",
         idle_s: float | None = None,
@@ -341,8 +342,8 @@ class AsyncFleetVerbs:
         Parameters
         ----------
         since
-            ``versions`` of an answer or of another watch: everything since, each change once. From now on by
-            default, which is when the first change is asked for.
+            ``versions`` of an answer or of another watch, or what their ``to_dict()`` gave: everything since, each
+            change once. From now on by default, which is when the first change is asked for.
         idle_s : float, optional
             End when nothing changes for so long; by default there is no end.
         deadline_s : float
@@ -363,6 +364,9 @@ class AsyncFleetVerbs:
         ------
         HistoryLost
             From the iteration: ``since`` is too old. Ask for survivors, and watch from there.
+        OtherHistory
+            From the iteration: ``since`` is of a fleet whose state was lost, or of another one. Do the same, and take
+            the fleet's handles anew.
         CoordinatorUnavailable
             From the iteration: it was away for ``idle_s``, or its state has died with it. Else a watch waits for it.
         """

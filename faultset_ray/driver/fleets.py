@@ -265,7 +265,7 @@ class Fleets:
         at_ms = self._backend.now_ms()
 
         async def ask(directory: Directory, info: RangeInfo, net: Net) -> RegionPart:
-            known = self._layouts.known(fleet, info)
+            known = self._layouts.known(directory, info)
             part = await net.call(
                 address(fleet, info),
                 Region.survivors,
@@ -381,7 +381,7 @@ class Fleets:
             raise await self._backend.compute(RegionTimeout, missing.regions, _regions(directory), deadline_s)
         decided = None if threshold is not None else policy or directory.policy
         ordered = {info.id: parts[info.id] for info in directory.ranges if info.id in parts}
-        layout = await self._backend.compute(self._layouts.of, directory.fleet.name, ordered) if parts else None
+        layout = await self._backend.compute(self._layouts.of, directory, ordered) if parts else None
         return Survivors(
             directory.fleet.name,
             threshold if threshold is not None else (policy or directory.policy).threshold_ms,
@@ -393,6 +393,7 @@ class Fleets:
             policy=decided,
             directory_age_ms=found.directory_age_ms,
             clock_ahead_ms=self._ahead_ms(parts),
+            birth=directory.birth,
         )
 
     def _ahead_ms(self, parts: Mapping[int, RegionPart]) -> int:

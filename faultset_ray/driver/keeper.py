@@ -111,6 +111,8 @@ class Keeper:
                     await self.load(directory, info, members, arrivals=arrivals.get(info.id))
             except ClusterError as error:
                 self.lost(directory, info, error)
+                if directory.version == 1 and isinstance(error, StaleEpoch):  # it outlived a fleet that was lost
+                    self.restore(directory, info, succeed=True)
                 return None if await self._mended(fleet, info) else error
             return None
 
@@ -367,7 +369,7 @@ def address(fleet: str, info: RangeInfo) -> Addr[Region]:
 
 def orders(directory: Directory) -> Orders:
     """By what the ranges of a fleet decide."""
-    return Orders(directory.policy_version, directory.policy, directory.fleet.name)
+    return Orders(directory.policy_version, directory.policy, directory.fleet.name, directory.birth)
 
 
 def split(groups: NDArray[np.intp], values: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:

@@ -6,10 +6,10 @@ import threading
 from dataclasses import replace
 
 from faultset_ray.control.compose import Layout, RegionPart, lay_out
-from faultset_ray.coordinator.directory import RangeInfo
+from faultset_ray.coordinator.directory import Directory, RangeInfo
 
-_Key = tuple[int, int, int]
-"""Range, epoch and roster."""
+_Key = tuple[str, int, int, int]
+"""Birth of the fleet's history, range, epoch and roster."""
 
 
 class Layouts:
@@ -21,13 +21,15 @@ class Layouts:
         """By fleet, parts that told their cells."""
         self._layouts: dict[str, tuple[list[_Key], Layout]] = {}
 
-    def known(self, fleet: str, info: RangeInfo) -> RegionPart | None:
+    def known(self, directory: Directory, info: RangeInfo) -> RegionPart | None:
         """A part that tells the cells of a range as it is registered now."""
-        return self._parts.get(fleet, {}).get((info.id, info.epoch, info.roster))
+        parts = self._parts.get(directory.fleet.name, {})
+        return parts.get((directory.birth, info.id, info.epoch, info.roster))
 
-    def of(self, fleet: str, parts: dict[int, RegionPart]) -> Layout:
+    def of(self, directory: Directory, parts: dict[int, RegionPart]) -> Layout:
         """The layout of some parts, by range."""
-        keys = [(range_id, part.epoch, part.roster) for range_id, part in parts.items()]
+        fleet, birth = directory.fleet.name, directory.birth
+        keys = [(birth, range_id, part.epoch, part.roster) for range_id, part in parts.items()]
         with self._lock:
             known, layout = self._layouts.get(fleet, ([], None))
             if layout is None or known != keys:

@@ -19,7 +19,7 @@ from faultset_ray.driver.metering import tell_left, tell_looked, tell_ranges
 from faultset_ray.driver.moves import give_up
 from faultset_ray.driver.shaping import Shaping
 from faultset_ray.driver.telling import tell_freeze, tell_panic
-from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, StaleEpoch
+from faultset_ray.errors import BackendClosed, CallTimeout, ClusterError, PlaceUnreachable, StaleEpoch, UnknownFleet
 from faultset_ray.limits import (
     CENSUS_SECONDS,
     CHECKPOINT_INCREMENTS_MAX,
@@ -103,7 +103,7 @@ class Steward:
                 await self._tick()
             except BackendClosed:
                 return
-            except ClusterError as error:
+            except (ClusterError, UnknownFleet) as error:  # the latter where a coordinator lost its state just now
                 count(table.ROUNDS_FAILED, 1, "steward")
                 events.STEWARD_CUT_SHORT.tell(error=error)
             await self._backend.sleep(STEWARD_SECONDS)

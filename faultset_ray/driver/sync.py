@@ -17,6 +17,7 @@ from faultset_ray.control.answer import Survivors
 from faultset_ray.control.explain import Verdict
 from faultset_ray.control.missing import Told
 from faultset_ray.control.recording import Recording
+from faultset_ray.control.versions import Versions
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.loop import Loop
 from faultset_ray.driver.object_verbs import ObjectVerbs
@@ -79,7 +80,7 @@ class SyncWatch:
         run(watch.start())
 
     @property
-    def versions(self) -> dict[int, tuple[int, int]]:
+    def versions(self) -> Versions:
         """What to watch ``since`` to go on behind the last change that was given out."""
         return self._watch.versions
 
@@ -212,7 +213,7 @@ class Driver(ShardVerbs, ObjectVerbs, UpkeepVerbs):
 
     def watch(
         self,
-        since: Mapping[int, tuple[int, int]] | None = None,
+        since: Versions | Mapping[str, Any] | None = None,
         *,
         fleet: str = "default",
         idle_s: float | None = None,

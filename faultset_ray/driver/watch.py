@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from faultset_ray.columns import is_integer
 from faultset_ray.control.alarms import NOBODY
 from faultset_ray.control.checkpoint import Checkpoint
 from faultset_ray.control.journal import Events
 from faultset_ray.control.messages import Tail
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, Named, Rule, State
+from faultset_ray.control.versions import Version, Versions
 from faultset_ray.coordinator.directory import Directory, RangeInfo
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.deadline import Deadline, wait_within
@@ -25,19 +25,14 @@ from faultset_ray.errors import (
     CallTimeout,
     CoordinatorUnavailable,
     HistoryLost,
-    InputError,
+    OtherHistory,
     PlaceUnreachable,
     StaleEpoch,
 )
-from faultset_ray.errors.base import shown
 from faultset_ray.geohash import cells_to_strings
 from faultset_ray.limits import TAIL_SECONDS, WATCH_EVENTS, WATCH_SECONDS
 from faultset_ray.plain import finite
 from faultset_ray.telemetry import events
-
-Versions = dict[int, tuple[int, int]]
-_DIGITS_MAX = 19
-"""Of a range's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +101,11 @@ class Watch:
     ) -> None:
         self._keeper = keeper
         self._fleet = fleet
-        self._versions = None if since is None else dict(since)
+        self._versions = None if since is None else since.copy()
         self._idle_s = idle_s
         self._deadline_s = deadline_s
         self._pulled: deque[Change | RegionChange] = deque()
-        self._reached: Versions = {}
+        self._reached: dict[int, Version] = {}
         """Where the ranges are once all that was pulled is given out."""
         self._retired: dict[int, tuple[int, ...]] = {}
         """Of those, the ones that are no more, and their successors."""
@@ -126,7 +121,7 @@ class Watch:
     @property
     def versions(self) -> Versions:
         """What to watch ``since`` to go on behind the last change that was given out."""
-        return dict(self._versions or {})
+        return Versions() if self._versions is None else self._versions.copy()
 
     def __aiter__(self) -> Self:
         return self
@@ -149,7 +144,7 @@ class Watch:
                 # nobody was told more than what was saved, so there news begins
                 saved = await self._keeper.authority.ask(Coordinator.saved_versions, self._fleet)
                 begins = {info.id: saved.get(info.id, (info.epoch, 0)) for info in directory.ranges} | begins
-            self._versions = begins
+            self._versions = Versions(begins, directory.birth)
         return self
 
     async def __anext__(self) -> Change | RegionChange:
@@ -194,10 +189,12 @@ class Watch:
         """Get what is new: first of ranges that gave way to others, so that a node's changes keep their order."""
         assert self._versions is not None
         directory = await self._keeper.directory(self._fleet)
+        if directory.birth != self._versions.birth:
+            raise OtherHistory(self._fleet, self._versions.birth, directory.birth)
         living = {info.id: info for info in directory.ranges}
         waiting = sorted(range_id for range_id in self._versions if range_id not in living)
         events: dict[int, Events] = {}
-        reached: Versions = {}
+        reached: dict[int, Version] = {}
         retired: dict[int, tuple[int, ...]] = {}
         while waiting:  # the oldest first: what a range gave way to has a higher id
             oldest = waiting.pop(0)
@@ -352,24 +349,3 @@ def _plain(change: Change | RegionChange) -> dict[str, Any]:
 
 def _known(value: float) -> float | None:
     return None if value != value else value  # noqa: PLR0124 - NaN
-
-
-def check_since(since: Any) -> Versions | None:
-    """Where to begin: what ``answer.versions`` or ``watch.versions`` gave."""
-    if since is None:
-        return None
-    if not isinstance(since, Mapping) or not all(map(_is_version, since.items())):
-        raise InputError(f"since is {shown(since)}; expected the versions of an answer or a watch")
-    if not since:
-        raise InputError("since names no range: no region answered; ask for survivors again, and watch from there")
-    return {int(range_id): (int(epoch), int(version)) for range_id, (epoch, version) in since.items()}
-
-
-def _is_version(item: tuple[Any, Any]) -> bool:
-    """Whether this is a range, and its epoch and version; JSON has made the range's number a text."""
-    range_id, version = item
-    if isinstance(range_id, str) and range_id.isascii() and range_id.isdecimal() and len(range_id) <= _DIGITS_MAX:
-        range_id = int(range_id)
-    if not isinstance(version, (tuple, list)) or len(version) != 2:
-        return False
-    return all(is_integer(number) and 0 <= number < 1 << 63 for number in (range_id, *version))

@@ -45,6 +45,7 @@
         ├── VersionSkew
         ├── StaleEpoch
         ├── HistoryLost
+        ├── OtherHistory
         ├── CoordinatorUnavailable
         ├── StateInUse
         ├── UnsupportedState
@@ -77,6 +78,7 @@ from faultset_ray.errors.cluster import (
     JobLost,
     NotEnoughPlaces,
     NotServed,
+    OtherHistory,
     PlaceUnreachable,
     RegionTimeout,
     RemoteFailure,
@@ -171,6 +173,7 @@ __all__ = [
     "NotServed",
     "ObjectNotFound",
     "OpenClusterWarning",
+    "OtherHistory",
     "PlaceUnreachable",
     "PreconditionFailed",
     "RegionTimeout",

@@ -204,6 +204,28 @@ class HistoryLost(ClusterError):
         )
 
 
+class OtherHistory(ClusterError):
+    """Raised when changes are asked for since versions of another history than the fleet's."""
+
+    code = "other_history"
+
+    def __init__(self, fleet: str, theirs: str, ours: str) -> None:
+        super().__init__(fleet, theirs, ours)
+        self.fleet = fleet
+        self.theirs = theirs
+        """The birth of the history that the versions are of."""
+        self.ours = ours
+        """That of the fleet's."""
+
+    def __str__(self) -> str:
+        return (
+            f"the position is of a history born {self.theirs}, that of fleet {self.fleet!r} was born {self.ours}: the "
+            "fleet was lost and registered anew, or the position is another one's, so their numbers can't be compared. "
+            "Take the fleet's handles anew, ask for survivors, and watch since the versions of that answer; of "
+            "`faultset watch --position`, delete the file"
+        )
+
+
 class CoordinatorUnavailable(ClusterError):
     """Raised when a system's coordinator can't be reached."""
 

@@ -65,6 +65,7 @@ STATUSES: Final[Mapping[type[FaultsetError], int]] = {
     errors.VersionSkew: 503,
     errors.StaleEpoch: 503,
     errors.HistoryLost: 409,
+    errors.OtherHistory: 409,
     errors.CoordinatorUnavailable: 503,
     errors.StateInUse: 503,
     errors.UnsupportedState: 503,

@@ -147,6 +147,13 @@ class Observed(BaseModel):
     missing_regions: list[str]
 
 
+class VersionsShape(BaseModel):
+    """Where one is in the changes of a fleet: epoch and version of each range, in the history of that birth."""
+
+    birth: str
+    ranges: dict[str, Pair]
+
+
 class SurvivorsShape(BaseModel):
     """As ``faultset survivors --json``."""
 
@@ -162,7 +169,7 @@ class SurvivorsShape(BaseModel):
     clock_ahead_ms: int
     frozen_until_ms: int | None
     at_ms: int
-    versions: dict[str, Pair]
+    versions: VersionsShape
 
 
 class VerdictShape(BaseModel):

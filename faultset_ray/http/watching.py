@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
-from faultset_ray.driver.watch import Change, RegionChange, Versions, Watch
+from faultset_ray.control.versions import Versions
+from faultset_ray.driver.watch import Change, RegionChange, Watch
 from faultset_ray.errors import FaultsetError
 from faultset_ray.http import shapes
 from faultset_ray.http.asking import Driver, problems
@@ -21,6 +22,7 @@ from faultset_ray.plain import plain
 
 router = APIRouter(tags=["fleets"])
 
+_BIRTH: Final = re.compile(r"[0-9a-f]{1,64}")
 _POSITION: Final = re.compile(r"\d{1,18}:\d{1,18}:\d{1,18}")
 _POSITIONS_MAX: Final = 4096
 _FIRST_SECONDS: Final = 1.0
@@ -64,7 +66,7 @@ async def _events(
     changes: Watch, begin: Versions, coming: asyncio.Future[Change | RegionChange], heartbeat_s: float
 ) -> AsyncGenerator[bytes, None]:
     try:
-        yield _event("position", begin, begin)
+        yield _event("position", begin.to_dict(), begin)
         while True:
             await asyncio.wait([coming], timeout=heartbeat_s)
             if not coming.done():
@@ -87,8 +89,9 @@ def _event(kind: str, data: Mapping[Any, Any], versions: Versions | None = None)
 
 
 def position_text(versions: Versions) -> str:
-    """Where a watch is, as an event's id: ``RANGE:EPOCH:VERSION`` of each range."""
-    return ",".join(f"{range_id}:{epoch}:{version}" for range_id, (epoch, version) in sorted(versions.items()))
+    """Where a watch is, as an event's id: the history's birth, and ``RANGE:EPOCH:VERSION`` of each range."""
+    ranges = (f"{range_id}:{epoch}:{version}" for range_id, (epoch, version) in sorted(versions.items()))
+    return ",".join([versions.birth, *ranges])
 
 
 def position_of(text: str) -> Versions:
@@ -99,8 +102,11 @@ def position_of(text: str) -> Versions:
     InvalidHeader
         It is no id of an event of ours.
     """
-    parts = text.strip().split(",", _POSITIONS_MAX)
-    if len(parts) > _POSITIONS_MAX or not all(map(_POSITION.fullmatch, parts)):
-        raise InvalidHeader("Last-Event-ID is not the id of an event of a watch; leave it out to begin from now")
+    birth, *parts = text.strip().split(",", _POSITIONS_MAX + 1)
+    shaped = _BIRTH.fullmatch(birth) and 0 < len(parts) <= _POSITIONS_MAX and all(map(_POSITION.fullmatch, parts))
+    if not shaped:
+        raise InvalidHeader(
+            "Last-Event-ID is not the id of an event of a watch of this version; leave it out to begin from now"
+        )
     numbers = [tuple(map(int, part.split(":"))) for part in parts]
-    return {range_id: (epoch, version) for range_id, epoch, version in numbers}
+    return Versions({range_id: (epoch, version) for range_id, epoch, version in numbers}, birth)

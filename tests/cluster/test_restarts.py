@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def test_a_killed_coordinator_is_started_again_from_its_file(attached, tmp_path)
     assert after.ids.tolist() == before.ids.tolist()
     assert "n3" not in after.ids
     assert after.versions.keys() == before.versions.keys()
+    assert after.versions.birth == before.versions.birth
     assert [epoch for epoch, _ in after.versions.values()] == [epoch for epoch, _ in before.versions.values()]
     assert driver.register([("new", 0.0, 0.0, 1.0), FLEET[5]]).handles.tolist() == [len(FLEET), fleet.handles[5]]
     new_pid, new_node = until(lambda: living_actors("coordinator").get("coordinator"))
@@ -85,6 +87,13 @@ def test_a_killed_coordinator_is_started_again_from_its_file(attached, tmp_path)
     assert new_node == node, "at home"
     assert [path.name for path in Path(tmp_path).iterdir()] == ["coordinated"]
     driver.shutdown()
+
+    shutil.rmtree(tmp_path / "coordinated")
+    with fs.connect(attached.address, system="coordinated", region_actors=2, state_dir=tmp_path) as anew:
+        anew.register(FLEET)
+        with pytest.raises(fs.errors.OtherHistory):
+            next(anew.watch(after.versions, idle_s=0.1))
+        anew.shutdown()
 
 
 @pytest.mark.timeout(600)

@@ -28,6 +28,7 @@ from faultset_ray.control import metering
 from faultset_ray.control.decisions import decide_since
 from faultset_ray.control.region import Region
 from faultset_ray.control.states import Mark, Rule, State
+from faultset_ray.control.versions import Versions
 from faultset_ray.coordinator.directory import RangeInfo
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.driver.keeper import REGION_PREFIX, address, orders
@@ -89,7 +90,7 @@ class Drill:
         """Touched by a change that was not acknowledged."""
         self.acknowledged_ms: dict[str, int] = {}
         """When the last change of each node was."""
-        self.versions: dict[int, tuple[int, int]] = {}
+        self.versions = Versions()
         self.told: set[tuple[int, int]] = set()
         self.states: dict[int, State] = {}
         self.going_on: set[tuple[object, Rule]] = set()
@@ -259,6 +260,8 @@ class Drill:
             self.counted["lent"] += len(lent)
 
     def check_versions(self, answer):
+        self.versions.birth = self.versions.birth or answer.versions.birth
+        assert answer.versions.birth == self.versions.birth
         for range_id, version in answer.versions.items():
             assert version >= self.versions.get(range_id, (0, 0)), "a version went back"
             self.versions[range_id] = version
@@ -405,7 +408,7 @@ class Drill:
         await self.register(drivers[0])
         await drivers[0].set_policy(POLICIES[0])
         directory = await drivers[0]._keeper.directory("default")
-        beginning = {info.id: (info.epoch, 0) for info in directory.ranges}
+        beginning = Versions({info.id: (info.epoch, 0) for info in directory.ranges}, directory.birth)
         watching = asyncio.ensure_future(self.follow(drivers[1], beginning))
         actions = [
             *[self.register, self.remove, self.mark, self.move, self.set_policy, self.weather, self.relocate],

@@ -119,6 +119,7 @@ def test_an_answer_does_not_change(protocol):
     missing.append("v")
     found.missing_regions.append("v")
     found.versions[1] = (1, 1)
+    found.versions.birth = "another"
     (region,) = cells_to_strings(cells).tolist()
     for column in (found.handles, found.ids, found.by_region[region]):
         with pytest.raises(ValueError, match="read-only"):

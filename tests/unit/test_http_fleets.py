@@ -8,6 +8,7 @@ import pytest
 from http_server import NODES, Served
 
 from faultset_ray.config import Config, Limits
+from faultset_ray.control.versions import Versions
 from faultset_ray.http.problems import InvalidHeader
 from faultset_ray.http.watching import position_of, position_text
 
@@ -225,18 +226,24 @@ def test_a_silent_watch_says_that_it_is_there():
 
 
 def test_where_no_watch_can_begin(served, client):
-    for last in ("x", "1:2", "1:2:3;", "-1:0:0"):
+    for last in ("x", "1:2", "1:2:3;", "-1:0:0", "1:2:3", "ab", "ab,", "AB,1:2:3", "ab,1:2:3,"):
         [document] = Events(served, last=last).end()
         assert document["code"] == "invalid_header"
-    [gone] = Events(served, last="7777:1:1").end()
+    [begin] = Events(served).end()
+    [gone] = Events(served, last=f"{begin['data']['birth']},7777:1:1").end()
     assert (gone["status"], gone["code"]) == (409, "history_lost")
+    _, numbers = begin["id"].split(",", 1)
+    [other] = Events(served, last=f"00ab,{numbers}").end()
+    assert (other["status"], other["code"], other["theirs"]) == (409, "other_history", "00ab")
+    assert other["ours"] == begin["data"]["birth"]
     answer = client.get("/v1/watch", params={"fleet": "none"})
     assert answer.json()["code"] == "unknown_fleet"
 
 
 def test_positions():
-    versions = {3: (1, 200), 1: (4, 0)}
-    assert position_text(versions) == "1:4:0,3:1:200"
-    assert position_of(position_text(versions)) == versions
+    versions = Versions({3: (1, 200), 1: (4, 0)}, "0f")
+    assert position_text(versions) == "0f,1:4:0,3:1:200"
+    found = position_of(position_text(versions))
+    assert (found, found.birth) == (versions, "0f")
     with pytest.raises(InvalidHeader):
-        position_of("1:2:3," * 5000)
+        position_of("0f," + "1:2:3," * 5000)

@@ -23,7 +23,8 @@ TABLE = {
     (404, "object_not_found"): lambda ask, _: ask("GET", "/v1/objects/none"),
     (404, "unknown_fleet"): lambda ask, _: ask("GET", "/v1/survivors", params={"fleet": "none"}),
     (404, "unknown_node"): lambda ask, _: ask("GET", "/v1/why/none"),
-    (409, "history_lost"): lambda ask, _: ask("GET", "/v1/watch", headers={"Last-Event-ID": "7777:1:1"}),
+    (409, "history_lost"): lambda ask, _: ask("GET", "/v1/watch", headers={"Last-Event-ID": f"{birth(ask)},7777:1:1"}),
+    (409, "other_history"): lambda ask, _: ask("GET", "/v1/watch", headers={"Last-Event-ID": "00ab,7777:1:1"}),
     (412, "precondition_failed"): lambda ask, _: ask("PUT", X, content=b"y", headers={"If-None-Match": "*"}),
     (413, "body_too_large"): lambda ask, _: ask("POST", "/v1/fleet", content=bytes(2 * MIB)),
     (416, "range_not_satisfiable"): lambda ask, _: ask("GET", X, headers={"Range": "bytes=9-"}),
@@ -41,6 +42,10 @@ def world(tmp_path_factory):
         served.client.put(X, content=b"x")
         served.client.post("/v1/fleet", json={"nodes": NODES, "precision": 3})
         yield served, token, weak
+
+
+def birth(ask):
+    return ask("GET", "/v1/survivors").json()["versions"]["birth"]
 
 
 def problem(answer):

@@ -222,7 +222,15 @@ def test_watch_goes_on_where_it_stood(registered, tmp_path):
     assert verb("watch", "--position", position, "--idle", 0.2)[1]["changes"] == 0
     noted = json.loads(position.read_text())
     assert (noted["system"], noted["fleet"], list(noted)) == ("default", "default", ["system", "fleet", "versions"])
-    for broken in ("[]", "{}", "5", json.dumps({**noted, "versions": {}}), json.dumps(noted["versions"])):
+    ranges = noted["versions"]["ranges"]
+    for broken in (
+        "[]",
+        "{}",
+        "5",
+        json.dumps({**noted, "versions": {}}),
+        json.dumps(noted["versions"]),
+        json.dumps({**noted, "versions": ranges}),
+    ):
         position.write_text(broken)
         assert isinstance(verb("watch", "--position", position)[0].exception, fs.errors.InputError)
 
@@ -246,9 +254,14 @@ def test_a_position_is_of_one_fleet_of_one_system(registered, tmp_path):
         assert isinstance(result.exception, fs.errors.InputError)
         assert "is a position in fleet 'default' of system 'default'" in str(result.exception)
     noted = json.loads(position.read_text())
-    ahead = {key: (epoch, version + 1) for key, (epoch, version) in noted["versions"].items()}
-    position.write_text(json.dumps({**noted, "versions": ahead}))
+    versions = noted["versions"]
+    ahead = {key: (epoch, version + 1) for key, (epoch, version) in versions["ranges"].items()}
+    position.write_text(json.dumps({**noted, "versions": {**versions, "ranges": ahead}}))
     assert isinstance(verb("watch", "--position", position, "--idle", 0.1)[0].exception, fs.errors.HistoryLost)
+    position.write_text(json.dumps({**noted, "versions": {**versions, "birth": "00ab"}}))
+    error = verb("watch", "--position", position, "--idle", 0.1)[0].exception
+    assert isinstance(error, fs.errors.OtherHistory)
+    assert (error.theirs, error.ours, error.exit_code) == ("00ab", versions["birth"], 5)
 
 
 def test_an_infinite_latency_can_be_told(registered, tmp_path):

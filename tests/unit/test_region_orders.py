@@ -22,7 +22,7 @@ def test_an_answer_names_the_policy_that_decided_it(told):
         assert driver.survivors().ids.tolist() == ["a", "b"]
         keeper = driver._core._keeper
         directory = driver._loop.run(keeper.directory("default"))
-        info, newer = directory.ranges[told], Orders(directory.policy_version + 1, STRICT)
+        info, newer = directory.ranges[told], Orders(directory.policy_version + 1, STRICT, birth=directory.birth)
         arguments = info.epoch, newer, keeper.backend.now_ms(), None
         driver._loop.run(keeper.backend.call(address("default", info), Region.survivors, *arguments))
         answer = driver.survivors()

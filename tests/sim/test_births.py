@@ -11,7 +11,9 @@ from sim.object_world import Client
 import faultset_ray as fs
 from faultset_ray.backend.protocol import Place
 from faultset_ray.backend.sim import SimBackend, SimFaults
+from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
+from faultset_ray.driver.keeper import address
 from faultset_ray.errors import OtherHistory
 from faultset_ray.pipeline import faultset
 
@@ -70,14 +72,46 @@ def test_a_position_holds_over_restarts_and_not_over_a_loss(sim, tmp_path):
     simulate(sim, scenario())
 
 
-def test_regions_and_drivers_outlive_the_state_of_their_fleet(sim, tmp_path):
+def test_a_steward_goes_on_where_a_fleet_is_gone(sim, tmp_path, monkeypatch):
+    """Told of by a coordinator just before its state was lost."""
+
+    async def scenario():
+        driver = await connected(sim, tmp_path)
+        fleet = await driver.register(NODES, 2, policy=POLICY)
+
+        def fleets(_):
+            return ["default", "gone"]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Coordinator, "fleets", fleets)
+            await sim.sleep(5.0)
+        await driver.observe(fleet.handles[:5], [SLOW] * 5)
+        answer = await driver.survivors(deadline_s=10.0)
+        await sim.sleep(5.0)
+        saved = await driver._authority.ask(Coordinator.saved_versions, "default")
+        assert saved == answer.versions
+        await driver.shutdown()
+
+    simulate(sim, scenario())
+
+
+@pytest.mark.parametrize("regions_die", [False, True])
+def test_regions_and_drivers_outlive_the_state_of_their_fleet(sim, tmp_path, regions_die):
     """What they know is of nodes whose handles are others' now."""
 
     async def scenario():
         old, new = await connected(sim, tmp_path), await connected(sim, tmp_path)
         begun, watch = await some_change(old, await old.register(NODES, 2, policy=POLICY))
+        await old.survivors(deadline_s=10.0)
+        for mark in ("drain", "pin", None) * 4:
+            await old.mark(["n7"], mark)  # so that its directory has a higher version than the new one
+        await sim.sleep(3.0)  # the steward of the old one looks after it
+        ranges = (await old._keeper.directory("default")).ranges
         await old._authority.stop()
         shutil.rmtree(tmp_path / SYSTEM)
+        if regions_die:
+            for info in ranges:
+                await sim.stop(address("default", info))
 
         fleet = await new.register(NODES[::-1], 2, policy=POLICY)
         expected = faultset(fleet, 100.0, precision=2)
@@ -89,6 +123,7 @@ def test_regions_and_drivers_outlive_the_state_of_their_fleet(sim, tmp_path):
                     await anext(driver.watch(since, idle_s=3.0))
         with pytest.raises(OtherHistory):
             await anext(watch)
+        assert not old._steward._task.done()
         for driver in (new, old):
             _, watch_of_now = await some_change(driver, fleet)
             await driver.observe(fleet.handles[:5], [FAST] * 5)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from faultset_ray.coordinator.roster import from_bytes, to_bytes
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.errors import InputError, StaleEpoch, StateFailure, StateInUse, UnsupportedState
 from faultset_ray.geohash import encode_many
+from faultset_ray.model import Fleet
 
 
 @pytest.fixture
@@ -66,6 +68,53 @@ def test_a_coordinator_that_closed_or_went_lets_go(serve):
     serve().close()
     coordinator = serve()
     assert coordinator.about().epoch == 2
+
+
+def test_a_history_keeps_its_birth_with_its_state(serve, tmp_path):
+    def births(coordinator):
+        found = [coordinator.directory(name).birth for name in coordinator.fleets()]
+        coordinator.close()
+        return found
+
+    first = serve()
+    register(first)
+    nodes = fleet_of(range(5), 5.0)
+    nodes = Fleet(nodes.ids, nodes.lat, nodes.lon, nodes.latency_ms, name="g")
+    first.register(nodes, encode_many(nodes.lat, nodes.lon, 2), 2, 4, 1000)
+    told = births(first)
+    assert len({*told}) == 2
+    assert births(serve()) == told
+    again = serve()
+    again._ledger.catalog.adopt(bytes(16), 99, {"notes": [("written", b"")]}, {})
+    assert births(again) == births(serve()) == told, "also where the catalog of objects is rebuilt from stores"
+    with sqlite3.connect(tmp_path / "s" / "coordinator.db") as before_there_were_births:
+        before_there_were_births.execute("DELETE FROM notes WHERE name = 'birth'")
+    drawn = births(serve())
+    assert not {*drawn} & {*told}
+    assert births(serve()) == drawn
+    shutil.rmtree(tmp_path / "s")
+    anew = serve()
+    register(anew)
+    assert not {*births(anew)} & {*told, *drawn}
+
+
+def test_a_checkpoint_of_another_history_is_refused(serve):
+    coordinator = serve()
+    register(coordinator)
+    birth = coordinator.directory("f").birth
+    assert coordinator.save("f", 0, 1, replace(checkpoint(1, 3), birth=birth)) == 3
+    assert coordinator.checkpoint("f", 0).birth == birth
+    with pytest.raises(StaleEpoch, match="of a fleet 'f' whose state was lost"):
+        coordinator.save("f", 0, 1, replace(checkpoint(1, 9), birth="00ab"))
+    assert coordinator.checkpoint("f", 0).version == 3
+
+
+def test_a_directory_of_another_history_is_told_whole(serve):
+    coordinator = serve()
+    register(coordinator)
+    now = coordinator.directory("f")
+    assert coordinator.directory("f", now.version, now.birth) is None
+    assert coordinator.directory("f", now.version, "00ab") is now
 
 
 def test_a_coordinator_that_was_taken_over_is_refused(serve, tmp_path, caplog):

@@ -133,24 +133,22 @@ def compose(
     handles = np.concatenate([part.handles for part in parts])
     frozen_until_ms = max((part.frozen_until_ms for part in parts if part.frozen_until_ms is not None), default=None)
     flagged = _flagged(parts, order)
-    shortage = None
+    shortage, step = None, 1
     if policy is not None and flagged.size:
         rest = np.concatenate([_rest_counts(part) for part in parts])
         own = counts[order].astype(np.int64)
         shortage = _shortage(cells, own, flagged, rest[order], policy, missing)
         panicking = order[shortage.groups[shortage.panic]]
-        if len(panicking):
+        if len(panicking):  # behind the survivors of each cell a segment of its own, empty where there is no panic
             named = np.zeros_like(rest)
             named[panicking] = rest[panicking]
             rests = np.concatenate([part.rest.handles for part in parts if part.rest is not None])
-            rests = rests[np.repeat(named > 0, rest)]
-            behind = np.stack([order, order + np.uint32(len(order))], axis=1).reshape(-1)
-            starts, handles = reorder_segments(
-                np.concatenate([handles, rests]), np.concatenate([counts, named]), behind
-            )
-            return Composed(cells, _own(starts[::2].copy()), _own(handles), shortage, frozen_until_ms)
+            handles = np.concatenate([handles, rests[np.repeat(named > 0, rest)]])
+            counts = np.concatenate([counts, named])
+            order = np.stack([order, order + np.uint32(len(order))], axis=1).reshape(-1)
+            step = 2
     starts, handles = reorder_segments(handles, counts, order)
-    return Composed(cells, _own(starts), _own(handles), shortage, frozen_until_ms)
+    return Composed(cells, _own(np.ascontiguousarray(starts[::step])), _own(handles), shortage, frozen_until_ms)
 
 
 def _own(column: NDArray[T]) -> NDArray[T]:

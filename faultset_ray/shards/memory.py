@@ -93,9 +93,7 @@ def empty(*shape: int) -> NDArray[np.uint8]:
 
 def _fresh(nbytes: int) -> mmap.mmap:
     memory = mmap.mmap(-1, nbytes, flags=_FLAGS)
-    if nbytes >= _HUGE_BYTES:
-        with suppress(OSError):  # a kernel built without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
+    _in_huge_pages(np.frombuffer(memory, np.uint8))
     return memory
 
 
@@ -117,10 +115,7 @@ class Whole:
         self._file = io.BytesIO(bytes(nbytes))  # which nobody else has, and the system clears as they are written
         self.array = np.frombuffer(self._file.getbuffer(), np.uint8)
         self._end = 0
-        if nbytes >= _HUGE_BYTES and (advise := _madvise()) is not None:
-            start = self.array.ctypes.data
-            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-            advise(first, (start + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first, mmap.MADV_HUGEPAGE)
+        _in_huge_pages(self.array)
 
     def append(self, piece: memoryview) -> None:
         """Write what comes after what was appended before."""
@@ -142,9 +137,18 @@ def joined(pieces: Sequence[NDArray[np.uint8]]) -> bytes:
     return whole.finish()
 
 
+def _in_huge_pages(memory: NDArray[np.uint8]) -> None:
+    """Ask for huge pages, where uint8[n] is large; a kernel that has none takes no advice, and nothing is lost."""
+    if memory.size < _HUGE_BYTES or (advise := _madvise()) is None:
+        return
+    start = memory.ctypes.data
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    advise(first, (start + memory.size) // mmap.PAGESIZE * mmap.PAGESIZE - first, mmap.MADV_HUGEPAGE)
+
+
 @cache
 def _madvise() -> Any | None:
-    """Of the system's C library, where it has huge pages; what it says is advice, so its answer doesn't count."""
+    """Of the system's C library, where it knows of huge pages: ``bytes`` have no such method, as ``mmap`` has."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return None
     function = ctypes.CDLL(None).madvise

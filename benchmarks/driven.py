@@ -88,9 +88,10 @@ def survivors_ratio(
 
         async def slowest() -> float:
             """What the slowest range computes, all at once."""
-            order = orders(directory), keeper.backend.now_ms(), None
-            regions = {address("default", info).name: (info.epoch, *order, info.roster) for info in directory.ranges}
-            asked = [inside(keeper.backend, name, compute_s, *asking) for name, asking in regions.items()]
+            asked = []
+            for info in directory.ranges:
+                arguments = info.epoch, orders(directory), keeper.backend.now_ms(), None, info.roster
+                asked.append(inside(keeper.backend, address("default", info).name, compute_s, *arguments))
             return max(await asyncio.gather(*asked))
 
         ratios = []

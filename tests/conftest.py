@@ -3,6 +3,7 @@
 import gc
 
 import profiles  # noqa: F401 - they hold from then on
+import pytest
 
 _collected = set()
 
@@ -15,3 +16,9 @@ def pytest_runtest_setup(item):
     if item.get_closest_marker("hypothesis") and item.path not in _collected:
         _collected.add(item.path)
         gc.collect()
+
+
+@pytest.fixture
+def derandomize(pytestconfig):
+    """Whether a test that counts what was drawn is to draw the same each time; a fuzz run draws others each round."""
+    return pytestconfig.getoption("--hypothesis-seed") is None

@@ -14,6 +14,7 @@ from faultset_ray.kernels import gf_fold, gf_levels
 from faultset_ray.kernels.gf_tables import INV, MUL, matmul
 
 LEVELS = engine.available()
+COMPILED = [level for level in LEVELS if level != "naive"]
 
 
 def test_tables_are_the_field():
@@ -84,7 +85,7 @@ def test_large_matrices(level, outputs, inputs):
     assert np.array_equal(out, matmul(matrix, rows))
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])
+@pytest.mark.parametrize("level", COMPILED)
 @pytest.mark.parametrize("offset", [0, 1, 16, 63])
 @pytest.mark.parametrize("more", [0, 64, 77])
 def test_stores_past_the_caches(level, offset, more):
@@ -127,13 +128,17 @@ def told(folder, rows, out, **how):
     return noted.tolist()
 
 
+def three_rows(length, offset):
+    """Next to each other, the first so many bytes behind the beginning of a line."""
+    space = np.zeros(3 * length + 128, np.uint8)
+    at = -space.ctypes.data % 64 + offset
+    return space[at : at + 3 * length].reshape(3, length)
+
+
 @pytest.mark.skipif(LEVELS == ("naive",), reason="nothing is compiled")
 def test_only_large_folds_that_overwrite_store_past_the_caches():
     def streams(nbytes, **how):
-        length = nbytes // 3
-        space = np.zeros(3 * length + 64, np.uint8)
-        at = -space.ctypes.data % 64
-        rows = space[at : at + 3 * length].reshape(3, length)
+        rows = three_rows(nbytes // 3, 0)
         flags, _ = told(Folder(np.ones((1, 2), np.uint8)), rows[:2], rows[2:], **how)
         return flags & gf_fold.STREAM != 0
 
@@ -146,20 +151,17 @@ def test_only_large_folds_that_overwrite_store_past_the_caches():
         assert not streams(2 * least, threads=threads, accumulate=True)
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])
+@pytest.mark.parametrize("level", COMPILED)
 @pytest.mark.parametrize("offset", [0, 16, 32, 63])
 def test_what_goes_past_the_caches_begins_with_a_line(level, offset):
     """Else every line of it would go in two pieces, with other rows' between them."""
-    length = gf_levels.level(level).stream_bytes_min // 3 // 64 * 64 + 64
-    space = np.zeros(3 * length + 128, np.uint8)
-    at = -space.ctypes.data % 64 + offset
-    rows = space[at : at + 3 * length].reshape(3, length)
+    rows = three_rows(gf_levels.level(level).stream_bytes_min // 3 // 64 * 64 + 64, offset)
     flags, begins = told(Folder(np.ones((1, 2), np.uint8), level), rows[:2], rows[2:])
     assert flags & gf_fold.STREAM
     assert begins % 64 == 0
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "naive"])
+@pytest.mark.parametrize("level", COMPILED)
 def test_batches_with_steps_of_any_size(level):
     rng = np.random.default_rng(3)
     matrix = rng.integers(0, 256, (3, 5), dtype=np.uint8)

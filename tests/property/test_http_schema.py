@@ -46,7 +46,7 @@ def test_the_description_has_every_operation(schema):
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.name.lower())
 @pytest.mark.parametrize("number", range(OPERATIONS))
-def test_answers_are_as_described(served, schema, number, mode, pytestconfig):
+def test_answers_are_as_described(served, schema, number, mode, derandomize):
     operation = operations(schema)[number]
     if mode == GenerationMode.NEGATIVE and operation.path in {"/v1/health", "/v1/ready"}:
         pytest.skip("it has nothing that could be wrong")
@@ -56,7 +56,7 @@ def test_answers_are_as_described(served, schema, number, mode, pytestconfig):
     @settings(
         max_examples=25,
         database=None,
-        derandomize=pytestconfig.getoption("--hypothesis-seed") is None,  # a fuzz run draws others each round
+        derandomize=derandomize,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -268,10 +268,9 @@ ObjectsMachine.TestCase.settings = settings(
 @pytest.mark.hypothesis  # which its plug-in does not see, as the method is another
 class TestObjects(ObjectsMachine.TestCase):
     @pytest.fixture(autouse=True)
-    def draw(self, pytestconfig):
-        """The same runs each time, as they are counted below; in a fuzz run, others each round."""
-        drawn = settings(self.settings, derandomize=pytestconfig.getoption("--hypothesis-seed") is None)
-        type(self).settings = drawn
+    def draw(self, derandomize):
+        """What they did is counted below."""
+        type(self).settings = settings(self.settings, derandomize=derandomize)
 
     def runTest(self):  # noqa: N802 - its name in unittest
         happened.clear()

@@ -23,7 +23,8 @@ Order = Literal["appearance", "latency"]
 
 _CACHED_STRINGS = 1 << 16
 """About so many short strings stay in a core's cache."""
-_PICKED_AT_ONCE = 1 << 11
+_PICKED_AT_ONCE = 1 << 9
+"""Their heads stay in a core's nearest cache."""
 
 
 def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:

@@ -34,6 +34,8 @@ _PART_BYTES_MIN: Final = 1 << 16
 """Rows in and out of one part, some microseconds of work."""
 _LINE: Final = 64
 _PAGE: Final = 4096
+_MADE_BYTES: Final = 1 << 15
+"""Of outputs, what is made in a buffer of its own before it is stored past the caches."""
 _BACKWARD_INPUTS_MAX: Final = 12
 """Measured: backward, more rows than these are no longer foreseen by the CPU."""
 
@@ -59,7 +61,7 @@ class Control:
         self._tables = level.tables(matrix, size)
         shape = [outputs, inputs, size]
         method = [level.unit, level.granule, level.stream_bytes_min]
-        words = [level.tile, self._tables.ctypes.data, *shape, *method, KINDS.ctypes.data]
+        words = [level.tile, self._tables.ctypes.data, *shape, *method, KINDS.ctypes.data, level.crowd]
         self._words = np.array(words, dtype=np.int64)
         self.address = self._words.ctypes.data
 
@@ -107,9 +109,10 @@ if HAVE_NUMBA:
     _addresses = stack(4 * 8 * ROWS_MAX)
     _chosen_addresses = stack(4 * 8 * ROWS_MAX)
     _stripe_addresses = stack(2 * 8 * ROWS_MAX)
-    _words = stack(8 * 10)
+    _words = stack(8 * 11)
     _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
 
+    _made = stack(_MADE_BYTES + OUTPUTS_MAX * (_LINE + 8) + _LINE)
     _job = stack(8 * 6)
 
     @kernel()
@@ -123,19 +126,63 @@ if HAVE_NUMBA:
         return 1 if helpers == 0 else max(1, min((helpers + 1) * _PARTS_EACH, nbytes // _PART_BYTES_MIN))
 
     @kernel()
+    def _are_crowded(sources: int, inputs: int) -> bool:
+        """Whether all rows lie at the same place of a page, as rows of an array often do.
+
+        Then their bytes of one column share a set of each cache, which holds but some of them.
+        """
+        distances = 0
+        for index in range(1, inputs):
+            distances |= load64(sources + 8 * index) - load64(sources)
+        return distances & (_PAGE - 1) == 0
+
+    @kernel()
+    def _tile_by_crowds(control: int, first: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
+        """As a tile of the outputs from ``first``, adding up some rows after the others.
+
+        What is to be stored past the caches is added up in a buffer, and goes from there in whole lines.
+        """
+        tile, tables, inputs = load64(control), load64(control + 8), load64(control + 24)
+        unit, granule, crowd = load64(control + 40), load64(control + 48), load64(control + 72)
+        outputs = min(load64(control + 32), load64(control + 16) - first)
+        stream = flags & STREAM
+        piece = _MADE_BYTES // outputs // granule * granule
+        made = _made()
+        made += -made & (_LINE - 1)
+        sums = made + outputs * (piece + _LINE)
+        for low in range(begin, end, piece):
+            high = min(low + piece, end)
+            for index in range(outputs):
+                here = made + index * (piece + _LINE) - low
+                store64(sums + 8 * index, here if stream else load64(targets + 8 * index))
+            added = flags & ACCUMULATE
+            for some in range(0, inputs, crowd):
+                table = tables + (first * inputs + some * outputs) * unit
+                call_tile(tile, table, sources + 8 * some, sums, outputs, min(crowd, inputs - some), low, high, added)
+                added |= ACCUMULATE
+            if stream:
+                one = tables + load64(control + 16) * inputs * unit
+                for index in range(outputs):
+                    call_tile(tile, one, sums + 8 * index, targets + 8 * index, 1, 1, low, high, STREAM)
+
+    @kernel()
     def _tiles(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
         """Make the bytes begin … end of all outputs, a multiple of the granule."""
         tile, tables, outputs, inputs = load64(control), load64(control + 8), load64(control + 16), load64(control + 24)
         size, unit, granule = load64(control + 32), load64(control + 40), load64(control + 48)
+        crowded = inputs > load64(control + 72) and _are_crowded(sources, inputs)
         chunk = end - begin
         if outputs > size:
             chunk = max(4096, _CHUNK_BYTES // inputs // granule * granule)
         for low in range(begin, end, chunk):
             high = min(low + chunk, end)
             for first in range(0, outputs, size):
-                count = min(size, outputs - first)
-                table = tables + first * inputs * unit
-                call_tile(tile, table, sources, targets + 8 * first, count, inputs, low, high, flags)
+                if crowded:
+                    _tile_by_crowds(control, first, sources, targets + 8 * first, low, high, flags)
+                else:
+                    table = tables + first * inputs * unit
+                    count = min(size, outputs - first)
+                    call_tile(tile, table, sources, targets + 8 * first, count, inputs, low, high, flags)
 
     @kernel()
     def _tail(control: int, sources: int, targets: int, begin: int, end: int, flags: int) -> None:
@@ -192,20 +239,27 @@ if HAVE_NUMBA:
             _tail(control, sources, targets, middle, end, flags)
 
     @kernel()
+    def _inward(index: int, count: int) -> int:
+        """Return which row comes at a place of the order that :meth:`Level.tables` has."""
+        return count - 1 - (index >> 1) if index & 1 else index >> 1
+
+    @kernel()
     def _part_of_fold(job: int, part: int, parts: int) -> None:
         """Make one of equal parts of a fold: of its columns, or of its stripes where there are several."""
         control, sources, targets = load64(job), load64(job + 8), load64(job + 16)
         stripes, length, flags = load64(job + 24), load64(job + 32), load64(job + 40)
-        if stripes == 1:
-            _stripe(control, sources, targets, _column(length, part, parts), _column(length, part + 1, parts), flags)
-            return
         outputs, inputs = load64(control + 16), load64(control + 24)
         here = _stripe_addresses()
         there = here + 8 * ROWS_MAX
+        if stripes == 1:
+            for index in range(inputs):
+                store64(here + 8 * index, load64(sources + 8 * _inward(index, inputs)))
+            _stripe(control, here, targets, _column(length, part, parts), _column(length, part + 1, parts), flags)
+            return
         for stripe in range(stripes * part // parts, stripes * (part + 1) // parts):
             for index in range(inputs):
-                step = load64(sources + 8 * (ROWS_MAX + index))
-                store64(here + 8 * index, load64(sources + 8 * index) + stripe * step)
+                source = sources + 8 * _inward(index, inputs)
+                store64(here + 8 * index, load64(source) + stripe * load64(source + 8 * ROWS_MAX))
             for index in range(outputs):
                 step = load64(targets + 8 * (ROWS_MAX + index))
                 store64(there + 8 * index, load64(targets + 8 * index) + stripe * step)
@@ -316,8 +370,8 @@ if HAVE_NUMBA:
         length = load64(job + 40)
         begin, end = _column(length, part, parts), _column(length, part + 1, parts)
         mine = _words()
-        copy(mine, load64(job), 8 * 9)
-        target = mine + 8 * 9
+        copy(mine, load64(job), 8 * 10)
+        target = mine + 8 * 10
         for step in range(load64(job + 32)):
             store64(target, load64(targets + 8 * step))
             first, last = load64(starts + 8 * step), load64(starts + 8 * (step + 1))

@@ -45,6 +45,11 @@ class Level:
     CPU half full, and the more so where outputs lie at the same place of a page: that is worth it only where the rows
     are in no cache (Zen 3).
     """
+    crowd: int
+    """Rows that are read side by side where all lie at the same place of a page; more are added up in turn, measured.
+
+    A set of Zen 3's caches holds 8 lines, and a vector of 32 bytes wants each line twice.
+    """
     coefficients: npt.NDArray[Any]
     """The table of each of the 256 constants."""
 
@@ -62,9 +67,16 @@ class Level:
         return address
 
     def tables(self, matrix: Bytes, outputs: int) -> npt.NDArray[Any]:
-        """Lay out the tables of a matrix in tiles of ``outputs`` rows: tile, source, output."""
-        tiles = [matrix[first : first + outputs].T.reshape(-1) for first in range(0, matrix.shape[0], outputs)]
-        order = np.concatenate([np.empty(0, dtype=np.uint8), *tiles])
+        """Lay out the tables of a matrix in tiles of ``outputs`` rows: tile, source, output; at the end that of 1.
+
+        Sources are in the order 0, n - 1, 1, n - 2, … Rows often lie at equal steps, and the outputs behind them. Taken
+        one after the other, a CPU that foresees steps fetches the outputs too, just where they are about to be stored
+        past the caches: measured, 1.2 to 2 times the time on Zen 5.
+        """
+        places = np.arange(matrix.shape[1])
+        inward = np.column_stack([places, places[::-1]]).reshape(-1)[: places.size]
+        tiles = [matrix[first : first + outputs, inward].T.reshape(-1) for first in range(0, matrix.shape[0], outputs)]
+        order = np.concatenate([*tiles, np.ones(1, dtype=np.uint8)])
         found: npt.NDArray[Any] = self.coefficients[order]
         return found
 
@@ -93,10 +105,10 @@ def _masks() -> npt.NDArray[np.uint64]:
 
 
 _MAKE: Final[dict[str, Callable[[], Level]]] = {
-    "gfni512": lambda: Level("gfni512", 128, MIB, _affine()),
-    "gfni256": lambda: Level("gfni256", 64, 64 * MIB, _affine()),
-    "avx2": lambda: Level("avx2", 64, 64 * MIB, _nibbles()),
-    "portable": lambda: Level("portable", 64, 64 * MIB, _masks()),
+    "gfni512": lambda: Level("gfni512", 128, MIB, 255, _affine()),
+    "gfni256": lambda: Level("gfni256", 64, 64 * MIB, 8, _affine()),
+    "avx2": lambda: Level("avx2", 128, 64 * MIB, 8, _nibbles()),
+    "portable": lambda: Level("portable", 64, 64 * MIB, 255, _masks()),
 }
 
 

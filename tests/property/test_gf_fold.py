@@ -1,5 +1,7 @@
 """Every SIMD level against multiplication bit by bit: shapes, tails, alignments, threads, accumulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +104,29 @@ def test_stores_past_the_caches(level, offset, more):
     assert np.array_equal(out, expected)
     assert (space[:offset] == 0xA5).all()
     assert (space[offset + 2 * length :] == 0xA5).all()
+
+
+@pytest.mark.parametrize("level", COMPILED)
+@pytest.mark.parametrize("stream_bytes_min", [1, 1 << 40])
+@pytest.mark.parametrize("inputs", [8, 9, 16, 33])
+@pytest.mark.parametrize("outputs", [1, 2, 5, 8, 11])
+def test_rows_that_all_lie_at_the_same_place_of_a_page(monkeypatch, level, stream_bytes_min, inputs, outputs):
+    """Of which some levels add up a few at a time, and make what they stream in a buffer: several pieces of it."""
+    found = replace(gf_levels.level(level), stream_bytes_min=stream_bytes_min, crowd=8)
+    monkeypatch.setattr(gf_levels, "level", lambda _name: found)
+    rng = np.random.default_rng(5)
+    length = 5 * 4096 + 77
+    rows = rng.integers(0, 256, (inputs, 6 * 4096), dtype=np.uint8)[:, :length]
+    space = np.full((outputs, 6 * 4096), 0xA5, np.uint8)
+    out = space[:, :length]
+    matrix = rng.integers(0, 256, (outputs, inputs), dtype=np.uint8)
+    folder = Folder(matrix, level)
+    for threads in (1, 2):
+        folder.fold(list(rows), list(out), threads)
+        assert np.array_equal(out, matmul(matrix, rows))
+        folder.fold(list(rows), list(out), threads, accumulate=True)
+        assert not out.any()
+    assert (space[:, length:] == 0xA5).all()
 
 
 def told(folder, rows, out, **how):

@@ -100,17 +100,19 @@ def _eliminate(matrix: Words, columns: int, pivots: Ints) -> int:
 
 
 def _eliminate_numpy(matrix: Words, columns: int, pivots: Ints) -> int:
-    rank = 0
+    rank, one = 0, np.uint64(1)
     for column in range(columns):
-        bits = matrix[:, column >> 6] >> np.uint64(column & 63) & np.uint64(1) != 0
-        candidates = np.flatnonzero(bits[rank:])
-        if candidates.size == 0:
+        ones = matrix[:, column >> 6] >> np.uint64(column & 63) & one
+        pivot = rank + int(ones[rank:].argmax())
+        if not ones[pivot]:
             continue
-        pivot = rank + int(candidates[0])
-        matrix[[rank, pivot]] = matrix[[pivot, rank]]
-        bits[pivot] = bits[rank]
-        bits[rank] = False
-        matrix[bits] ^= matrix[rank]
+        if pivot != rank:
+            row = matrix[pivot].copy()
+            matrix[pivot] = matrix[rank]
+            matrix[rank] = row
+            ones[pivot] = ones[rank]
+        ones[rank] = 0
+        matrix ^= ones[:, None] * matrix[rank]
         pivots[rank] = column
         rank += 1
         if rank == matrix.shape[0]:

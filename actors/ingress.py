@@ -98,13 +98,18 @@ def _now_ms() -> int:
     return int(1000 * time.time())
 
 
-def listen(config: Http) -> bool:
+def listen(config: Http, *, replace: bool = False) -> bool:
     """Have Serve listen where the settings say; False if it did already.
+
+    Parameters
+    ----------
+    replace
+        Whether an application of ours that Serve has already may be replaced.
 
     Raises
     ------
     InputError
-        Serve runs already, at another address; it stays as it is.
+        Serve runs already, at another address or with an application of ours; it stays as it is.
     NotServed
         It did not start, as where another process has the port; nothing is left of it.
     """
@@ -122,6 +127,11 @@ def listen(config: Http) -> bool:
     if (options.host, options.port) != (config.host, config.port):
         raise InputError(
             f"Serve listens on {options.host}:{options.port} already, not on {at}: name that address, or shut it down"
+        )
+    if not replace and _serves(at):
+        raise InputError(
+            f"Serve has an application {NAME!r} on {at} already: end the process that serves it, or, if that is gone, "
+            "say --replace"
         )
     return False
 
@@ -156,17 +166,35 @@ def run(app: Application, ended: threading.Event | None = None) -> bool:
     return False
 
 
-def stop(*, whole: bool) -> None:
-    """Take the application down; with ``whole`` Serve too, unless it serves others by now."""
-    if whole and set(serve.status().applications) <= {NAME}:
-        serve.shutdown()
-    else:
-        serve.delete(NAME)
+def stop(config: Http, *, whole: bool) -> None:
+    """Take the application down; with ``whole`` Serve too, unless it serves others by now.
+
+    Raises
+    ------
+    NotServed
+        Serve can't be reached any more.
+    """
+    with serve_faults(_address(config)):
+        if whole and set(serve.status().applications) <= {NAME}:
+            serve.shutdown()
+        else:
+            serve.delete(NAME)
 
 
 def detach() -> None:
     """Leave the cluster; it ends if this process started it."""
     ray.shutdown()
+
+
+def _serves(at: str) -> bool:
+    """Whether Serve has an application of ours that is not about to end."""
+    with serve_faults(at):
+        found = serve.status().applications.get(NAME)
+    return found is not None and found.status in {
+        ApplicationStatus.DEPLOYING,
+        ApplicationStatus.RUNNING,
+        ApplicationStatus.UNHEALTHY,
+    }
 
 
 def _client() -> Any:

@@ -39,6 +39,9 @@ def serve(
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Processes that answer; each has the limits to itself.")
     ] = None,
+    replace_served: Annotated[
+        bool, typer.Option("--replace", help="Take the place of what an earlier `faultset serve` left on Ray Serve.")
+    ] = False,
     system: SystemName = "default",
     address: Address = None,
     json: Json = False,  # noqa: ARG001 - takes effect where it is parsed
@@ -72,7 +75,7 @@ def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
         with working(f"start Ray Serve on {http.host}:{http.port}"):
-            started = ingress.listen(http)
+            started = ingress.listen(http, replace=replace_served)
         try:
             with working(f"bring up {system}"):
                 served = ingress.run(made, ended)
@@ -81,7 +84,7 @@ def serve(
                 console.print(told, soft_wrap=True)
             ended.wait()
         finally:
-            ingress.stop(whole=started)
+            ingress.stop(http, whole=started)
     finally:
         ingress.detach()
     finish({"system": system, "host": http.host, "port": http.port, "served": served})

@@ -52,7 +52,7 @@ def served_on_ray(folder, bare=False):
         if bare:
             serve.run(Discard.bind(), name="bare", route_prefix="/bare")
         yield f"http://127.0.0.1:{http.port}", {"Authorization": f"Bearer {token}"}
-        ingress.stop(whole=started)
+        ingress.stop(http, whole=started)
     finally:
         ray.shutdown()
         if before is None:

@@ -103,7 +103,7 @@ def build(connecting: Connecting, config: Http, now_ms: Callable[[], int], *, pa
     app.add_middleware(Counted)  # the last one is the outermost
     for router in (fleets.router, watching.router, objects.router):
         app.include_router(router)
-    app.add_api_route("/v1/health", health, tags=["system"])
+    app.add_api_route("/v1/health", health, tags=["system"], responses=problems())
     app.add_api_route("/v1/ready", ready, tags=["system"], response_model=Alive, responses=problems())
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app

@@ -21,7 +21,7 @@ BODY: Final[Mapping[str, Any]] = {
 }
 """Any bytes."""
 EVERYWHERE: Final = (400, 401, 403, 413, 422, 429, 503)
-"""What every route but health and readiness may answer."""
+"""What every route may answer, as it says in the description: health and readiness want no token."""
 
 
 def driver_of(request: Request) -> AsyncDriver:

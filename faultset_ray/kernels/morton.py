@@ -44,7 +44,7 @@ def size_of(precision: Any) -> tuple[Any, Any]:
 def _column(degrees: Any, half_span: float) -> Any:
     """Column 0 … 2**30 - 1 of a coordinate in [-half_span, half_span]."""
     width = 2.0 * half_span / COLUMNS
-    column = np.int64((degrees + half_span) * (COLUMNS / (2.0 * half_span)))
+    column = np.int32((degrees + half_span) * (COLUMNS / (2.0 * half_span)))  # AVX2 has no vectors of float64 to int64
     column = column - (column * width - half_span > degrees)
     return column - (column == COLUMNS)  # the pole and the antimeridian belong to the last cell
 

@@ -35,7 +35,7 @@ def served(tmp_path_factory):
         with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", timeout=60) as client:
             client.headers["Authorization"] = f"Bearer {admin}"
             yield client, weak, http.port, folder
-        ingress.stop(whole=started)
+        ingress.stop(http, whole=started)
     finally:
         ray.shutdown()
 

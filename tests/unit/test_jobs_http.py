@@ -105,8 +105,8 @@ def hosted(monkeypatch):
     def application(config, system, **options):
         asked.update(config=config, system=system, **options)
 
-    def listen(http):
-        asked["listens"] = http
+    def listen(http, *, replace):
+        asked.update(listens=http, replaces=replace)
         asked["order"].append("listen")
         return True
 
@@ -123,7 +123,7 @@ def hosted(monkeypatch):
         application=application,
         listen=listen,
         run=run,
-        stop=lambda whole: asked["order"].append(("stop", whole)),
+        stop=lambda http, whole: asked["order"].append(("stop", http is asked["listens"] and whole)),
         detach=lambda: asked["order"].append("detach"),
         job_environment=dict,
     )
@@ -153,8 +153,11 @@ def test_serve_goes_by_flags_before_variables_before_the_file(faultset, hosted, 
     assert (http.port, http.replicas, http.idle_s, http.requests_max) == (2, 4, 5.0, 7)
     assert (http.tokens, http.hosts) == (str(tmp_path / "file"), ("file.org",))
     token_of(tmp_path / "flag", "read")
-    faultset("serve", "--port", 3, "--host", "::", "--tokens", "flag", "--host-name", "a", "--host-name", "b")
+    assert hosted["replaces"] is False
+    flags = ("--tokens", "flag", "--host-name", "a", "--host-name", "b", "--replace")
+    faultset("serve", "--port", 3, "--host", "::", *flags)
     http = hosted["config"].http
+    assert hosted["replaces"] is True
     assert (http.port, http.host, http.tokens, http.hosts) == (3, "::", str(tmp_path / "flag"), ("a", "b"))
 
 

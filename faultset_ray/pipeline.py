@@ -13,18 +13,13 @@ from faultset_ray import columns, fleet_io, geohash
 from faultset_ray.errors import EmptyNodesError, InputError, NoSurvivorsError
 from faultset_ray.kernels.group import group_by_sorting, group_cells
 from faultset_ray.kernels.number import number_cells
-from faultset_ray.kernels.objects import touch_objects
+from faultset_ray.kernels.objects import pick_list
 from faultset_ray.kernels.select import select, select_grouped, select_numbered
 from faultset_ray.model import Fleet, OnDuplicate
 
 Ids = Sequence[str] | NDArray[Any]
 Latencies = Sequence[float] | NDArray[Any]
 Order = Literal["appearance", "latency"]
-
-_CACHED_STRINGS = 1 << 16
-"""About so many short strings stay in a core's cache."""
-_PICKED_AT_ONCE = 1 << 9
-"""Their heads stay in a core's nearest cache."""
 
 
 def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -57,7 +52,7 @@ def failover(ids: Ids, latencies: Latencies, threshold: float, *, threads: int =
     columns.check_lengths(ids=ids, latencies=latencies)
     limit, threads = columns.check_threshold(threshold), columns.check_threads(threads)
     checked = columns.identifiers(ids)
-    return _pick(checked, _failover_indices(latencies, limit, checked, threads))
+    return pick_list(checked, _failover_indices(latencies, limit, checked, threads))
 
 
 async def failover_async(ids: Ids, latencies: Latencies, threshold: float, *, threads: int = 1) -> list[str]:
@@ -151,7 +146,7 @@ def faultset(
     survivors = select(fleet.latency_ms, limit) if by_latency else _by_region(fleet.latency_ms, cells, limit)
     if len(survivors) == 0:
         raise _no_survivors(limit, cells)
-    return _pick(fleet.ids, survivors)
+    return pick_list(fleet.ids, survivors)
 
 
 def _by_region(latency_ms: columns.Floats, cells: geohash.Cells, limit: float) -> NDArray[np.int64]:
@@ -160,21 +155,6 @@ def _by_region(latency_ms: columns.Floats, cells: geohash.Cells, limit: float) -
         return select_numbered(latency_ms, numbered.number, len(numbered.cells), limit)
     groups = group_by_sorting(cells)
     return select_grouped(latency_ms, groups.order, groups.starts, limit)[0]
-
-
-def _pick(ids: columns.Strings, indices: NDArray[np.int64]) -> list[str]:
-    """The strings at some indices, which are valid ("clip" is numpy's fast way then)."""
-    if len(ids) < _CACHED_STRINGS:
-        if len(ids) // 3 < len(indices):
-            ids = ids.copy()  # visits the strings in the order of memory, so that picking them at random hits the cache
-        cached: list[str] = ids.take(indices, mode="clip").tolist()
-        return cached
-    picked: list[str] = []
-    for begin in range(0, len(indices), _PICKED_AT_ONCE):
-        some = indices[begin : begin + _PICKED_AT_ONCE]
-        touch_objects(ids, some)
-        picked += ids.take(some, mode="clip").tolist()
-    return picked
 
 
 def _no_survivors(threshold_ms: float, cells: geohash.Cells) -> NoSurvivorsError:

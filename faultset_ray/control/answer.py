@@ -17,6 +17,7 @@ from faultset_ray.control.missing import Missing
 from faultset_ray.control.versions import Version, Versions
 from faultset_ray.errors import EmptyNodesError, InvalidGeohashError
 from faultset_ray.geohash import cells_to_strings, precisions, strings_to_cells
+from faultset_ray.kernels.objects import pick
 from faultset_ray.policy import Policy
 
 Strings = NDArray[np.object_]
@@ -161,7 +162,7 @@ class Survivors:
     def ids(self) -> Strings:
         """object[s] of str: the survivors' ids, in the order of ``faultset()`` on registration order."""
         assert self._all_ids is not None
-        ids = self._all_ids[self.handles]
+        ids = pick(self._all_ids, self.handles)
         ids.flags.writeable = False
         return ids
 

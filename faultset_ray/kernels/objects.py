@@ -1,8 +1,12 @@
-"""Fetch Python objects into the cache, many at once, before they are used one by one."""
+"""Pick Python objects out of many, without waiting for the memory of each.
+
+Whoever picks an object raises its count, where it lies. In no order that is a wait for memory, and for the address of
+its page, every time.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +14,50 @@ from numpy.typing import NDArray
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
 if HAVE_NUMBA:
-    from faultset_ray.kernels.gf_rows import load64
+    from faultset_ray.kernels.gf_rows import load64, store64
+
+Objects = NDArray[np.object_]
+Indices = NDArray[np.int64] | NDArray[np.uint32]
+
+_CACHED: Final = 1 << 16
+"""About so many short strings stay in a core's cache."""
+_SPREAD_MAX: Final = 16
+"""Objects for each that is picked; where there are more, going through all their indices costs more than it saves."""
+_AT_ONCE: Final = 1 << 9
+"""Objects whose heads stay in a core's nearest cache."""
 
 
-def touch_objects(objects: NDArray[np.object_], indices: NDArray[np.int64]) -> None:
-    """Read the head of each of ``objects[indices]``, a contiguous array.
+def pick(objects: Objects, indices: Indices) -> Objects:
+    """``objects[indices]``, a new array; all indices are valid.
 
-    numpy counts a reference to one after the other and waits for the memory of each; these reads wait together.
+    The counts are raised in the order of indices, which mostly is that of memory; then the references are moved.
     """
-    if HAVE_NUMBA and objects.flags.c_contiguous:
-        _touch(objects.ctypes.data, indices)
+    if not HAVE_NUMBA or len(objects) < _CACHED or len(objects) > _SPREAD_MAX * len(indices):
+        return objects.take(indices, mode="clip")  # numpy's fast way where they are valid
+    ranks, ordered = np.empty(len(indices), np.int32), np.empty(len(indices), np.int64)
+    _rank(indices, np.zeros(len(objects) + 1, np.int32), ranks, ordered)
+    picked: Objects = objects.take(ordered, mode="clip")
+    _arrange(picked.ctypes.data, ranks, np.empty(len(ranks), np.int64))
+    return picked
+
+
+def pick_list(objects: Objects, indices: Indices) -> list[Any]:
+    """``objects[indices].tolist()``; all indices are valid.
+
+    Of many, the heads of some are read at once before they are picked one by one: these reads wait together.
+    """
+    if len(objects) < _CACHED:
+        if len(objects) // 3 < len(indices):
+            objects = objects.copy()  # visits them in the order of memory, so that picking at random hits the cache
+        cached: list[Any] = objects.take(indices, mode="clip").tolist()
+        return cached
+    picked: list[Any] = []
+    for begin in range(0, len(indices), _AT_ONCE):
+        some = indices[begin : begin + _AT_ONCE]
+        if HAVE_NUMBA and objects.flags.c_contiguous:
+            _touch(objects.ctypes.data, some)
+        picked += objects.take(some, mode="clip").tolist()
+    return picked
 
 
 @kernel()
@@ -28,3 +66,29 @@ def _touch(address: Any, indices: Any) -> Any:
     for index in indices:
         seen ^= load64(load64(address + 8 * index))
     return seen
+
+
+@kernel()
+def _rank(indices: Any, begins: Any, ranks: Any, ordered: Any) -> None:
+    """Write the place of each index among all of them in order, and the indices so: a counting sort.
+
+    ``begins`` are zeros, one more than an index can say.
+    """
+    for index in indices:
+        begins[index + 1] += 1
+    for at in range(1, len(begins)):
+        begins[at] += begins[at - 1]
+    for j in range(len(indices)):
+        rank = begins[indices[j]]
+        begins[indices[j]] = rank + 1
+        ranks[j] = rank
+        ordered[rank] = indices[j]
+
+
+@kernel()
+def _arrange(address: int, ranks: Any, words: Any) -> None:
+    """Put words in the order of ranks; an array of objects has the same references then as before."""
+    for j in range(len(ranks)):
+        words[j] = load64(address + 8 * ranks[j])
+    for j in range(len(ranks)):
+        store64(address + 8 * j, words[j])

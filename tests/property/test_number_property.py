@@ -1,5 +1,7 @@
 """Numbering cells by a hash table against sorting, and the survivors that come of it."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from faultset_ray.kernels import number
 from faultset_ray.kernels.group import _unique, group_cells
 from faultset_ray.kernels.jit import HAVE_NUMBA
-from faultset_ray.kernels.objects import touch_objects
+from faultset_ray.kernels.objects import pick, pick_list
 from faultset_ray.kernels.select import select_grouped, select_numbered
 
 compiled = pytest.mark.skipif(not HAVE_NUMBA, reason="nothing is compiled")
@@ -75,9 +77,18 @@ def test_latencies_that_hardly_differ_are_in_exact_order():
     assert np.array_equal(select_numbered(latency, numbered.number, len(numbered.cells), 2.0), expected)
 
 
-def test_objects_are_only_looked_at():
-    objects = np.array([f"text-{i}" for i in range(100)], object)
-    touch_objects(objects, np.array([0, 99, 7]))
-    touch_objects(objects[::2], np.array([0, 49]))
-    touch_objects(objects, np.empty(0, np.int64))
-    assert objects.tolist() == [f"text-{i}" for i in range(100)]
+def test_objects_are_picked_whole():
+    """References move, counts are raised: as numpy does it, for few and for many, in any order, twice too."""
+    chance = np.random.default_rng(4)
+    for count, picked in ((0, 0), (100, 3), (100, 90), (70_000, 0), (70_000, 9), (70_000, 40_000), (70_000, 90_000)):
+        objects = np.array([f"text-{i}" for i in range(count)], object)
+        for kind in (np.int64, np.uint32):
+            indices = chance.integers(0, max(count, 1), picked).astype(kind)
+            before = [sys.getrefcount(each) for each in objects]
+            expected = [objects[i] for i in indices.tolist()]
+            array, listed = pick(objects, indices), pick_list(objects, indices)
+            assert array.tolist() == listed == expected
+            assert array.base is None
+            assert pick_list(objects[::-1], indices) == objects[::-1][indices].tolist()
+            del expected, array, listed
+            assert [sys.getrefcount(each) for each in objects] == before

@@ -284,7 +284,7 @@ def tile(level: str) -> Any:
 
     ``void tile(tables, sources, targets, outputs, inputs, begin, end, flags)``, all 64-bit integers:
     addresses of the tables, of ``inputs`` source addresses and of ``outputs`` target addresses; the
-    bytes to make, whose number must be a multiple of 128 (gfni512) or 64; :data:`ACCUMULATE`,
+    bytes to make, whose number must be a multiple of 128 (gfni512, avx2) or 64; :data:`ACCUMULATE`,
     :data:`STREAM` and :data:`BACKWARD`. Tables lie source by source, those of all outputs beside each other.
     """
     return numba.cfunc(types.void(*[types.int64] * 8), cache=True)(_TILES[level])

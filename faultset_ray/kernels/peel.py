@@ -101,7 +101,7 @@ def _eliminate(matrix: Words, columns: int, pivots: Ints) -> int:
 
 def _eliminate_numpy(matrix: Words, columns: int, pivots: Ints) -> int:
     rank, one = 0, np.uint64(1)
-    for column in range(columns):
+    for column in range(columns if len(matrix) else 0):
         ones = matrix[:, column >> 6] >> np.uint64(column & 63) & one
         pivot = rank + int(ones[rank:].argmax())
         if not ones[pivot]:

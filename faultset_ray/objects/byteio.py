@@ -52,6 +52,8 @@ class ByteReader:
         """Whether nobody can write to the rest."""
         self._pull: Pull | None = None
         self._readinto = getattr(source, "readinto", None)
+        if getattr(type(source), "readinto", None) is io.RawIOBase.readinto:
+            self._readinto = None  # a subclass that has only ``read``: what it inherits just raises
         if isinstance(source, (bytes, bytearray, memoryview, np.ndarray)):
             self._rest, self._fixed = _chunk(source), is_fixed(source)
         elif not callable(self._readinto) or inspect.iscoroutinefunction(self._readinto):

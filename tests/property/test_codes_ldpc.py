@@ -8,6 +8,7 @@ import pytest
 from faultset_ray import codes, pack_shards, unpack_shards
 from faultset_ray.codes.ldpc import _ParkMiller
 from faultset_ray.errors import InvalidCodeSpec
+from faultset_ray.kernels.peel import eliminate_bits
 
 CODE = codes.get("ldpc:1000+500")
 
@@ -58,6 +59,14 @@ def test_one_loss_is_repaired_from_one_check():
     plan = CODE.plan([17], [index for index in range(1500) if index != 17])
     smallest = min(len(row) for row in CODE.checks.rows if 17 in row)
     assert len(plan.reads) == smallest - 1
+
+
+def test_no_checks_are_eliminated_too():
+    for combine in (True, False):
+        pivots, reduced, combination = eliminate_bits(np.zeros((0, 127), np.bool_), combine=combine)
+        assert pivots.shape == (0,)
+        assert reduced.shape == (0, 127)
+        assert combination.shape == (0, 0)
 
 
 @pytest.mark.parametrize("stripes", [1, 5])

@@ -60,6 +60,10 @@ class OnlyRead:
         return self._file.read(min(nbytes, 777))
 
 
+class RawRead(OnlyRead, io.RawIOBase):
+    """A file that Python takes for a raw one, and that can only ``read``."""
+
+
 class AwaitedRead(OnlyRead):
     async def read(self, nbytes):
         await asyncio.sleep(0)
@@ -101,6 +105,7 @@ READERS = {
     "file": io.BytesIO,
     "pipe": Unseekable,
     "read": OnlyRead,
+    "raw read": RawRead,
     "chunks": chunks,
     "awaited chunks": awaited,
     "awaited read": AwaitedRead,

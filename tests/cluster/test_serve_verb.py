@@ -122,6 +122,11 @@ def test_on_a_cluster_of_others(head, tmp_path):
         assert error["code"] == "input_error"
         assert f"Serve has an application 'faultset' on 127.0.0.1:{first} already" in error["message"]
         assert httpx.get(f"http://127.0.0.1:{first}/v1/ready").status_code == 200, "who served before goes on"
+        process.send_signal(signal.SIGINT)
+        assert told(process, tmp_path / "serves", 0)["served"] is True
+
+    with run("killed", first) as process:
+        answers(process, f"http://127.0.0.1:{first}", tmp_path / "killed").close()
     with run("after", first, "--replace") as process:  # the one before was killed, and could not take it down
         until(lambda: "Connecting to existing Serve" in (tmp_path / "after" / "err").read_text(), 120.0)
         process.send_signal(signal.SIGINT)

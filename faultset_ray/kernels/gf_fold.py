@@ -112,7 +112,7 @@ if HAVE_NUMBA:
     _words = stack(8 * 11)
     _bounce = stack((ROWS_MAX + OUTPUTS_MAX) * (128 + 8))
 
-    _made = stack(_MADE_BYTES + OUTPUTS_MAX * (_LINE + 8) + _LINE)
+    _made = stack(_MADE_BYTES + OUTPUTS_MAX * (_LINE + 8))
     _job = stack(8 * 6)
 
     @kernel()
@@ -148,7 +148,6 @@ if HAVE_NUMBA:
         stream = flags & STREAM
         piece = _MADE_BYTES // outputs // granule * granule
         made = _made()
-        made += -made & (_LINE - 1)
         sums = made + outputs * (piece + _LINE)
         for low in range(begin, end, piece):
             high = min(low + piece, end)

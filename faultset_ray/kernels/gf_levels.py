@@ -46,9 +46,10 @@ class Level:
     are in no cache (Zen 3).
     """
     crowd: int
-    """Rows that are read side by side where all lie at the same place of a page; more are added up in turn, measured.
+    """Rows that are read side by side where all lie at the same place of a page; more are added up in turn.
 
-    A set of Zen 3's caches holds 8 lines, and a vector of 32 bytes wants each line twice.
+    A set of Zen 3's caches holds 8 lines, and a vector of 32 bytes wants each line twice: measured with AVX2, and taken
+    for GFNI-256, whose vectors are as wide.
     """
     coefficients: npt.NDArray[Any]
     """The table of each of the 256 constants."""

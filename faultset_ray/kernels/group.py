@@ -43,7 +43,7 @@ def group_cells(cells: Cells) -> Groups:
     numbered = number_cells(cells)
     if numbered is not None:
         groups = Groups(np.empty(len(cells), np.int64), np.zeros(len(numbered.cells) + 1, np.int64), numbered.cells)
-        _deal(numbered.number, groups.order, groups.starts, np.zeros(len(numbered.cells), np.int64))
+        deal(numbered.number, groups.order, groups.starts, np.zeros(len(numbered.cells), np.int64))
         return groups
     return group_by_sorting(cells)
 
@@ -84,8 +84,8 @@ def _unique(cells: Cells) -> Groups:
 
 
 @kernel()
-def _deal(number: Any, order: Any, starts: Any, ends: Any) -> None:
-    """Counting sort: write the nodes number by number, and where each number begins."""
+def deal(number: Any, order: Any, starts: Any, ends: Any) -> None:
+    """Counting sort: write the nodes number by number, and where each number begins; ``starts`` are zeros."""
     for i in range(len(number)):
         starts[number[i] + 1] += 1
     for g in range(len(ends)):

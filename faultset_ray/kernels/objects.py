@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from faultset_ray.kernels.group import deal
 from faultset_ray.kernels.jit import HAVE_NUMBA, kernel
 
 if HAVE_NUMBA:
@@ -34,10 +35,10 @@ def pick(objects: Objects, indices: Indices) -> Objects:
     """
     if not HAVE_NUMBA or len(objects) < _CACHED or len(objects) > _SPREAD_MAX * len(indices):
         return objects.take(indices, mode="clip")  # numpy's fast way where they are valid
-    ranks, ordered = np.empty(len(indices), np.int32), np.empty(len(indices), np.int64)
-    _rank(indices, np.zeros(len(objects) + 1, np.int32), ranks, ordered)
-    picked: Objects = objects.take(ordered, mode="clip")
-    _arrange(picked.ctypes.data, ranks, np.empty(len(ranks), np.int64))
+    order = np.empty(len(indices), np.int32)
+    deal(indices, order, np.zeros(len(objects) + 1, np.int32), np.empty(len(objects), np.int32))
+    picked: Objects = objects.take(indices.take(order), mode="clip")
+    _arrange(picked.ctypes.data, order, np.empty(len(order), np.int64))
     return picked
 
 
@@ -69,26 +70,9 @@ def _touch(address: Any, indices: Any) -> Any:
 
 
 @kernel()
-def _rank(indices: Any, begins: Any, ranks: Any, ordered: Any) -> None:
-    """Write the place of each index among all of them in order, and the indices so: a counting sort.
-
-    ``begins`` are zeros, one more than an index can say.
-    """
-    for index in indices:
-        begins[index + 1] += 1
-    for at in range(1, len(begins)):
-        begins[at] += begins[at - 1]
-    for j in range(len(indices)):
-        rank = begins[indices[j]]
-        begins[indices[j]] = rank + 1
-        ranks[j] = rank
-        ordered[rank] = indices[j]
-
-
-@kernel()
-def _arrange(address: int, ranks: Any, words: Any) -> None:
-    """Put words in the order of ranks; an array of objects has the same references then as before."""
-    for j in range(len(ranks)):
-        words[j] = load64(address + 8 * ranks[j])
-    for j in range(len(ranks)):
+def _arrange(address: int, places: Any, words: Any) -> None:
+    """Move each word to its place; an array of objects has the same references then as before."""
+    for j in range(len(places)):
+        words[places[j]] = load64(address + 8 * j)
+    for j in range(len(places)):
         store64(address + 8 * j, words[j])

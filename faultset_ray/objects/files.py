@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from faultset_ray.objects.output import Passed
 from faultset_ray.objects.sink import Sink, sink_for
 from faultset_ray.objects.source import Source
 from faultset_ray.objects.views import Readable, shards_of
-from faultset_ray.shards.directory import scan, shard_path, shards_named, waiting_path
+from faultset_ray.shards.directory import basename_of, scan, shard_path, shards_named, waiting_path
 from faultset_ray.shards.disk import fsync_directory
 from faultset_ray.shards.format import Header
 from faultset_ray.shards.layout import StripeLayout, layout_for
@@ -232,6 +233,18 @@ class OpenShards:
     shards: Mapping[int, Readable]
     open_shards: Open
     """Opens those of the write without some of them; the others are closed."""
+
+    def place_of(self, index: int) -> Path:
+        """Where a shard that has no member lies damaged, or else what its name would be, whatever lies there."""
+        members = [self.files[position].path for at in self.group.members.values() for position in at]
+        names = Counter(map(basename_of, members)).most_common()
+        write_id, called = self.group.header.write_id, {name for name, _ in names}
+        for file in self.files:
+            if file.index == index and (
+                file.header.write_id == write_id if file.header else basename_of(file.path) in called
+            ):
+                return file.path
+        return shard_path(members[0].parent, names[0][0], index)
 
 
 @asynccontextmanager

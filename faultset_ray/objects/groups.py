@@ -64,6 +64,10 @@ class Found(Sealed, Protocol):
         """Which shard it is, or was to be."""
 
     @property
+    def named(self) -> int | None:
+        """Which shard its name says it is, if it has such a name."""
+
+    @property
     def where(self) -> str:
         """Where it lies, if more than its position in the pile is known of that."""
 
@@ -383,6 +387,11 @@ def _reasons(header: Header, pile: Sequence[Found]) -> dict[int, str]:
             why = "forged: of this write by its id, but its header is another" if forged else shard.reason
         if why and (ours or shard.index not in reasons):
             reasons[shard.index] = why
+    for shard in pile:
+        if shard.named in (None, shard.index) or shard.header is None or shard.header.write_id != header.write_id:
+            continue
+        if shard.named < header.n:
+            reasons.setdefault(shard.named, f"wrong index: {shard.where} holds shard {shard.index}")
     return reasons
 
 

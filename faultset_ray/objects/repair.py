@@ -63,13 +63,14 @@ async def repair_directory(
     paths: dict[int, Path] = {}
     if report.damaged:
         async with open_directory(backend, directory, report.write_id) as found:
-            paths = _paths(directory, found, report)
+            paths = _paths(found, report)
             trailer = found.group.trailer
             forged = [state.index for state in report.shards if state.reason == FORGED_BLOCKS]
             with new_shards(found.group.header, paths) as writers:
                 await _rebuild(backend, found, forged, writers, str(directory))
                 await publish(backend, writers, paths.values(), trailer.size, trailer.stripes, trailer.object_digest)
-    removed = tuple(state.path for state in report.copies if state.path is not None)
+    made = set(paths.values())
+    removed = tuple(state.path for state in report.copies if state.path is not None and state.path not in made)
     if removed:
         await backend.compute(_remove, removed)
     return Repaired(report, paths, removed)
@@ -81,35 +82,39 @@ def _remove(paths: Sequence[Path]) -> None:
     fsync_directory(paths[0].parent)
 
 
-def _paths(directory: Path, found: OpenShards, report: Report) -> dict[int, Path]:
-    """Where each shard is made again: nowhere where another one of the object is, whatever it is called."""
-    write_id, damaged = found.group.header.write_id, set(report.damaged)
-    taken = {
-        file.path
-        for file in found.files
-        if file.header is not None and file.header.write_id == write_id and file.index not in damaged
-    }
+def _paths(found: OpenShards, report: Report) -> dict[int, Path]:
+    """Where each shard is made again: where it was, or where its name belongs, but in the place of no shard.
+
+    A further copy of one that is sound elsewhere is no hindrance there.
+    """
+    taken = _taken(found, report)
     paths: dict[int, Path] = {}
     for index in report.damaged:
-        path, free = _path(directory, found, report, index), count(2)
+        path = place = report.shards[index].path or found.place_of(index)
+        free = count(2)
         while path in taken:
-            path = shard_path(directory, f"{basename_of(path)}-{next(free)}", index)
+            path = shard_path(place.parent, f"{basename_of(place)}-{next(free)}", index)
         taken.add(path)
         paths[index] = path
     return paths
 
 
-def _path(directory: Path, found: OpenShards, report: Report, index: int) -> Path:
-    """Where a shard was, or else where its name belongs."""
-    known = report.shards[index].path
-    if known is not None:
-        return known
-    write_id = found.group.header.write_id
+def _taken(found: OpenShards, report: Report) -> set[Path]:
+    """Files that stay: of the object's sound shards the one that was found best, and copies under other names."""
+    write_id, damaged = found.group.header.write_id, set(report.damaged)
+    taken = set()
     for file in found.files:
-        if file.index == index and (file.header is None or file.header.write_id == write_id):
-            return file.path
-    position = min(position for at in found.group.members.values() for position in at)
-    return shard_path(directory, basename_of(found.files[position].path), index)
+        if file.header is None or file.header.write_id != write_id or file.header.index in damaged:
+            continue
+        best = report.shards[file.header.index].path
+        if file.named not in damaged or best is None or _is(best, file.path):
+            taken.add(file.path)
+    return taken
+
+
+def _is(best: Path, path: Path) -> bool:
+    """Whether a path is a file, be it by a link."""
+    return best == path or best.resolve() == path.parent.resolve() / path.name
 
 
 async def _rebuild(

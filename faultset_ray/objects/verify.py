@@ -82,7 +82,7 @@ async def verify_directory(
                 states.append(best)
                 copies += [state for state in others if state.reason]
             else:
-                states.append(ShardState(index, None, missing[index]))
+                states.append(ShardState(index, _file_at(found, index), missing[index]))
         failure = None
         try:
             group, _ = await decode_sparing(backend, group, found.open_shards, nowhere, str(directory), progress)
@@ -106,6 +106,12 @@ async def verify_directory(
     )
 
 
+def _file_at(found: OpenShards, index: int) -> Path | None:
+    """What lies where a shard should, and is not it."""
+    place = found.place_of(index)
+    return place if any(file.path == place for file in found.files) else None
+
+
 def _spared(found: OpenShards, group: Group) -> list[tuple[int, Path]]:
     """Shards of the write that it was decoded without, since its digest is right only so."""
     return [
@@ -117,8 +123,9 @@ def _spared(found: OpenShards, group: Group) -> list[tuple[int, Path]]:
 
 
 def _states(found: OpenShards, group: Group, index: int) -> list[ShardState]:
-    """Of one shard: of all its copies, the best first."""
-    states = [_state_of(group, found.files[position].path, index) for position in group.members[index]]
+    """Of one shard: of all its copies, the best first; of equal ones, that which is called so."""
+    files = sorted((found.files[position] for position in group.members[index]), key=lambda file: file.named != index)
+    states = [_state_of(group, file.path, index) for file in files]
     return sorted(states, key=lambda state: (bool(state.reason), len(state.corrupt)))
 
 

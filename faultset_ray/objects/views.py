@@ -50,6 +50,10 @@ class View:
         return None if self.header is None else self.header.index
 
     @property
+    def named(self) -> None:
+        """It has no name."""
+
+    @property
     def where(self) -> str:
         """Its position is all there is to tell."""
         return ""

@@ -194,8 +194,11 @@ class ShardFile:
     @property
     def index(self) -> int | None:
         """Which shard it is, or was to be: by its header, or else by its name."""
-        if self.header is not None:
-            return self.header.index
+        return self.named if self.header is None else self.header.index
+
+    @property
+    def named(self) -> int | None:
+        """Which shard its name says it is, if it has such a name."""
         match = _INDEX.search(self.path.name)
         return int(match[1]) if match else None
 

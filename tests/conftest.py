@@ -1,11 +1,16 @@
 """What holds for all tests."""
 
 import gc
+import os
 
+import emulating
 import profiles  # noqa: F401 - they hold from then on
 import pytest
 
 _collected = set()
+
+if os.environ.get("FAULTSET_ENGINE") in emulating.EMULATED:
+    emulating.install()
 
 
 def pytest_runtest_setup(item):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import emulating
 import numpy as np
 import pytest
 
@@ -18,7 +19,10 @@ SPECS = ["rs:10+4", "rs:6+11", "rs:100+20,matrix=backblaze", "lrc:12+2+2", "xor:
 LENGTHS = [0, 1, 77, 256, 4096 + 13]
 
 
-@pytest.fixture(params=engine.available())
+emulating.install()
+
+
+@pytest.fixture(params=emulating.LEVELS)
 def fresh(request, monkeypatch):
     """Builds codes anew on one engine."""
     chosen = gf_levels.level(request.param)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import emulating
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,8 @@ from faultset_ray.errors import InputError
 from faultset_ray.kernels import gf_fold, gf_levels
 from faultset_ray.kernels.gf_tables import INV, MUL, matmul
 
-LEVELS = engine.available()
+emulating.install()
+LEVELS = emulating.LEVELS
 COMPILED = [level for level in LEVELS if level != "naive"]
 
 

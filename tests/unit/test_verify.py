@@ -115,6 +115,16 @@ def test_a_disk_that_can_not_read(shards, monkeypatch):
     assert report.shards[3].reason == "can't be read: Input/output error"
 
 
+def test_what_lies_in_the_place_of_another_is_told(shards):
+    """By the error too, where too little is left."""
+    for index in (1, 2, 3):
+        shutil.copy(path_of(shards, 0), path_of(shards, index))
+    with pytest.raises(NotEnoughShards) as error:
+        verify(shards)
+    assert (error.value.have, error.value.need) == (3, 4)
+    assert error.value.missing == {index: f"wrong index: f.{index:03d}.shard holds shard 0" for index in (1, 2, 3)}
+
+
 def test_nothing_to_verify(shards, tmp_path):
     with pytest.raises(InputError):
         verify(tmp_path / "nowhere")

@@ -59,7 +59,7 @@ def stores_of(count: int, regions: int, seed: int) -> list[Site]:
 class Unaware(Columns):
     """Sites weighted by capacity alone, however full they are: plain rendezvous hashing."""
 
-    def weights(self) -> NDArray[np.float64]:
+    def weights(self, _shard_bytes: int = 0, **_how: bool) -> NDArray[np.float64]:
         return self.capacity.astype(np.float64)
 
 
@@ -84,10 +84,18 @@ class Cluster:
         """Place all objects, batch by batch."""
         for begin in range(0, len(self._keys), BATCH):
             some = slice(begin, begin + BATCH)
-            dealer = Dealer(self._columns, self._code, int(self._bytes[some].max()))
-            self._held[some] = dealer.deal_many(self._keys[some])
+            for rows in self._alike(some):
+                dealer = Dealer(self._columns, self._code, int(self._bytes[rows].max()))
+                self._held[rows] = dealer.deal_many(self._keys[rows])
             self._columns.free -= self._load(some)
         return self._step("placed", 0, 0, 0)
+
+    def _alike(self, some: slice) -> list[NDArray[np.int64]]:
+        """Objects by the share of a small store's content that a shard of theirs is, in steps of a thousandth."""
+        columns = self._columns
+        used = (columns.capacity - columns.free).sum() / columns.capacity.sum() * min(CAPACITIES)
+        share = np.rint(1000 * self._bytes[some] / used) if used else np.zeros(len(self._bytes[some]))
+        return [some.start + np.flatnonzero(share == each) for each in np.unique(share)]
 
     def change(self, what: str, sites: Sequence[Site]) -> Step:
         """Go on with other sites: what was on those that are not among them must be made again elsewhere."""

@@ -41,9 +41,11 @@ class Dealer:
     code
     shard_bytes
         Of one shard.
+    exact
+        Nobody else places anything meanwhile: see :meth:`Columns.weights`.
     """
 
-    def __init__(self, columns: Columns, code: Code, shard_bytes: int) -> None:
+    def __init__(self, columns: Columns, code: Code, shard_bytes: int, *, exact: bool = False) -> None:
         self._code = code
         self._indices = by_group(code)
         self._room = (columns.free - columns.reserve) // max(1, shard_bytes)
@@ -51,7 +53,7 @@ class Dealer:
         self._regions = len(columns.regions)
         self._roomy = np.flatnonzero(columns.with_room(shard_bytes))
         self._hashes = columns.hashes[self._roomy]
-        self._weights = columns.weights()[self._roomy]
+        self._weights = columns.weights(shard_bytes, exact=exact)[self._roomy]
 
     @property
     def roomy(self) -> int:

@@ -108,9 +108,10 @@ class _Plan:
             again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
             displaced |= np.take_along_axis(again, np.argsort(order, axis=1), axis=1)
         rows = np.flatnonzero(displaced.any(axis=1))
+        rows = rows[np.argsort(-self._bytes[rows], kind="stable")]  # small ones even out what large ones leave uneven
         for begin in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[begin : begin + _ROWS_AT_ONCE].tolist()
-            dealer = Dealer(self._columns, self._code, int(self._bytes[some].max()))
+            dealer = Dealer(self._columns, self._code, int(self._bytes[some].max()), exact=True)
             for row in some:
                 lost = displaced[row].tolist()
                 taken = {index: site for index, site in enumerate(self._sites[row].tolist()) if not lost[index]}
@@ -219,7 +220,7 @@ class _Plan:
     def moves(self) -> Moves:
         moves = [(*shard, *ends) for shard, ends in self._moves.items() if ends[0] != ends[1]]
         rows, indices, sources, targets = np.array(moves, np.int64).reshape(-1, 4).T
-        return Moves(rows, indices, sources, targets, np.array(self._stuck, np.int64))
+        return Moves(rows, indices, sources, targets, np.array(sorted(self._stuck), np.int64))
 
 
 def _excess(used: _Floats, capacity: _Floats, slack: float) -> tuple[_Floats, _Floats]:

@@ -18,6 +18,9 @@ from faultset_ray.objects.store_values import StoreInfo
 _STEP: Final = 1 / 256
 _GAIN: Final = 20.0
 _FACTORS: Final = (0.5, 2.0)
+_GAIN_EXACT: Final = 35.0
+_FACTORS_EXACT: Final = (0.05, 2.0)
+_LARGE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +113,26 @@ class Columns:
         fill: NDArray[np.float64] = 1.0 - self.free / np.maximum(self.capacity, 1)
         return fill
 
-    def weights(self) -> NDArray[np.float64]:
-        """float64[s]: how often each site is to be chosen, beside the others.
+    def weights(self, shard_bytes: int = 0, *, exact: bool = False) -> NDArray[np.float64]:
+        """float64[s]: how often each site is to be chosen for a shard of so many bytes, beside the others.
 
         By capacity, and the more often the emptier it is beside the mean of the open ones, within bounds of twice and
         half as often. Chance alone would leave some store of a thousand with 9 % too many of 1,400 shards. The bounds
         are there since numbers may be old, and an empty store must not draw all writes at once; the steps, so that
         what else is written to a disk that stores share does not change their order.
+
+        Where numbers are ``exact``, since all that is placed is counted at once, full sites are chosen more seldom yet.
+
+        And the less often the more this one shard would fill it, down to a twentieth: a large one on a small disk
+        would outweigh for long what the many small ones are evened out by.
         """
         capacity = np.maximum(self.capacity, 1).astype(np.float64)
         used = self.capacity - self.free
         mean = used[self.open].sum() / max(1.0, capacity[self.open].sum())
         if not mean > 0:
             return capacity
-        above: NDArray[np.float64] = np.rint((used / (capacity * mean) - 1.0) / _STEP) * _STEP
-        return capacity * np.clip(1.0 - _GAIN * above, *_FACTORS)
+        due = capacity * mean
+        above: NDArray[np.float64] = np.rint((used / due - 1.0) / _STEP) * _STEP
+        more: NDArray[np.float64] = np.rint(shard_bytes / due / _STEP) * _STEP
+        gain, factors = (_GAIN_EXACT, _FACTORS_EXACT) if exact else (_GAIN, _FACTORS)
+        return capacity * np.clip(1.0 - gain * above, *factors) * np.clip(1.0 - _GAIN * more, _LARGE, 1.0)

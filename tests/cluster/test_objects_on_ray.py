@@ -20,12 +20,12 @@ NODES = [LocalNode({"faultset.io/store": "true", "faultset.io/region": name}) fo
 def test_objects_outlive_nodes_and_drivers(tmp_path):
     data = np.random.default_rng(1).bytes(3_000_001)
     with LocalCluster(NODES, store_dir=str(tmp_path / "stores")) as cluster:
-        with fs.connect(cluster.address, system="kept", state_dir=tmp_path / "state") as driver:
+        with fs.connect(cluster.address, system="outlived", state_dir=tmp_path / "state") as driver:
             receipt = driver.put("large", data, code="rs:2+2", stripe_bytes=512 * KIB)
             assert (receipt.n_durable, receipt.survivable, receipt.durability) == (4, 2, "fsync")
             driver.put("ref", ray.put(np.frombuffer(data, np.uint8)), code="rs:2+2")
             driver.put("small/\n😀", b"a few bytes", code="rs:2+2")
-        with fs.connect(cluster.address, system="kept", state_dir=tmp_path / "state") as driver:
+        with fs.connect(cluster.address, system="outlived", state_dir=tmp_path / "state") as driver:
             assert driver.get("ref") == data
             assert driver.get("large", (1_000_000, 1_000_100)) == data[1_000_000:1_000_100]
             assert b"".join(piece.tobytes() for piece in driver.get_stream("large")) == data
@@ -59,7 +59,7 @@ def nodes_are_measured(driver):
 
 def metrics_tell(scraped):
     """What the living nodes tell of all that: the driver's figures on the head, those of actors where they are."""
-    kept = {"system": "kept"}
+    kept = {"system": "outlived"}  # of this test alone: counters of a process go on over systems of one name
     assert scraped.total("operations_total", verb="put", outcome="ok", **kept) == 3
     assert scraped.total("operations_total", verb="get", outcome="not_found", **kept) == 1
     assert scraped.total("operations_total", verb="get", outcome="lost", **kept) == 1

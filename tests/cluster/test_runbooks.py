@@ -107,7 +107,8 @@ def test_what_the_runbooks_say(attached, driver, follow):
     until(lambda: driver.stat("one").health == "healthy", 60.0)  # in the background
     flip(Path(driver.stat("two").locations[0][2]))
     before, repaired, after = follow("Shards are corrupt", 4, 0, 0)
-    assert (before["corrupt"], repaired["shards"], after["corrupt"]) == (1, 1, 0)
+    assert (before["corrupt"], after["corrupt"]) == (1, 0)
+    assert repaired["shards"] in (0, 1), "the background may have been there first"
     check(driver)
 
     removed, *scrubs = follow("A store's disk is full", 0, 0, 0)

@@ -175,13 +175,18 @@ def test_systems_are_apart(attached):
 
 
 def test_a_lost_coordinator_is_named_at_once(attached):
-    driver = fs.connect(attached.address, region_actors=1)
-    driver.register(FLEET)
-    pid, _ = living_actors("coordinator")["coordinator"]
-    os.kill(pid, signal.SIGKILL)
-    with at_most(10.0), pytest.raises(CoordinatorUnavailable):
-        driver.survivors(threshold_ms=100.0)
-    driver.close()
+    """By all that wants its state, which was in memory; regions that a driver knows go on, and tell how old that is."""
+    with fs.connect(attached.address, region_actors=1) as driver:
+        driver.register(FLEET)
+        assert driver.survivors(threshold_ms=100.0).directory_age_ms == 0
+        pid, _ = living_actors("coordinator")["coordinator"]
+        os.kill(pid, signal.SIGKILL)
+        for use in (lambda: driver.register(FLEET), lambda: driver.mark(["a"], "drain"), lambda: driver.stat("x")):
+            with at_most(10.0), pytest.raises(CoordinatorUnavailable):
+                use()
+        answer = driver.survivors(threshold_ms=100.0)
+        assert answer.ids.tolist() == ["a", "c"]
+        assert answer.directory_age_ms > 0
 
 
 @pytest.mark.parametrize("name", ["", "private-x", "a b", "x" * 65, 5, "ä/b"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.coordinator.objects import Damage
@@ -14,7 +15,7 @@ from faultset_ray.driver.inventory import Inventory
 from faultset_ray.driver.moving import Mover
 from faultset_ray.driver.spreading import spread_anew
 from faultset_ray.driver.stores import ref_of
-from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards
+from faultset_ray.errors import BackendClosed, CodingError, FaultsetError, NotEnoughShards, StaleEpoch, WriteInProgress
 from faultset_ray.limits import (
     REPAIR_AGAIN_SECONDS,
     REPAIR_AGAIN_SECONDS_MAX,
@@ -29,6 +30,9 @@ from faultset_ray.objects.needs import Need, Needs, mending, need_of
 from faultset_ray.telemetry import events
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.metrics import count
+
+_MET_SECONDS: Final = 0.5
+"""How soon an object is looked at again that somebody else moves a shard of."""
 
 
 @dataclass(slots=True)
@@ -192,26 +196,17 @@ class Repairs:
         write_id, name = need.entry.record.write_id, need.entry.record.name
         if not at_once and not self._is_due(need):
             return
+        until_s = self._backend.uptime_s() + REPAIR_AGAIN_SECONDS
         try:
-            [entry] = await self._authority.ask(Coordinator.entries, [write_id])
-            now = None if entry is None else _need(entry, inventory, _damaged(need, entry, inventory), at_once)
-            if now is not None:
-                now = await self._sure(now, inventory)
-            if now is None:
-                return
-            record = now.entry.record
-            shard_bytes = record.header.layout.file_bytes(record.size)
-            targets = mending(now, inventory.sites, shard_bytes)
-            if not targets and now.margin < 0:
-                have = record.n - len(now.lost)
-                done.failed[name] = done.lost[name] = f"{have} of its shards are within reach, and it takes {record.k}"
-                count(table.REPAIRS, 1, "lost")
-                return
-            if not targets:
-                done.wanting.append(name)
-                count(table.REPAIRS, 1, "waiting")
-                return
-            await self._mover.move(now.entry, targets, now.lost, bucket)
+            while True:
+                try:
+                    shards, nbytes = await self._mended(need, inventory, bucket, done, at_once=at_once)
+                    break
+                except (StaleEpoch, WriteInProgress):
+                    # A new caretaker gave its moves up, or another driver mends it: soon it is to be seen what is left.
+                    if self._backend.uptime_s() >= until_s:
+                        raise
+                await self._backend.sleep(_MET_SECONDS)
         except BackendClosed:
             raise
         except FaultsetError as error:
@@ -225,13 +220,41 @@ class Repairs:
                 done.lost[name] = str(error)
                 await self._report(need.entry, error)
             return
+        if not shards:
+            return
         self._again.pop(write_id, None)
         done.objects += 1
-        done.shards += len(targets)
-        done.bytes += len(targets) * shard_bytes
+        done.shards += shards
+        done.bytes += nbytes
         count(table.REPAIRS, 1, "mended")
-        count(table.REPAIRED_SHARDS, len(targets))
-        count(table.REPAIRED_BYTES, len(targets) * shard_bytes)
+        count(table.REPAIRED_SHARDS, shards)
+        count(table.REPAIRED_BYTES, nbytes)
+
+    async def _mended(
+        self, need: Need, inventory: Inventory, bucket: Bucket | None, done: Repaired, *, at_once: bool
+    ) -> tuple[int, int]:
+        """Make an object's shards again, as it is now; how many, and their bytes."""
+        [entry] = await self._authority.ask(Coordinator.entries, [need.entry.record.write_id])
+        now = None if entry is None else _need(entry, inventory, _damaged(need, entry, inventory), at_once)
+        if now is not None:
+            now = await self._sure(now, inventory)
+        if now is None:
+            return 0, 0
+        record = now.entry.record
+        shard_bytes = record.header.layout.file_bytes(record.size)
+        targets = mending(now, inventory.sites, shard_bytes)
+        if targets:
+            await self._mover.move(now.entry, targets, now.lost, bucket)
+        elif now.margin < 0:
+            have = record.n - len(now.lost)
+            done.failed[record.name] = done.lost[record.name] = (
+                f"{have} of its shards are within reach, and it takes {record.k}"
+            )
+            count(table.REPAIRS, 1, "lost")
+        else:
+            done.wanting.append(record.name)
+            count(table.REPAIRS, 1, "waiting")
+        return len(targets), len(targets) * shard_bytes
 
     async def _report(self, entry: Entry, error: NotEnoughShards) -> None:
         """Tell the coordinator of shards that were found damaged or missing: the object counts as what it is."""

@@ -11,8 +11,9 @@ from damaging import flip
 from sim.object_world import SYSTEM, Client, simulate
 
 from faultset_ray.config import Config, Health, Scrub
+from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.asynchronous import AsyncDriver
-from faultset_ray.errors import BackendClosed, NotEnoughShards, StoreFailure
+from faultset_ray.errors import BackendClosed, NotEnoughShards, StoreFailure, WriteInProgress
 from faultset_ray.failpoints import arm
 from faultset_ray.limits import REPAIR_AFTER_SECONDS
 from faultset_ray.objects.checking import check_shard
@@ -31,6 +32,17 @@ async def damage(run, stripes, name="o"):
         paths[index] = run.shard_file(run.place_of(entry.layout[index]), entry.record.write_id, index)
         flip(paths[index], HEADER_BYTES + stripe * block + 100)
     return paths
+
+
+async def lose(run, index, name="o"):
+    """Kill the place of a shard; it is known, and too early to be mended before the verb says so."""
+    entry = await run.entry(name)
+    run.kill(run.place_of(entry.layout[index]))
+    await run.settle(lambda: _degraded(run, name))
+
+
+async def _degraded(run, name):
+    return (await run.driver.stat(name)).health == "degraded"
 
 
 async def look(run):
@@ -191,6 +203,48 @@ def test_a_slow_second_mover_takes_nothing_away():
         assert await look(run) == (0, 0)
 
     simulate(6, scenario)
+
+
+def test_a_repair_whose_moves_a_new_caretaker_gave_up_begins_them_anew():
+    async def scenario(run):
+        await run.put("o", run.sim.token(4 * STRIPE))
+        await lose(run, 1)
+        upkeep, mover = run.driver._upkeep, run.driver._upkeep._repairs._mover
+        make, given_up = mover._make, []
+
+        async def overtaken(*args):
+            if not given_up:
+                given_up.extend(await upkeep._authority.ask(Coordinator.shard_moves, None))
+                await upkeep._authority.ask(Coordinator.abort_shard_moves, given_up)
+            return await make(*args)
+
+        with mock.patch.object(mover, "_make", overtaken):
+            done = await run.driver.repair()
+        assert [move.index for move in given_up] == [1]
+        assert (done.failed, done.shards) == ({}, 1)
+        await run.check_shards()
+
+    simulate(7, scenario)
+
+
+@pytest.mark.parametrize("seconds", [3, 60])
+def test_a_repair_waits_for_who_mends_the_shard_already_but_not_for_ever(seconds):
+    async def scenario(run):
+        await run.put("o", run.sim.token(4 * STRIPE))
+        await lose(run, 1)
+        mover = run.driver._upkeep._repairs._mover
+        move, free_s = mover.move, run.sim.uptime_s() + seconds
+
+        async def busy(entry, *args):
+            if run.sim.uptime_s() < free_s:
+                raise WriteInProgress(entry.record.name)
+            return await move(entry, *args)
+
+        with mock.patch.object(mover, "move", busy):
+            done = await run.driver.repair()
+        assert (list(done.failed), done.shards) == (([], 1) if seconds == 3 else (["o"], 0))
+
+    simulate(7, scenario)
 
 
 @pytest.mark.parametrize("damaged", [False, True])

@@ -234,17 +234,17 @@ class OpenShards:
     open_shards: Open
     """Opens those of the write without some of them; the others are closed."""
 
-    def place_of(self, index: int) -> Path:
-        """Where a shard that has no member lies damaged, or else what its name would be, whatever lies there."""
+    def places(self) -> list[Path]:
+        """By index, where a shard without a member lies damaged, or else what its name would be, taken or not."""
         members = [self.files[position].path for at in self.group.members.values() for position in at]
         names = Counter(map(basename_of, members)).most_common()
         write_id, called = self.group.header.write_id, {name for name, _ in names}
-        for file in self.files:
-            if file.index == index and (
-                file.header.write_id == write_id if file.header else basename_of(file.path) in called
-            ):
-                return file.path
-        return shard_path(members[0].parent, names[0][0], index)
+        places = [shard_path(members[0].parent, names[0][0], index) for index in range(self.group.header.n)]
+        for file in reversed(self.files):  # of several, the first counts
+            ours = file.header.write_id == write_id if file.header else basename_of(file.path) in called
+            if ours and file.index is not None and file.index < len(places):
+                places[file.index] = file.path
+        return places
 
 
 @asynccontextmanager

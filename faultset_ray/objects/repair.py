@@ -87,10 +87,10 @@ def _paths(found: OpenShards, report: Report) -> dict[int, Path]:
 
     A further copy of one that is sound elsewhere is no hindrance there.
     """
-    taken = _taken(found, report)
+    taken, places = _taken(found, report), found.places()
     paths: dict[int, Path] = {}
     for index in report.damaged:
-        path = place = report.shards[index].path or found.place_of(index)
+        path = place = report.shards[index].path or places[index]
         free = count(2)
         while path in taken:
             path = shard_path(place.parent, f"{basename_of(place)}-{next(free)}", index)

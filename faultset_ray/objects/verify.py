@@ -76,13 +76,14 @@ async def verify_directory(
     async with open_directory(backend, directory, wanted) as found:
         group, missing = found.group, found.group.missing()
         states, copies = [], []
+        places, there = found.places(), {file.path for file in found.files}
         for index in range(group.header.n):
             if index in group.members:
                 best, *others = await backend.compute(_states, found, group, index)
                 states.append(best)
                 copies += [state for state in others if state.reason]
             else:
-                states.append(ShardState(index, _file_at(found, index), missing[index]))
+                states.append(ShardState(index, places[index] if places[index] in there else None, missing[index]))
         failure = None
         try:
             group, _ = await decode_sparing(backend, group, found.open_shards, nowhere, str(directory), progress)
@@ -104,12 +105,6 @@ async def verify_directory(
         failure,
         tuple(copies),
     )
-
-
-def _file_at(found: OpenShards, index: int) -> Path | None:
-    """What lies where a shard should, and is not it."""
-    place = found.place_of(index)
-    return place if any(file.path == place for file in found.files) else None
 
 
 def _spared(found: OpenShards, group: Group) -> list[tuple[int, Path]]:

@@ -105,10 +105,12 @@ def test_what_the_runbooks_say(attached, driver, follow):
     flip(Path(driver.stat("one").locations[0][2]))
     until(lambda: driver.get("one") == PAYLOADS["one"] and driver.stat("one").health == "degraded", 30.0)
     until(lambda: driver.stat("one").health == "healthy", 60.0)  # in the background
+    sound = Path(driver.stat("two").locations[0][2]).read_bytes()
     flip(Path(driver.stat("two").locations[0][2]))
     before, repaired, after = follow("Shards are corrupt", 4, 0, 0)
     assert (before["corrupt"], after["corrupt"]) == (1, 0)
     assert repaired["shards"] in (0, 1), "the background may have been there first"
+    assert Path(driver.stat("two").locations[0][2]).read_bytes() == sound
     check(driver)
 
     removed, *scrubs = follow("A store's disk is full", 0, 0, 0)

@@ -21,12 +21,11 @@ from actors import ship
 from actors.attach import attach
 from actors.exposure import warn_if_open
 from actors.faults import ray_faults
-from actors.metering import meter, meter_task, unmeter
+from actors.hosted import hostable, remote_task
+from actors.metering import meter, unmeter
 from actors.net import SYSTEM, RayNet, fetch, forget_handles
-from actors.pieces import cut
 from faultset_ray.backend.guard import check_version
 from faultset_ray.backend.protocol import ANYWHERE, Addr, At, Load, Net, Place, Servant
-from faultset_ray.backend.real import RealWorld
 from faultset_ray.backend.spread import to_pack_onto
 from faultset_ray.config import Config
 from faultset_ray.config.process import variables
@@ -48,77 +47,6 @@ _HEAD_RESOURCE = "node:__internal_head__"
 def _others(avoid: Iterable[str]) -> dict[str, str]:
     """The label selector of all nodes but some."""
     return {_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else {}
-
-
-async def _task_main(
-    namespace: str,
-    cpus: float,
-    carrier: tracing.Carrier | None,
-    task: Callable[..., Awaitable[R]],
-    *args: Any,
-    **kwargs: Any,
-) -> R:
-    return await tracing.served(carrier, SYSTEM, task)(RayNet(namespace, cpus), *args, **kwargs)
-
-
-def _run_task(
-    namespace: str,
-    cpus: float,
-    carrier: tracing.Carrier | None,
-    task: Callable[..., Awaitable[R]],
-    *args: Any,
-    **kwargs: Any,
-) -> R:
-    meter_task(namespace)
-    return asyncio.run(_task_main(namespace, cpus, carrier, task, *args, **kwargs))
-
-
-_remote_task: Any = ray.remote(max_retries=0)(_run_task)
-
-
-_hosted: dict[type[Servant], type[Servant]] = {}
-"""The classes of actors by role: one each, since each is shipped once."""
-
-
-def traced(self: Servant, carrier: tracing.Carrier, name: str, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a method below the span of who asked for it."""
-    return tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs)
-
-
-def in_pieces(
-    self: Servant, width: int, carrier: tracing.Carrier | None, name: str, method: str, *args: Any, **kwargs: Any
-) -> Any:
-    """Call a method whose answer is to come as ``width`` objects; Ray takes one of them as it is, more as a list."""
-    pieces = cut(tracing.served(carrier, SYSTEM, getattr(self, method), name)(*args, **kwargs), width)
-    return pieces if width > 1 else pieces[0]
-
-
-def _hostable(role: type[Servant]) -> type[Servant]:
-    """A role with the clock of the machine that will host it, and whose traces and metrics go where those of Ray do.
-
-    A class of the same name, which is shipped by value; its constructor takes the namespace before all else.
-    """
-    if role in _hosted:
-        return _hosted[role]
-
-    def init(self: Servant, namespace: str, /, *args: Any) -> None:
-        meter(namespace)
-        role.__init__(self, *args)
-
-    def close(self: Servant) -> None:
-        role.close(self)
-        tracing.flush()  # its process is ended next
-
-    members = {
-        "clock": RealWorld(),
-        "__init__": init,
-        "traced": traced,
-        "in_pieces": in_pieces,
-        "close": close,
-        "__module__": role.__module__,
-        "__doc__": role.__doc__,
-    }
-    return _hosted.setdefault(role, type(role.__name__, (role,), members))
 
 
 def living_actors() -> list[Any]:
@@ -304,7 +232,7 @@ class RayBackend(RayNet):
         at = await self._packed(at)
         target = getattr(task, "__name__", "task")
         with ray_faults(target):
-            remote = _remote_task.options(name=target, **self._placed(at))
+            remote = remote_task.options(name=target, **self._placed(at))
             return cast("R", remote.remote(self.namespace, at.cpus, carrier, task, *args, **kwargs))
 
     def share(self, value: R) -> R:
@@ -348,7 +276,7 @@ class RayBackend(RayNet):
             options["lifetime"] = "detached"
         with ray_faults(name):
             try:
-                actor = ray.remote(_hostable(role)).options(**options, **self._placed(at))
+                actor = ray.remote(hostable(role)).options(**options, **self._placed(at))
                 handle = actor.remote(self.namespace, *args)
             except ActorAlreadyExistsError:
                 return False

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ray.util import metrics as ray_metrics
 
-from faultset_ray.driver.systems import system_of
+from faultset_ray.driver.system_names import system_of
 from faultset_ray.telemetry import events
 from faultset_ray.telemetry.metric_table import UPKEEP_TIMESTAMP, WHAT, Metric
 from faultset_ray.telemetry.metrics import Bounds, Labels, leave, listen

@@ -106,14 +106,15 @@ def chosen_system(name: str | None, by: Config) -> str:
     InputError
         It can't be the name of one.
     """
-    from faultset_ray.driver.systems import system_name
+    from faultset_ray.driver.system_names import system_name
 
     return system_name(name or by.cluster.system or "default")
 
 
 def private_backend(backend: str, address: str | None) -> Backend:
     """A backend that ends with this job."""
-    from faultset_ray.driver.systems import open_backend, system_name
+    from faultset_ray.driver.system_names import system_name
+    from faultset_ray.driver.systems import open_backend
 
     name, address = _chosen(backend, address)
     return open_backend(name, system_name(None), address, session.config)

@@ -29,7 +29,7 @@ from faultset_ray.driver.shards import Shards
 from faultset_ray.driver.sites import sites_of
 from faultset_ray.driver.steward import Steward
 from faultset_ray.driver.stores import StoreDirectory
-from faultset_ray.driver.systems import is_private
+from faultset_ray.driver.system_names import is_private
 from faultset_ray.driver.upkeep import Upkeep
 from faultset_ray.driver.upkeep_verbs import AsyncUpkeepVerbs
 from faultset_ray.limits import READY_SECONDS

@@ -9,7 +9,8 @@ from typing import Self
 from faultset_ray.backend.protocol import Backend
 from faultset_ray.config import Config
 from faultset_ray.config.process import apply
-from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend, system_name
+from faultset_ray.driver.system_names import system_name
+from faultset_ray.driver.systems import check_region_actors, keeps_state, open_backend
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 

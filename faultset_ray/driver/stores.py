@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from faultset_ray.backend.protocol import LABEL_STORE, Addr, At, Backend, Place
 from faultset_ray.driver.recent import Recent
-from faultset_ray.driver.systems import is_private
+from faultset_ray.driver.system_names import is_private
 from faultset_ray.errors import BackendClosed, ClusterError, PlaceUnreachable, StaleEpoch
 from faultset_ray.limits import STORE_INFO_SECONDS, STORES_SECONDS
 from faultset_ray.objects.encode import StoreRef

@@ -1,9 +1,7 @@
-"""Systems by name: private ones that end with their driver, and named ones."""
+"""Where systems live: whether one keeps its state, and its backend."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from os import PathLike
 
 from faultset_ray.backend.protocol import Backend
@@ -11,40 +9,9 @@ from faultset_ray.columns import is_int
 from faultset_ray.config import Config
 from faultset_ray.coordinator.home import is_state_named
 from faultset_ray.driver.backends import load
+from faultset_ray.driver.system_names import is_private, namespace_of
 from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
-
-_PRIVATE = "private-"
-_NAMESPACE = "faultset:"
-_SYSTEM = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")  # it becomes the name of a directory
-
-
-def system_name(system: str | None) -> str:
-    """Check the name of a system; None gives a private one a name of its own.
-
-    Raises
-    ------
-    InputError
-        Not a name of 1 to 64 letters, digits, dots, dashes and underscores.
-    """
-    if system is None:
-        return _PRIVATE + secrets.token_hex(8)
-    if not isinstance(system, str) or not _SYSTEM.fullmatch(system):
-        raise InputError(f"system is {shown(system)}; expected 1 to 64 letters, digits, dots, dashes and underscores")
-    if system.startswith(_PRIVATE):
-        raise InputError(f"system is {system!r}; names that begin with {_PRIVATE!r} are for private systems")
-    return system
-
-
-def is_private(system: str) -> bool:
-    """Whether a system ends with its driver."""
-    return system.startswith(_PRIVATE)
-
-
-def system_of(namespace: str) -> str:
-    """The system whose namespace it is; empty for a private one, whose name nobody chose."""
-    system = namespace.removeprefix(_NAMESPACE)
-    return "" if is_private(system) else system
 
 
 def check_region_actors(number: int | None) -> None:
@@ -79,4 +46,4 @@ def open_backend(backend: str | Backend, system: str, address: str | None, confi
     lasting = not is_private(system)
     if address is not None and not isinstance(address, str):
         raise InputError(f'address is {shown(address)}; expected HOST:PORT or "auto"')
-    return load(backend, _NAMESPACE + system, lasting=lasting, address=address, config=config or Config())
+    return load(backend, namespace_of(system), lasting=lasting, address=address, config=config or Config())

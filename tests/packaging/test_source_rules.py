@@ -38,7 +38,7 @@ ALLOWED = {
     ("faultset_ray/datasets/__init__.py", "numpy.random.Generator"): "seeded by its caller",
     ("faultset_ray/datasets/__init__.py", "numpy.random.PCG64"): "seeded by its caller",
     ("faultset_ray/coordinator/servant.py", "secrets.token_bytes"): "only where no driver gave a name",
-    ("faultset_ray/driver/systems.py", "secrets.token_hex"): "a private system's name, unlike any other's",
+    ("faultset_ray/driver/system_names.py", "secrets.token_hex"): "a private system's name, unlike any other's",
     ("faultset_ray/objects/pack.py", "secrets.token_bytes"): "a write's name, unlike any other's",
 }
 

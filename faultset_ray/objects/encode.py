@@ -1,4 +1,4 @@
-"""An object into shards on stores: one task a stripe encodes and hands the blocks to the stores itself."""
+"""An object into shards on stores: who encodes a stripe, a task or the writer, hands its blocks to the stores too."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ async def _append(
 
 
 class ObjectWriter:
-    """Encodes what comes onto stores, one task a stripe; a store that fails is left out of what follows.
+    """Encodes what comes onto stores, a stripe at a time here and the others by a task each.
+
+    A store that fails is left out of what follows.
 
     Parameters
     ----------
@@ -176,11 +178,14 @@ class ObjectWriter:
         self._least = least
         self._avoid = avoid
         self._failed: dict[str, str] = {}
+        self._here = asyncio.Lock()
 
     async def write(self, source: Reading, size: int | None, first: Bytes | None = None) -> Written:
         """Write all that a source has, and seal the shards that got through.
 
-        What is one stripe is encoded here: a task takes longer to begin, seconds where no worker waits for one.
+        The first stripe is encoded here: a task takes longer to begin, seconds where no worker waits for one. Of those
+        after it one at a time is, so that rows are not sent twice; the others are spread, since that many blocks are
+        more than this machine should have to send.
 
         Parameters
         ----------
@@ -204,17 +209,18 @@ class ObjectWriter:
                 data = await source.read(layout.stripe_bytes) if first is None else first
                 first, ended = None, data.size < layout.stripe_bytes or read + data.size == size
                 if data.size:
-                    window.add(self._stripe(data, stripes, alone=ended and not stripes))
+                    window.add(self._stripe(data, stripes))
                     read, stripes = read + data.size, stripes + 1
         receipts = await self._sealed(read, stripes, source.sha256())
         return Written(read, stripes, source.sha256(), receipts, self._failed)
 
-    async def _stripe(self, data: Bytes, stripe: int, *, alone: bool) -> None:
+    async def _stripe(self, data: Bytes, stripe: int) -> None:
         header = self._header
         rows = stripe_rows(data, header.k, header.layout.block_len(0, data.size))
         stores = dict(self._stores)
-        if alone:
-            self._lose(await encode_here(self._backend, rows, header, stripe, stores))
+        if not self._here.locked():
+            async with self._here:
+                self._lose(await encode_here(self._backend, rows, header, stripe, stores))
             return
         near = stores[sorted(stores)[stripe % len(stores)]].place
         at = At(place=near, soft=True, cpus=CODING_CPUS, avoid=self._avoid)

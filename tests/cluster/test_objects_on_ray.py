@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import ray
@@ -9,22 +12,34 @@ from scraping import SERIES, scraped_until
 
 import faultset_ray as fs
 from actors.local_cluster import LocalCluster, LocalNode
+from cluster.support import PROJECT
 from faultset_ray.errors import NotEnoughShards, ObjectNotFound
-from faultset_ray.limits import KIB
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 NODES = [LocalNode({"faultset.io/store": "true", "faultset.io/region": name}) for name in ("a", "b", "c", "d")]
 
+FIRST = """
+import sys
+import numpy as np
+import ray
+import faultset_ray as fs
+from faultset_ray.limits import KIB
+address, state_dir, data = sys.argv[1], sys.argv[2], sys.stdin.buffer.read()
+with fs.connect(address, system="outlived", state_dir=state_dir) as driver:
+    receipt = driver.put("large", data, code="rs:2+2", stripe_bytes=512 * KIB)
+    assert (receipt.n_durable, receipt.survivable, receipt.durability) == (4, 2, "fsync")
+    driver.put("ref", ray.put(np.frombuffer(data, np.uint8)), code="rs:2+2")
+    driver.put("small/\\n😀", b"a few bytes", code="rs:2+2")
+"""
+"""A process of its own: in one that has joined Ray before and joins this cluster twice, Ray counts more than once."""
+
 
 def test_objects_outlive_nodes_and_drivers(tmp_path):
     data = np.random.default_rng(1).bytes(3_000_001)
     with LocalCluster(NODES, store_dir=str(tmp_path / "stores")) as cluster:
-        with fs.connect(cluster.address, system="outlived", state_dir=tmp_path / "state") as driver:
-            receipt = driver.put("large", data, code="rs:2+2", stripe_bytes=512 * KIB)
-            assert (receipt.n_durable, receipt.survivable, receipt.durability) == (4, 2, "fsync")
-            driver.put("ref", ray.put(np.frombuffer(data, np.uint8)), code="rs:2+2")
-            driver.put("small/\n😀", b"a few bytes", code="rs:2+2")
+        first = [sys.executable, "-c", FIRST, cluster.address, str(tmp_path / "state")]
+        subprocess.run(first, input=data, cwd=PROJECT, check=True, timeout=200)
         with fs.connect(cluster.address, system="outlived", state_dir=tmp_path / "state") as driver:
             assert driver.get("ref") == data
             assert driver.get("large", (1_000_000, 1_000_100)) == data[1_000_000:1_000_100]

@@ -98,15 +98,16 @@ class Steward:
     # -- Inside
 
     async def _run(self) -> None:
-        while True:
-            try:
-                await self._tick()
-            except BackendClosed:
-                return
-            except (ClusterError, UnknownFleet) as error:  # the latter where a coordinator lost its state just now
-                count(table.ROUNDS_FAILED, 1, "steward")
-                events.STEWARD_CUT_SHORT.tell(error=error)
-            await self._backend.sleep(STEWARD_SECONDS)
+        with suppress(BackendClosed):  # which a pause may say as well
+            while True:
+                try:
+                    await self._tick()
+                except BackendClosed:
+                    raise
+                except (ClusterError, UnknownFleet) as error:  # the latter where a coordinator lost its state just now
+                    count(table.ROUNDS_FAILED, 1, "steward")
+                    events.STEWARD_CUT_SHORT.tell(error=error)
+                await self._backend.sleep(STEWARD_SECONDS)
 
     async def _tick(self) -> None:
         authority = self._keeper.authority

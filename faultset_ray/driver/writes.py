@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from math import inf
 from typing import TypeVar
 
@@ -149,17 +150,18 @@ class Writes:
             self._renewing = tracing.apart(self._renew())
 
     async def _renew(self) -> None:
-        while True:
-            await self._backend.sleep(INTENT_SECONDS / 4)
-            if not self._open:
-                return
-            try:
-                asked, begun_s = sorted(self._open), self._backend.uptime_s()
-                answers = await self._authority.ask(Coordinator.renew_writes, asked)
-                for write_id, is_open in zip(asked, answers, strict=True):
-                    if is_open and write_id in self._open:
-                        self._open[write_id] = begun_s
-            except BackendClosed:
-                return
-            except ClusterError as error:
-                events.WRITES_NOT_RENEWED.tell(count=len(self._open), error=error)
+        with suppress(BackendClosed):  # which a pause may say as well
+            while True:
+                await self._backend.sleep(INTENT_SECONDS / 4)
+                if not self._open:
+                    return
+                try:
+                    asked, begun_s = sorted(self._open), self._backend.uptime_s()
+                    answers = await self._authority.ask(Coordinator.renew_writes, asked)
+                    for write_id, is_open in zip(asked, answers, strict=True):
+                        if is_open and write_id in self._open:
+                            self._open[write_id] = begun_s
+                except BackendClosed:
+                    raise
+                except ClusterError as error:
+                    events.WRITES_NOT_RENEWED.tell(count=len(self._open), error=error)

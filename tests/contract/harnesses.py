@@ -27,6 +27,19 @@ def harness_of(kind, places, labels, system, **options):
     return RayHarness(labels, system, **options)
 
 
+class Kept:
+    """A backend as a driver has it that leaves before others: it stays open for them."""
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    async def close(self):
+        """Whoever made the backend closes it."""
+
+
 class LocalHarness:
     def __init__(self, backend):
         self.backend = backend
@@ -43,7 +56,9 @@ class LocalHarness:
 
     def close(self):
         self.run(self.backend.close())
+        left = asyncio.all_tasks(self._loop)
         self._loop.close()
+        assert not left, "drivers that a test left open"
 
 
 class SimHarness(LocalHarness):
@@ -67,5 +82,7 @@ class RayHarness(LocalHarness):
         self.cluster.kill(place)
 
     def close(self):
-        super().close()
-        self.cluster.close()
+        try:
+            super().close()
+        finally:
+            self.cluster.close()

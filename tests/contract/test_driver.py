@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import faultset_ray as fs
-from contract.harnesses import LOCAL, RAY, SIM, harness_of
+from contract.harnesses import LOCAL, RAY, SIM, Kept, harness_of
 from faultset_ray.backend.protocol import Place
 from faultset_ray.driver.asynchronous import AsyncDriver
 from faultset_ray.errors import InputError, NotEnoughShards, UnknownFleet, UnknownNode
@@ -236,14 +236,14 @@ def test_files_come_back(harness, driver, tmp_path):
 
 def test_drivers_of_a_system_share_it(harness, driver):
     async def scenario():
-        other = await AsyncDriver.start(harness.backend, SYSTEM)
-        await driver.register([("a", 0.0, 0.0, 5.0)], fleet="shared")
-        assert (await other.survivors(threshold_ms=9.0, fleet="shared")).ids.tolist() == ["a"]
-        await other.register([("b", 0.0, 0.0, 4.0)], fleet="shared")
-        assert (await driver.survivors(threshold_ms=9.0, fleet="shared")).ids.tolist() == ["b", "a"]
-        shards = await other.encode(b"shared", "rs:1+1")
-        assert await driver.decode(shards) == b"shared"
-        assert [store.uuid for store in await other.stores()] == [store.uuid for store in await driver.stores()]
+        async with await AsyncDriver.start(Kept(harness.backend), SYSTEM) as other:
+            await driver.register([("a", 0.0, 0.0, 5.0)], fleet="shared")
+            assert (await other.survivors(threshold_ms=9.0, fleet="shared")).ids.tolist() == ["a"]
+            await other.register([("b", 0.0, 0.0, 4.0)], fleet="shared")
+            assert (await driver.survivors(threshold_ms=9.0, fleet="shared")).ids.tolist() == ["b", "a"]
+            shards = await other.encode(b"shared", "rs:1+1")
+            assert await driver.decode(shards) == b"shared"
+            assert [store.uuid for store in await other.stores()] == [store.uuid for store in await driver.stores()]
 
     harness.run(scenario())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,16 +63,29 @@ def attach(
     if bootstrap is None:
         name_file_for_workers()
         try:
-            ray.init(address="local", include_dashboard=False, _system_config=dict(IDLE_WORKERS), **options)
+            _init(address="local", include_dashboard=False, _system_config=dict(IDLE_WORKERS), **options)
         except Exception as error:  # Ray raises nothing more precise
             raise ClusterUnreachable("this machine", f"Ray did not start: {error}") from error
         return True
     probe(bootstrap)
     try:
-        ray.init(address=bootstrap, **options)
+        _init(address=bootstrap, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(bootstrap, str(error).strip().splitlines()[0]) from error
     return False
+
+
+def _init(**options: Any) -> None:
+    """Have Ray connect in the main thread, else in a thread that ends.
+
+    What the thread that connected puts into the object store is numbered as the job's own, by its own count, also when
+    another one connects later, to another cluster: Ray aborts the process when two threads give out one number.
+    """
+    if threading.current_thread() is threading.main_thread():
+        ray.init(**options)
+        return
+    with ThreadPoolExecutor(1, "attach") as own:
+        own.submit(ray.init, **options).result()
 
 
 def starts_one(address: str | None = None) -> bool:

@@ -124,3 +124,27 @@ def test_after_the_users_own_ray_init(head, tmp_path):
     )
     after = "import os\nassert ray.get(ray.remote(lambda: os.environ['MINE']).remote()) == '1'"
     drive(head, tmp_path, before, after)
+
+
+PUTS = """
+import asyncio
+import ray
+import faultset_ray as fs
+from actors.local_cluster import LocalCluster, LocalNode
+
+async def both(address):
+    async with await fs.connect_async(address):
+        here = [ray.put(number) for number in range(3)]
+        there = await asyncio.to_thread(lambda: [ray.put(number) for number in range(3, 6)])
+        assert ray.get([*here, *there]) == [*range(6)]
+
+with LocalCluster([LocalNode()]) as cluster, fs.connect(cluster.address):
+    pass
+with LocalCluster([LocalNode()]) as cluster:
+    asyncio.run(both(cluster.address))
+"""
+
+
+def test_threads_of_a_process_that_was_of_another_cluster_may_all_put():
+    """Ray ends a process in which two threads both give out the numbers of its job."""
+    subprocess.run([sys.executable, "-c", PUTS], cwd=PROJECT, check=True, timeout=120)

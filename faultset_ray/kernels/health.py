@@ -143,14 +143,18 @@ def sketch_p95(sketch: Any, s: Any) -> Any:
 
 
 @kernel()
-def sketch_above(sketch: Any, s: Any, bucket: Any) -> Any:
-    """Tell whether the 95th percentile is in this bucket (0 to 64) or above: :func:`sketch_p95` without a search."""
-    total, above = np.uint64(0), np.uint64(0)
+def sketch_above(sketch: Any, s: Any, first: Any, second: Any) -> Any:
+    """Tell of two buckets (0 to 64) whether the 95th percentile is there or above, without the search for it."""
+    total, above, further = np.uint64(0), np.uint64(0), np.uint64(0)
     for w in range(SKETCH_WORDS):
-        total += (sketch[s, w] & _EVEN_BYTES) + ((sketch[s, w] >> _EIGHT) & _EVEN_BYTES)
-        high = sketch[s, w] & _FROM[bucket, w]
+        word = sketch[s, w]
+        total += (word & _EVEN_BYTES) + ((word >> _EIGHT) & _EVEN_BYTES)
+        high = word & _FROM[first, w]
         above += (high & _EVEN_BYTES) + ((high >> _EIGHT) & _EVEN_BYTES)
-    return _add_pairs(above) * 20 > _add_pairs(total)
+        high = word & _FROM[second, w]
+        further += (high & _EVEN_BYTES) + ((high >> _EIGHT) & _EVEN_BYTES)
+    weight = _add_pairs(total)
+    return _add_pairs(above) * 20 > weight, _add_pairs(further) * 20 > weight
 
 
 @kernel()
@@ -232,7 +236,8 @@ def absorb_samples(
         if statistic < P95:
             bad, recovered = floats[s, statistic] > threshold_ms, floats[s, statistic] <= recover_ms
         else:
-            bad, recovered = sketch_above(sketch, s, bad_bucket), not sketch_above(sketch, s, unrecovered_bucket)
+            bad, unrecovered = sketch_above(sketch, s, bad_bucket, unrecovered_bucket)
+            recovered = not unrecovered
         words[s, WINDOW] = (np.int64(words[s, WINDOW]) << 1 | np.int64(bad)) & _WINDOW_BITS
         halves[s, GOOD] = min(np.int64(halves[s, GOOD]) + 1, COUNT_MAX) if recovered else 0
     return taken, touched

@@ -156,6 +156,8 @@ class Gathering:
         self._asked: set[int] = set()
         """Shards that have yet to answer."""
         self._hedged = False
+        self._plan: tuple[int, list[int], set[int] | None] | None = None
+        """Made of what was unusable then: how many those were, what else there is, and what to read of it."""
 
     def ask(self) -> list[int]:
         """The shards to read next, beside those that were asked and have yet to answer."""
@@ -223,9 +225,17 @@ class Gathering:
         """The shards to make the rows of, None if they don't suffice; and those of them that are not here."""
         if all(index in self._rows for index in self._goal):
             return set(self._goal), set()
-        have = [index for index in range(self._code.n) if index not in self._unusable]
         if self._hedged and (needed := needed_rows(self._code, self._goal, sorted(self._rows))) is not None:
             return needed, set()
+        have, needed = self._planned()
+        # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
+        return needed, (set(have) if needed is None else needed) - self._rows.keys()
+
+    def _planned(self) -> tuple[list[int], set[int] | None]:
+        """The shards that may be of use, and those of them to read; thought over as fewer are, not with each answer."""
+        if self._plan is not None and self._plan[0] == len(self._unusable):
+            return self._plan[1:]
+        have = [index for index in range(self._code.n) if index not in self._unusable]
         cost = self._cost
         there = have if cost is None else [index for index in have if cost.get(index, inf) < inf]
         near = [index for index in there if index not in self._far]
@@ -233,8 +243,8 @@ class Gathering:
         for some, others in ((near, there), (there, have), (have, [])):
             if needed is None and some != others:
                 needed = needed_rows(self._code, self._goal, some, cost)
-        # with too few, all that is left is asked: for its sound granules, and to tell how each shard is
-        return needed, (set(have) if needed is None else needed) - self._rows.keys()
+        self._plan = len(self._unusable), have, needed
+        return have, needed
 
 
 def needed_rows(

@@ -75,7 +75,7 @@ class Leftovers:
         """Have a store drop shards that :meth:`is_spare` said so of; how many."""
         dropped = await self._authority.ask(Coordinator.drop_surplus, uuid, keys) if keys else 0
         if dropped:
-            events.LEFTOVERS_FOUND.tell(store=uuid, shards=dropped, why="their objects have them elsewhere")
+            events.LEFTOVERS_FOUND.tell(store=uuid, shards=dropped, reason="their objects have them elsewhere")
         return dropped
 
     async def unneeded(self, inventory: Inventory, uuid: str, orphans: Sequence[Orphan]) -> list[Orphan]:
@@ -123,4 +123,4 @@ class Leftovers:
         for answer in await net.call(addr, PlaceStore.drop, shards, fence):
             if isinstance(answer, FaultsetError):
                 raise answer
-        events.LEFTOVERS_FOUND.tell(store=uuid, shards=len(shards), why=why)
+        events.LEFTOVERS_FOUND.tell(store=uuid, shards=len(shards), reason=why)

@@ -349,7 +349,7 @@ GARBAGE_KEPT = Event("garbage_kept", INFO, ("store", "error"), "A store drops wh
 LEFTOVERS_FOUND = Event(
     "leftovers_found",
     INFO,
-    ("store", "shards", "why"),
+    ("store", "shards", "reason"),
     "A store has shards that came late, or were missed: it drops those that are known to be needed by nobody.",
 )
 ENCODED_AGAIN = Event(

@@ -80,25 +80,6 @@ class ObjectLedger:
         key = self.stores.key(store)
         return [self._whose(key, write_id, index) for write_id, index in shards]
 
-    def drop_surplus(self, store: str, shards: Sequence[tuple[bytes, int]]) -> int:
-        """Have a store drop shards that their writes have elsewhere; how many of them are that still."""
-        key, dropped = self.stores.key(store), 0
-        with self._catalog.transaction():
-            for write_id, index in shards:
-                if self._whose(key, write_id, index) == "surplus" and self._is_spared(write_id):
-                    generation = self.entries.committed(write_id)
-                    assert generation is not None, "its layout says that it is elsewhere"
-                    self.waste.add(key, generation, index)
-                    dropped += 1
-        return dropped
-
-    def outdated(self, writes: Sequence[tuple[str, int]]) -> list[bool]:
-        """Of writes by name and generation, whether readers get a newer one of the name, of which nothing is lacking.
-
-        One that the catalog does not know is needed by nobody then, even if it was acknowledged.
-        """
-        return [self._is_outdated(name, generation) for name, generation in writes]
-
     def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
         """Of records that were found on a store, whether the catalog will tell it when to forget them."""
         key = self.stores.key(store)
@@ -139,18 +120,6 @@ class ObjectLedger:
             return store in keys_of(layout)
         return self.waste.holds(store, owner) or self.waste.awaited(store, owner)
 
-    def _is_spared(self, write_id: bytes) -> bool:
-        """Whether the shards that a write's layout names are enough: it is an object's, or something newer is."""
-        generation, name = self._catalog.one("SELECT generation, name FROM generations WHERE write_id = ?", write_id)
-        return self.entries.owned(generation) is not None or self._is_outdated(name.decode(), generation)
-
-    def _is_outdated(self, name: str, generation: int) -> bool:
-        visible = self.entries.visible(name.encode())
-        if visible is None or visible.record.generation <= generation:
-            return False
-        owner = self.entries.owner(visible.record.generation)
-        return not self._catalog.one("SELECT 1 FROM damage WHERE generation = ? LIMIT 1", owner)
-
     def _whose(self, store: int, write_id: bytes, index: int) -> Whose:
         row = self._catalog.one("SELECT state FROM intents WHERE write_id = ?", write_id)
         if row:
@@ -165,4 +134,4 @@ class ObjectLedger:
             "SELECT 1 FROM shard_moves WHERE generation = ? AND idx = ? AND target = ?", generation, index, store
         ):
             return "open"
-        return "garbage" if self.waste.awaited(store, generation) else "surplus"
+        return "garbage" if self.waste.awaited(store, generation) else ""

@@ -159,17 +159,6 @@ class ObjectVerbs(RebuildVerbs):
         """What is known of shards (write id, index) that were found on a store."""
         return self._objects().whose(store, shards)
 
-    def drop_surplus(self, store: str, shards: Sequence[tuple[bytes, int]]) -> int:
-        """Have a store drop shards (write id, index) that their writes have on other stores; how many those are.
-
-        Whoever asks has seen that they are sound there.
-        """
-        return self._objects().drop_surplus(store, shards)
-
-    def outdated(self, writes: Sequence[tuple[str, int]]) -> list[bool]:
-        """Of writes (name, generation), whether readers get a newer one of the name, of which nothing is lacking."""
-        return self._objects().outdated(writes)
-
     def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
         """Of records that were found on a store, whether it will be told when to forget them: the catalog names it.
 

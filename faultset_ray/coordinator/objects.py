@@ -160,9 +160,9 @@ class StoreRow:
     shards: int
 
 
-Whose = Literal["live", "open", "garbage", "surplus", ""]
-"""Of a shard on a store: the layout has it there; a write or a move that is not ended may; the store is to drop it; its
-write is known, and has it elsewhere; nobody knows it."""
+Whose = Literal["live", "open", "garbage", ""]
+"""Of a shard on a store: the layout has it there; a write or a move that is not ended may; the store is to drop it;
+nobody knows it."""
 
 
 @dataclass(frozen=True, slots=True)

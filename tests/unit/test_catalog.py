@@ -153,38 +153,7 @@ def test_a_store_that_was_to_have_a_shard_drops_it(coordinator):
         ("s3", b"\1" * 16, 3, record),
     ]
     assert coordinator.whose("s2", [(b"\1" * 16, 2), (b"\1" * 16, 1), (b"\7" * 16, 0)]) == ["garbage", "garbage", ""]
-    assert coordinator.whose("s1", [(b"\1" * 16, 1), (b"\1" * 16, 0)]) == ["live", "surplus"]
-
-
-def test_a_store_drops_what_the_layout_has_elsewhere_and_nothing_else(coordinator):
-    entry = put(coordinator, 1)
-    write, shards = b"\1" * 16, [(b"\1" * 16, index) for index in range(4)]
-    coordinator.open_writes([intent(2, "other")])
-    assert coordinator.drop_surplus("s0", [(write, 0), (b"\2" * 16, 1), (b"\7" * 16, 1)]) == 0
-    coordinator.open_shard_moves([ShardMove(write, 1, "s1", "s5")])
-    assert coordinator.whose("s5", shards) == ["surplus", "open", "surplus", "surplus"]
-    assert coordinator.drop_surplus("s5", shards[:2]) == 1
-    assert [(item.store, item.index, item.generation) for item in coordinator.garbage(9)] == [
-        ("s5", 0, entry.record.generation)
-    ]
-    assert coordinator.drop_surplus("s5", shards) == 0, "it is told already"
-    [refused] = coordinator.open_shard_moves([ShardMove(write, 0, "s0", "s5")])
-    assert isinstance(refused, WriteInProgress), "the drop would take what it brings"
-
-
-def test_what_is_outdated_is_so_for_what_is_newer_and_whole(coordinator):
-    old = put(coordinator, 1).record.generation
-    new = put(coordinator, 2).record.generation
-    asked = [("name", old), ("name", old - 1), ("name", new), ("name", new + 1), ("other", 0)]
-    assert coordinator.outdated(asked) == [True, True, False, False, False]
-    coordinator.report_damage([Damage(b"\2" * 16, 0, "s0", "gone")])
-    assert coordinator.outdated(asked[:1]) == [False]
-    assert coordinator.drop_surplus("s5", [(b"\1" * 16, 0)]) == 0, "the older one may be what is left"
-    coordinator.damage_settled([Damage(b"\2" * 16, 0, "s0", "gone")])
-    assert coordinator.drop_surplus("s5", [(b"\1" * 16, 0)]) == 1
-    coordinator.open_writes([intent(3, kind="delete")])
-    coordinator.commit_writes([commit(3)])
-    assert coordinator.outdated(asked[:1]) == [False], "it may be what an undeletion brings back"
+    assert coordinator.whose("s1", [(b"\1" * 16, 1), (b"\1" * 16, 0)]) == ["live", ""]
 
 
 def test_damage_is_noted_once_and_only_where_the_shard_is(coordinator):

@@ -28,7 +28,8 @@ _SPREAD_MAX: Final = 16
 """Objects for each that is picked; where there are more, going through all their indices costs more than it saves."""
 _AT_ONCE: Final = 1 << 9
 """Objects whose heads stay in a core's nearest cache."""
-_NEAR_BYTES: Final = 1 << 12
+_NEAR_BYTES: Final = 1 << 14
+"""What CPython takes of memory at once, for objects of one size."""
 _SAMPLES: Final = 256
 
 
@@ -106,7 +107,7 @@ def _memory(address: int, nbytes: int) -> memoryview:
 
 
 def _lie_in_order(objects: Objects) -> bool:
-    """Whether most objects lie just after the one before, judged by a sample."""
+    """Whether most objects lie near the one before, judged by a sample."""
     if not (HAVE_NUMBA and objects.flags.c_contiguous):
         return False
     return bool(2 * _near(objects.ctypes.data, len(objects) // _SAMPLES, _SAMPLES) > _SAMPLES)
@@ -129,7 +130,7 @@ def _near(address: Any, step: Any, samples: Any) -> Any:
     near: Any = 0
     for sample in range(samples):
         at = address + 8 * sample * step
-        near += np.uint64(load64(at + 8) - load64(at)) < np.uint64(_NEAR_BYTES)
+        near += abs(load64(at + 8) - load64(at)) < _NEAR_BYTES
     return near
 
 

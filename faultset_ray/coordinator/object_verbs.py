@@ -65,7 +65,7 @@ class ObjectVerbs(RebuildVerbs):
         """Write down what is about to be written or deleted.
 
         A write that is opened again gets the same generation; if it names other stores then, those of before
-        are remembered too.
+        are remembered too. One that names its generation, which was ended and collected since, is refused.
 
         Raises
         ------

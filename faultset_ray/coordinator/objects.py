@@ -36,6 +36,8 @@ class Intent:
     durability: str = "fsync"
     grace_ms: int = round(DELETE_GRACE_SECONDS * 1000)
     """For how long a deletion can be undone."""
+    generation: int | None = None
+    """What it was given before, where it is opened again: with another one it must not go on."""
 
     @property
     def conditional(self) -> bool:

@@ -190,6 +190,9 @@ class Writes:
         """The generation of an intent."""
         key = name_bytes(intent.name)
         generation = self._repeated(intent.write_id)
+        if intent.generation is not None and intent.generation != generation:
+            # it was ended and collected: what its driver wrote says a generation that is over
+            raise WriteAborted(intent.write_id.hex(), intent.name)
         if generation is not None:
             self._widen(intent.write_id, self._stores.pack(intent.layout))
             return generation
@@ -214,7 +217,7 @@ class Writes:
         """The generation of a write that was opened before."""
         row = self._found(write_id)
         if row is not None and row.state == "aborting":
-            raise WriteAborted(write_id.hex())
+            raise WriteAborted(write_id.hex(), row.name.decode())
         return self._entries.committed(write_id) if row is None else row.generation
 
     def _found(self, write_id: bytes) -> _Row | None:

@@ -185,7 +185,7 @@ class Objects:
             sha256=bytes(32),
             created_ms=now_ms,
         )
-        await self._buried(record, entry, intent)
+        await self._buried(record, entry, replace(intent, generation=ticket.generation))
         gone = await self._writes.commit(Commit(write_id, 0, bytes(32), entry.layout, now_ms))
         self._wrote(name, ticket.generation)
         reach("delete.committed")

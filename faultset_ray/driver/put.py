@@ -58,6 +58,8 @@ class Put:
         self._encodes = encodes
         self._wish = wish
         self._write_id = backend.token(16)
+        self._generation: int | None = None
+        """What the coordinator gave; every header says it."""
         self._stores: dict[int, StoreRef] = {}
         """Where each shard is to go."""
         self._touched: dict[str, StoreRef] = {}
@@ -142,8 +144,11 @@ class Put:
             driver=self._writes.driver,
             if_absent=wish.if_absent,
             if_generation=wish.if_generation,
+            generation=self._generation,
         )
-        return await self._writes.open(intent, wish.busy_s)
+        ticket = await self._writes.open(intent, wish.busy_s)
+        self._generation = ticket.generation
+        return ticket
 
     async def _elsewhere(self, shard_bytes: int) -> None:
         """Choose other stores for the shards that are missing."""

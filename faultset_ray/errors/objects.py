@@ -114,13 +114,16 @@ class WriteAborted(ClusterError):
 
     code = "write_aborted"
 
-    def __init__(self, write: str) -> None:
-        super().__init__(write)
+    def __init__(self, write: str, name: str = "") -> None:
+        super().__init__(write, name)
         self.write = write
         """The write id in hex."""
+        self.name = name
+        """Of the object, where it is known."""
 
     def __str__(self) -> str:
-        return f"write {self.write} was given up before it was committed, and left nothing; write anew"
+        called = f"write {self.write} of {self.name!r}" if self.name else f"write {self.write}"
+        return f"{called} was given up before it was committed, and left nothing; write anew"
 
 
 class CatalogLost(ClusterError):

@@ -11,6 +11,7 @@ from faultset_ray.errors import FaultsetError
 VALUES: dict[str, Any] = {
     "int": 7,
     "int | None": 4096,
+    "bool": False,
     "float": 2.5,
     "str": "ein Wort: [x]",
     "str | None": "node-1",

@@ -192,7 +192,7 @@ class Writes:
         generation = self._repeated(intent.write_id)
         if intent.generation is not None and intent.generation != generation:
             # it was ended and collected: what its driver wrote says a generation that is over
-            raise WriteAborted(intent.write_id.hex(), intent.name)
+            raise WriteAborted(intent.write_id.hex(), intent.name, False)
         if generation is not None:
             self._widen(intent.write_id, self._stores.pack(intent.layout))
             return generation
@@ -258,7 +258,7 @@ class Writes:
         row = self._found(commit.write_id)
         generation = self._entries.committed(commit.write_id) if row is None else row.generation
         if generation is None or (row is not None and row.state == "aborting"):
-            raise WriteAborted(commit.write_id.hex())
+            raise WriteAborted(commit.write_id.hex(), "" if row is None else row.name.decode(), row is not None)
         if row is not None:
             if row.kind == "put":
                 _check(commit, row)

@@ -110,20 +110,27 @@ class StoreNotEmptied(ClusterError):
 
 
 class WriteAborted(ClusterError):
-    """Raised when a write was given up before it was committed; nothing of it is or becomes visible."""
+    """Raised when a write was ended by others before its driver could commit it."""
 
     code = "write_aborted"
 
-    def __init__(self, write: str, name: str = "") -> None:
-        super().__init__(write, name)
+    def __init__(self, write: str, name: str = "", left_nothing: bool = True) -> None:
+        super().__init__(write, name, left_nothing)
         self.write = write
         """The write id in hex."""
         self.name = name
         """Of the object, where it is known."""
+        self.left_nothing = left_nothing
+        """False where too much time has gone by to tell: it may have been carried on, and replaced since."""
 
     def __str__(self) -> str:
         called = f"write {self.write} of {self.name!r}" if self.name else f"write {self.write}"
-        return f"{called} was given up before it was committed, and left nothing; write anew"
+        if self.left_nothing:
+            return f"{called} was given up before it was committed, and left nothing; write anew"
+        return (
+            f"{called} was ended while its driver stood still, and is not remembered any more: it left nothing, or was "
+            "carried on and replaced since; look at what there is now before you write anew"
+        )
 
 
 class CatalogLost(ClusterError):

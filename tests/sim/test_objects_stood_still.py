@@ -123,7 +123,7 @@ def test_a_write_that_was_collected_does_not_go_on_elsewhere(how, old):
 
         step = {"small": "put.shards", "before the first stripe": "put.opened", "large": "put.committed"}[how]
         source = run.sim.token(1_000) if how == "small" else stream() if how == "large" else run.sim.token(200_000)
-        refused = pytest.raises(WriteAborted, match="'o' was given up")
+        refused = pytest.raises(WriteAborted, match="'o' was ended while its driver stood still")
         with long_before_elsewhere(run, lost) as after, arm(step, once(lose)), refused:
             await run.driver.put("o", source, code="rs:4+2", stripe_bytes=32_768)
         assert after == [[]], "nothing was opened anew"

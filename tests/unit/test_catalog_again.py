@@ -22,12 +22,14 @@ def test_a_write_that_was_collected_is_not_opened_again_under_another_generation
     again = intent(1, generation=ticket.generation)
     assert coordinator.open_writes([again]) == [ticket]
     coordinator.abort_writes([b"\1" * 16])
+    known = [*coordinator.open_writes([again]), *coordinator.commit_writes([commit(1)])]
+    assert [refused.left_nothing for refused in known] == [True, True]
     coordinator.collected(coordinator.garbage(99))
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM intents") == (0,)
     for conditions in ({}, {"if_absent": True}, {"if_generation": 7}):
         [refused] = coordinator.open_writes([replace(again, **conditions)])
         assert isinstance(refused, WriteAborted), "whatever would hold for a new one"
-        assert (refused.write, refused.name) == ((b"\1" * 16).hex(), "name")
+        assert (refused.write, refused.name, refused.left_nothing) == ((b"\1" * 16).hex(), "name", False)
     assert coordinator._ledger.catalog.one("SELECT COUNT(*) FROM intents") == (0,)
     [anew] = coordinator.open_writes([intent(1)])
     assert anew.generation > ticket.generation, "whose driver never heard of the first has written nothing under it"
@@ -47,5 +49,7 @@ def test_a_deletion_that_is_over_deletes_nothing_that_came_after_it(coordinator)
     newer = put(coordinator, 3)
     [refused] = coordinator.open_writes([intent(2, kind="delete", grace_ms=0, generation=ticket.generation)])
     assert isinstance(refused, WriteAborted)
-    assert isinstance(coordinator.commit_writes([commit(2)])[0], WriteAborted)
+    [refused] = coordinator.commit_writes([commit(2)])
+    assert isinstance(refused, WriteAborted)
+    assert not refused.left_nothing, "it was carried on, for all that its driver can know"
     assert coordinator.lookup(["name"]) == [newer]

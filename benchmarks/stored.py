@@ -44,7 +44,8 @@ WARM = 3
 LEARN, READS = 60, 300
 """Reads that are not timed, and those that are."""
 SLICE_SECONDS = 0.002
-WORK = {"64 MiB": (1, 64 * MIB), "1,000 of 64 KiB": (1_000, 64 * KIB)}
+WORK = {"64 MiB": (1, 64 * MIB, 3), "1,000 of 64 KiB": (1_000, 64 * KIB, 1)}
+"""How many objects, of how many bytes, in how many times as many rounds: short ones differ by half."""
 
 dice = np.random.default_rng(1)
 
@@ -243,10 +244,10 @@ async def measure(rounds: int, report: Report) -> None:
         async with await fs.connect_async(nodes.address, system="stored", state_dir=root / "state") as driver:
             places = [info.place for info in await driver.stores()]
             sides = Sides(driver, root, Loop(root / "loop", places, K, M))
-            for name, (count, nbytes) in WORK.items():
+            for name, (count, nbytes, times) in WORK.items():
                 for _ in range(WARM):
                     await sides.round(min(count, 50), nbytes)
-                found = [await sides.round(count, nbytes) for _ in range(rounds)]
+                found = [await sides.round(count, nbytes) for _ in range(times * rounds)]
                 for verb in ("put", "get"):
                     report.add(f"{verb} of {name}, twice", statistics.median(one[verb] for one in found), unit="s")
                     for peer, title, least in (("loop", "a loop with pyeclib", 1.0), ("copies", COPIES, None)):

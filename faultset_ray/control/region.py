@@ -202,9 +202,9 @@ class Region(Servant):
             How many were taken.
         """
         ahead_ms = self._begin(epoch, orders, now_ms)
+        self._check_loaded()
         self._check_open()
-        if ahead_ms:
-            at_ms = at_ms - ahead_ms
+        at_ms = at_ms - ahead_ms if ahead_ms else at_ms
         taken = absorb(self._health, self._health.find(handles), latency_ms, ok, at_ms, self._rules)
         self._samples += taken
         if taken and self._dirty_ms is None:

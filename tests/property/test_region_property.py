@@ -115,6 +115,10 @@ class RegionMachine(RuleBasedStateMachine):
         columns = zip(*seen, strict=True) if seen else ((), (), (), ())
         dtypes = (np.uint32, np.float64, np.bool_, np.int64)
         arrays = [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+        if self.roster == 0:  # whose they are is not known yet, so nothing can be said of them
+            with pytest.raises(StaleEpoch):
+                self.region.observe(self.epoch, ORDERS, self.tick(), *arrays)
+            return
         assert self.region.observe(self.epoch, ORDERS, self.tick(), *arrays) == taken
 
     @rule(chosen=st.sets(handles, max_size=4), mark=marks, behind=st.booleans())

@@ -48,3 +48,16 @@ def test_marks_are_counted_also_while_nodes_leave():
     events = region.changes(1, orders, 1_600, (1, before), 100).events
     assert [Rule(rule) for rule in events.rule] == [Rule.DRAINED, Rule.SHORT]
     assert census.short == 2
+
+
+def test_what_a_servant_without_nodes_is_told_is_not_called_known():
+    """A successor that was not loaded yet knows none of the nodes: what it is told is lost, and that is said."""
+    with fs.connect(backend="local", region_actors=2) as driver:
+        fleet = driver.register(NODES, 3)
+        keeper = driver._core._keeper
+        info = driver._loop.run(keeper.directory("default")).ranges[0]
+        servant = address("default", info)
+        driver._loop.run(keeper.backend.stop(servant))
+        driver._loop.run(keeper.backend.spawn(Region, servant.name, info.epoch))
+        taken = driver.observe(fleet.handles, [10.0, 10.0])
+        assert (taken, taken.whole, len(taken.missing_regions)) == (1, False, 1)

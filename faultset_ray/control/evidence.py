@@ -46,10 +46,10 @@ def evidence(
     threshold[rule == Rule.RECOVERED] = rules.recover_ms
     which = rule == Rule.STALE
     put(which, now_ms - health.last_ms[slots[which]], rules.ttl_ms if rules.ttl_ms >= 0 else np.nan)
-    which = rule == Rule.SOME_BAD
+    which = np.isin(rule, (Rule.SOME_BAD, Rule.FAILURES))
     put(which, np.bitwise_count(health.window[slots[which]] & np.uint32(rules.window_mask)), rules.bad)
-    which = rule == Rule.FAILURES
-    put(which, health.failures[slots[which]], rules.bad)
+    which = (rule == Rule.RELAPSE) & (health.failures[slots] > 0)
+    put(which, health.failures[slots[which]], 1)  # its latencies may be well: a failure is no latency
     which = rule == Rule.CAPPED
     if which.any():
         out = (health.state >= State.EJECTED) & (health.mark == Mark.NONE)

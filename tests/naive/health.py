@@ -373,11 +373,11 @@ class Fleet:
         return {
             "within": lambda: (self.statistic(node), policy.threshold_ms),
             "over_threshold": lambda: (self.statistic(node), policy.threshold_ms),
-            "relapse": lambda: (self.statistic(node), policy.threshold_ms),
+            "relapse": lambda: (node.failures, 1) if node.failures else (self.statistic(node), policy.threshold_ms),
             "recovered": lambda: (self.statistic(node), self.recover_ms(policy)),
             "stale": lambda: (now_ms - node.last_ms, math.nan if policy.ttl_s is None else self.ms(policy.ttl_s)),
             "some_bad": lambda: (self.bad_in_window(node), policy.samples[0]),
-            "failures": lambda: (node.failures, policy.samples[0]),
+            "failures": lambda: (self.bad_in_window(node), policy.samples[0]),
             "capped": lambda: (1 + len(self.counted(node.cell)[1]), self.counted(node.cell)[2]),
             "proving": lambda: (node.good, policy.samples[2]),
         }.get(node.rule, lambda: (math.nan, math.nan))()

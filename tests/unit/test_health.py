@@ -470,3 +470,17 @@ def test_warming_up_compiles_all_that_is_needed():
             plain_survivors(health, 100)
             health.enroll(sent[0], cells, sent[1], sent[3], Policy(statistic="p95").rules)
     assert compiled() == before
+
+
+def test_numbers_of_a_verdict_bear_it_out():
+    """Slow, then failed: the failure alone did not eject it. And who failed on probation was not too slow."""
+    nodes = Range([1], samples=(3, 5, 2))
+    for heard in (BAD, GOOD, BAD, GOOD, {0: FAILED}):
+        nodes.hear(heard)
+    why = nodes.why(0)
+    assert (why.state, why.rule, why.value, why.threshold) == (State.EJECTED, Rule.FAILURES, 3.0, 3.0)
+    nodes.hear(GOOD)
+    nodes.hear({0: FAILED})
+    why = nodes.why(0)
+    assert (why.state, why.rule, why.value, why.threshold) == (State.EJECTED, Rule.RELAPSE, 1.0, 1.0)
+    assert (why.value_then, why.threshold_then) == (1.0, 1.0)

@@ -47,11 +47,17 @@ def survivors(
     _show(answer, wanted)
     result = told_survivors(answer, region)
     surviving = result["survivors"]
-    if not surviving and answer.missing_regions:  # blind is not empty
-        raise fail(RegionTimeout(answer.missing_regions, len(known), waited_s), result)
+    if not surviving and (silent := _might_tell(answer, region)):  # blind is not empty
+        raise fail(RegionTimeout(silent, len(known), waited_s), result)
     finish(result)
     if not surviving:
         raise typer.Exit(NO_SURVIVORS)
+
+
+def _might_tell(answer: Survivors, region: list[str] | None) -> list[str]:
+    """Regions that did not answer and could name somebody: the wanted ones, and those that might lend to them."""
+    borrows = answer.policy is not None and answer.policy.survivors_min > 0 and answer.policy.fallback != "none"
+    return [name for name in answer.missing_regions if region is None or borrows or name in region]
 
 
 def _show(answer: Survivors, wanted: list[str]) -> None:

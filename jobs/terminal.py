@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
@@ -11,6 +12,12 @@ from rich.console import Console
 
 console: Final = Console(highlight=False, markup=False)
 """For people, on stdout; brackets in names are only brackets."""
+
+
+def moment(at_ms: float) -> str:
+    """A moment by this machine's clock: with its day, unless that is today's."""
+    at, today = time.localtime(at_ms / 1000), time.localtime()
+    return time.strftime("%H:%M:%S" if at[:3] == today[:3] else "%Y-%m-%d %H:%M:%S", at)
 
 
 def shows_progress(errors: Console) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from json import dumps, loads
 from pathlib import Path
@@ -14,7 +13,7 @@ from faultset_ray.errors import InputError
 from faultset_ray.errors.base import shown
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, finish, run
-from jobs.terminal import console, stdout
+from jobs.terminal import console, moment, stdout
 
 if TYPE_CHECKING:
     from faultset_ray.control.versions import Versions
@@ -79,7 +78,7 @@ def _tell(change: Change | RegionChange) -> None:
     if console.quiet:
         typer.echo(dumps(plain(change.to_dict()), allow_nan=False), file=stdout.stream)
         return
-    at = time.strftime("%H:%M:%S", time.localtime(change.at_ms / 1000))
+    at = moment(change.at_ms)
     value = "" if change.value is None else f" {change.value:g}"
     against = "" if change.threshold is None else f" against {change.threshold:g}"
     if isinstance(change, RegionChange):

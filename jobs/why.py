@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from jobs.connecting import Address, FleetName, SystemName, attached
 from jobs.output import Json, app, finish, run
-from jobs.terminal import console
+from jobs.terminal import console, moment
 
 if TYPE_CHECKING:
     from faultset_ray.control.explain import Verdict
@@ -71,7 +70,7 @@ def _blocked(verdict: Verdict) -> str:
 
 
 def _moment(at_ms: int | None) -> str:
-    return "" if at_ms is None else time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
+    return "" if at_ms is None else moment(at_ms)
 
 
 if __name__ == "__main__":

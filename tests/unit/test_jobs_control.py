@@ -1,17 +1,21 @@
 """The verbs of the control plane, each as a process would run it, on one system in this process."""
 
 import json
+import time
 from contextlib import nullcontext
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import faultset_ray as fs
 import jobs.connecting
-from faultset_ray.driver.gathering import Gathered
+from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.sync import SyncWatch
 from jobs.cli import application
 from jobs.output import NO_SURVIVORS, USAGE, run
+from jobs.terminal import moment
 
 NODES = """id,lat,lon,latency_ms
 a,50.1,8.7,20
@@ -275,6 +279,35 @@ def test_an_infinite_latency_can_be_told(registered, tmp_path):
 
 def test_a_region_that_is_not_there_is_a_usage_error(registered):
     assert verb("survivors", "--region", "zzz")[0].exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("fallback", "region", "code"),
+    [
+        ("none", "u0y", NO_SURVIVORS),
+        ("none", "u09", UNREACHABLE),
+        ("nearest", "u0y", UNREACHABLE),
+    ],
+)
+def test_a_region_that_answered_is_empty_whoever_else_is_silent(registered, monkeypatch, fallback, region, code):
+    """Unless who is silent might lend to it."""
+    registered.set_policy(fs.Policy(threshold_ms=1.0, survivors_min=1, fallback=fallback))
+    verb("observe", *(text for each in "abcd" for text in ("--sample", f"{each}=500")))
+
+    async def all_but_one(keeper, fleet, *rest):
+        found = await gather(keeper, fleet, *rest)
+        silent = found.directory.ranges[found.directory.positions(np.array([3]))[0]].id
+        return replace(found, parts={key: part for key, part in found.parts.items() if key != silent})
+
+    monkeypatch.setattr("faultset_ray.driver.fleets.gather", all_but_one)
+    result, told = verb("survivors", "--region", region)
+    assert (result.exit_code, list(told["missing_regions"]), told["survivors"]) == (code, ["u09"], [])
+
+
+def test_moments_of_other_days_have_their_day():
+    now_ms = time.time() * 1000
+    assert len(moment(now_ms)) == len("12:34:56")
+    assert len(moment(now_ms - 3 * 86_400_000)) == len("2026-01-02 12:34:56")
 
 
 def test_blind_is_not_empty_and_changes_nothing(registered, monkeypatch, tmp_path):

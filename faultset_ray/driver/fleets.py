@@ -295,25 +295,30 @@ class Fleets:
             [*found] = np.flatnonzero((known.directory.fleet.ids == node) & known.directory.living)
         if not found:
             raise UnknownNode(node, fleet, 1)
-        directory = known.directory
-        handle = int(found[0])
-        [region] = cells_to_strings(directory.cells[handle : handle + 1]).tolist()
-        [position] = directory.positions(np.array([handle]))
-        info = directory.ranges[position]
-        try:
-            verdict = await self._backend.within(deadline.left_s()).call(
-                address(fleet, info),
-                Region.why,
-                info.epoch,
-                orders(directory),
-                self._backend.now_ms(),
-                handle,
-                node,
-                region,
-            )
-        except ClusterError as error:
-            self._keeper.lost(directory, info, error)
-            raise RegionTimeout([region], _regions(directory), round(deadline.passed_s(), 3), str(error)) from error
+        directory, handle = known.directory, int(found[0])
+        while True:
+            [region] = cells_to_strings(directory.cells[handle : handle + 1]).tolist()
+            info = _holder(directory, handle)
+            try:
+                verdict = await self._backend.within(deadline.left_s()).call(
+                    address(fleet, info),
+                    Region.why,
+                    info.epoch,
+                    orders(directory),
+                    self._backend.now_ms(),
+                    handle,
+                    node,
+                    region,
+                )
+                break
+            except ClusterError as error:
+                self._keeper.lost(directory, info, error)
+                if deadline.left_s() > 0:  # it may have given way to others just now, or have a successor
+                    directory = (await self._keeper.known(fleet, deadline.left_s())).directory
+                holder = _holder(directory, handle)
+                if (holder.id, holder.epoch) == (info.id, info.epoch) or deadline.left_s() <= 0:
+                    seconds = round(deadline.passed_s(), 3)
+                    raise RegionTimeout([region], _regions(directory), seconds, str(error)) from error
         return replace(verdict, tier=int(Tier.OWN)) if verdict.survives else verdict
 
     async def plan(self, policy: Policy, fleet: str, deadline_s: float, *, partial: bool) -> Plan:
@@ -420,6 +425,11 @@ def _check_policy(policy: Any) -> Policy:
     if not isinstance(policy, Policy):
         raise InputError(f"policy is {shown(policy)}; expected a faultset_ray.Policy")
     return policy
+
+
+def _holder(directory: Directory, handle: int) -> RangeInfo:
+    """The range that a node is in."""
+    return directory.ranges[int(directory.positions(np.array([handle]))[0])]
 
 
 def _missing(

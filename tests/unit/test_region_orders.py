@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from waiting import until
 
 import faultset_ray as fs
 from faultset_ray.control.messages import Members, Orders
@@ -61,3 +62,23 @@ def test_what_a_servant_without_nodes_is_told_is_not_called_known():
         driver._loop.run(keeper.backend.spawn(Region, servant.name, info.epoch))
         taken = driver.observe(fleet.handles, [10.0, 10.0])
         assert (taken, taken.whole, len(taken.missing_regions)) == (1, False, 1)
+
+
+def test_a_node_is_explained_by_the_successor_of_the_range_that_was_asked(monkeypatch):
+    """The directory is a moment old, or the coordinator slow: the range was replaced since."""
+    with fs.connect(backend="local", region_actors=2) as driver:
+        driver.register(NODES, 3)
+        keeper = driver._core._keeper
+        before = driver._loop.run(keeper.known("default", 5.0))
+        info = before.directory.ranges[before.directory.positions(np.array([0]))[0]]
+        driver._loop.run(keeper.backend.stop(address("default", info)))
+        until(lambda: driver.survivors().whole)
+        asked, known = [], keeper.known
+
+        async def late(*arguments):
+            asked.append(arguments)
+            return before if len(asked) == 1 else await known(*arguments)
+
+        monkeypatch.setattr(keeper, "known", late)
+        assert driver.why("a").survives
+        assert len(asked) == 2

@@ -122,9 +122,12 @@ class Probing:
         self._pace = pace
         self._labels = None if labels is None else check_texts("labels", labels)
         self._role = role
-        self._bucket = Bucket(backend, pace.rate, max(pace.rate * pace.every_s, 1.0))
-        """Pings, and who is asked where one had no answer, never wait; the rest waits for what they leave."""
-        self._targets = Targets(backend, fleet, targets, pace.timeout_s, pace.concurrent, self._bucket)
+        burst = max(pace.rate * pace.every_s, 1.0)
+        self._bucket = Bucket(backend, pace.rate, burst)
+        """Pings, and who is asked where one had no answer, never wait; surveys wait for what they leave."""
+        self._left = Bucket(backend, pace.rate, burst)
+        """Servers wait for what all of these leave."""
+        self._targets = Targets(backend, fleet, targets, pace.timeout_s, pace.concurrent, self._left)
         self._watched: dict[str, _Watched] = {}
         self._findings: dict[str, Finding] = {}
         self._untold: set[str] = set()
@@ -201,10 +204,16 @@ class Probing:
                 events.PROBE_FAILED.tell(error=error)
 
     def _period(self) -> float:
-        """The time between two pings of a place, within the rate."""
+        """The time between two pings of a place, within the rate: half of it where there are servers, however many."""
         pace, places = self._pace, len(self._watched)
-        surveyed = places * min(_PEERS, max(places - 1, 0)) + len(self._targets)
-        return stretched(pace.every_s, pace.rate, (places + surveyed / _SURVEY_ROUNDS) / pace.every_s)
+        surveyed = places * min(_PEERS, max(places - 1, 0))
+        rate = pace.rate / 2 if len(self._targets) else pace.rate
+        return stretched(pace.every_s, rate, (places + surveyed / _SURVEY_ROUNDS) / pace.every_s)
+
+    def _pay(self, probes: int) -> None:
+        """Count what does not wait."""
+        self._bucket.pay(probes)
+        self._left.pay(probes)
 
     def _survey_period(self) -> float:
         return self._period() * _SURVEY_ROUNDS
@@ -272,7 +281,7 @@ class Probing:
         if answer.reached != watched.reached:
             watched.reached, watched.since_s = answer.reached, begun_s
             asked = self._witnesses(watched)
-            self._bucket.pay(len(asked))
+            self._pay(len(asked))
             witnesses = [self._survey_from(peer, [watched]) for peer in asked]
             again = [] if answer.reached or answer.is_gone else [self._ping_again(watched)]
             await asyncio.gather(*witnesses, *again)
@@ -293,7 +302,7 @@ class Probing:
         place, timeout_s = watched.place.id, self._pace.timeout_s
         begun_s = self._backend.uptime_s()
         rtt_ms, is_gone = None, False
-        self._bucket.pay(1)
+        self._pay(1)
         try:
             await self._backend.within(timeout_s).call(prober_of(place), Prober.ping)
         except BackendClosed:
@@ -336,6 +345,7 @@ class Probing:
         watched.turn += 1
         if peers:
             await self._bucket.take(len(peers))
+            self._left.pay(len(peers))
             await self._survey_from(watched, [self._watched[peer] for peer in peers if peer in self._watched])
 
     async def _survey_from(self, source: _Watched, targets: Sequence[_Watched]) -> None:

@@ -256,14 +256,16 @@ def test_servers_of_a_fleet_are_observed():
     assert sum(names == ["s1"] for names, *_ in Scripted.asked) >= 5, "asked of a second place"
 
 
-def test_the_rate_is_kept_where_servers_and_places_are_down_and_losses_are_seen_as_soon():
+@pytest.mark.parametrize("servers", [100, 5_000])
+def test_the_rate_is_kept_where_servers_and_places_are_down_and_losses_are_seen_as_soon(servers):
     """Second attempts, repeated pings and witnesses count too; what watches places goes before what measures servers."""
-    Scripted.down, Scripted.asked = {f"s{at}" for at in range(100)}, []
+    Scripted.down, Scripted.asked = {f"s{at}" for at in range(servers)}, []
     rate = 80.0
 
     async def scenario(sim, driver):
-        fleet = await driver.register([(f"s{at}", 50.0, 10.0, float("nan")) for at in range(100)], 3, fleet="servers")
-        targets = {f"s{at}": f"http://10.0.0.{at}/" for at in range(100)}
+        names = [f"s{at}" for at in range(servers)]
+        fleet = await driver.register([(name, 50.0, 10.0, float("nan")) for name in names], 3, fleet="servers")
+        targets = {name: f"http://10.0.{at // 256}.{at % 256}/" for at, name in enumerate(names)}
 
         def probes(before):
             pings = sum("-> prober/" in line and line.endswith(".ping") for line in sim.trace[before:])
@@ -276,11 +278,9 @@ def test_the_rate_is_kept_where_servers_and_places_are_down_and_losses_are_seen_
             Scripted.asked.clear()
             begun_s = sim.uptime_s()
             sim.kill("p1")
-            assert await until_known(sim, driver, "p1", survives=False) < 2 * LOST_SECONDS, (
-                "seven places, 25 servers a ping"
-            )
+            assert await until_known(sim, driver, "p1", survives=False) < LOST_SECONDS
             sim.cut("p4")
-            assert await until_known(sim, driver, "p4", survives=False) < SILENT_SECONDS + LOST_SECONDS
+            assert await until_known(sim, driver, "p4", survives=False) < SILENT_SECONDS
             await sim.sleep(30.0)
             seconds = sim.uptime_s() - begun_s
             return probes(before) / seconds, {names[0] for names, *_ in Scripted.asked}

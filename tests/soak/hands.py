@@ -65,8 +65,8 @@ class Hand:
         self.ledger.note(do="delete", name=name)
         try:
             await self.driver.delete(name)
-        except ObjectNotFound:
-            self.ledger.note(do="is", name=name, version=None, counts=self.ledger.judge(name, before, None))
+        except ObjectNotFound:  # it deleted nothing: what a killed driver has begun may still come
+            self.ledger.note(do="got", name=name, counts=self.ledger.judge(name, before, None))
         else:
             self.ledger.note(do="is", name=name, version=None, counts="deletes")
 

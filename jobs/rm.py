@@ -29,6 +29,8 @@ def rm(
 
     Each is deleted by itself. If one can't be, the others are, and the exit code is that of the first that was not.
     """
+    if undo and grace is not None:
+        raise typer.BadParameter("what is brought back has no period of grace", param_hint="--grace")
     done: dict[str, int] = {}
     failed: dict[str, FaultsetError] = {}
     with attached(address, system) as driver:

@@ -184,7 +184,8 @@ class Waste:
         return write_id if kind == "put" else b"", records
 
     def holds(self, store: int, generation: int) -> bool:
-        """Whether a store is to keep a shard of a write."""
-        return bool(
-            self._catalog.one("SELECT 1 FROM shards WHERE store = ? AND generation = ? LIMIT 1", store, generation)
+        """Whether a store is to keep a shard of a write, or is about to get one: its record may be there already."""
+        return any(
+            self._catalog.one(f"SELECT 1 FROM {table} = ? AND generation = ? LIMIT 1", store, generation)
+            for table in ("shards WHERE store", "shard_moves WHERE target")
         )

@@ -229,6 +229,24 @@ def test_a_shard_beside_another_keeps_the_record(coordinator):
     assert found["s1", 1] != (), "which was to have the shard at first, and has no other"
 
 
+def test_a_shard_on_its_way_beside_another_keeps_the_record(coordinator):
+    entry = put(coordinator, 1)
+    first, second = (ShardMove(b"\1" * 16, at, f"s{at}", "s5", entry.layout_version) for at in (1, 2))
+    coordinator.open_shard_moves([first, second])
+    coordinator.abort_shard_moves([first])
+    [garbage] = coordinator.garbage(10)
+    assert (garbage.store, garbage.index, garbage.records) == ("s5", 1, ())
+    [moved] = coordinator.commit_shard_moves([second])
+    assert moved.layout == ("s0", "s1", "s5", "s3"), "the record of this one is there"
+
+    coordinator.collected(coordinator.garbage(10))
+    again = ShardMove(b"\1" * 16, 1, "s1", "s4", moved.layout_version)
+    coordinator.open_shard_moves([again])
+    coordinator.abort_shard_moves([again])
+    [garbage] = coordinator.garbage(10)
+    assert (garbage.store, [generation for _, generation in garbage.records]) == ("s4", [entry.record.generation])
+
+
 def test_a_tombstone_waits_for_what_is_older(coordinator):
     put(coordinator, 1)
     [slow] = coordinator.open_writes([intent(2)])

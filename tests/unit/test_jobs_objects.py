@@ -167,6 +167,8 @@ def test_deleted_and_brought_back(verb):
     assert verb("ls")[1]["objects"] == []
     assert verb("get", "a", "back")[0] == USAGE
     assert [each["name"] for each in verb("ls", "--deleted")[1]["objects"]] == ["a", "b"]
+    code, told, _ = verb("rm", "--undo", "--grace", 5, "a")
+    assert (code, told["error"]["code"]) == (USAGE, "usage"), "which would do nothing"
     assert verb("rm", "--undo", "a")[0] == OK
     assert verb("get", "a", "back")[0] == OK
 

@@ -201,8 +201,9 @@ def run(application: typer.Typer) -> None:
         if isinstance(ended.__context__, BrokenPipeError):  # click's exit code for it, 1, means no survivors here
             _os_error(ended.__context__, "what was to read the output has closed it")
         if ended.code == USAGE and not _finished.is_set():  # typer has told what is wrong
+            wrong = getattr(ended.__context__, "format_message", lambda: "the arguments can't be used")()
             with suppress(OSError):
-                finish({"error": {"code": "usage", "message": "the arguments can't be used; see --help"}})
+                finish({"error": {"code": "usage", "message": f"{wrong.strip().rstrip('.')}; see --help"}})
         raise
     except FaultsetError as error:
         sys.exit(fail(error).exit_code)

@@ -199,6 +199,8 @@ def test_shards_that_are_missing_are_named(run):
 def test_usage(run, arguments, why):
     code, result, _, err = run("faultset", *arguments, application=cli.application)
     assert (code, result["error"]["code"]) == (2, "usage")
+    assert why in result["error"]["message"]
+    assert result["error"]["message"].endswith("; see --help")
     assert why in " ".join(err.replace("│", " ").split())
 
 

@@ -15,7 +15,7 @@ from faultset_ray.driver.gathering import Gathered, gather
 from faultset_ray.driver.sync import SyncWatch
 from jobs.cli import application
 from jobs.output import NO_SURVIVORS, USAGE, run
-from jobs.terminal import moment
+from jobs.terminal import console, moment
 
 NODES = """id,lat,lon,latency_ms
 a,50.1,8.7,20
@@ -130,6 +130,39 @@ def test_observe_and_why(registered, tmp_path):
         "torn_lines": [],
     }
     assert verb("observe", trace)[1] == told
+
+
+def test_why_explains_the_others_where_some_are_unknown(registered):
+    result, told = verb("why", "a", "nobody", "d", "none")
+    assert result.exit_code == USAGE
+    assert [each["id"] for each in told["verdicts"]] == ["a", "d"]
+    assert (told["error"]["code"], told["error"]["node_id"], told["error"]["unknown"]) == ("unknown_node", "nobody", 2)
+    assert "fleet 'default' has no node 'nobody', nor 1 more of these ids" in result.stderr
+
+
+def test_why_explains_the_others_where_a_region_is_silent(registered, monkeypatch):
+    why = registered.why
+
+    def silent(node, **options):
+        if node == "d":
+            raise fs.errors.RegionTimeout(["u09"], 2, 5.0)
+        return why(node, **options)
+
+    monkeypatch.setattr(registered, "why", silent)
+    result, told = verb("why", "d", "a")
+    assert (result.exit_code, [each["id"] for each in told["verdicts"]]) == (UNREACHABLE, ["a"])
+    assert told["error"]["missing"] == ["u09"]
+
+
+@pytest.mark.parametrize("columns", [80, 250])
+def test_why_breaks_no_word(registered, monkeypatch, columns):
+    """What is too wide in rows is told in columns."""
+    monkeypatch.setattr(console, "_width", columns)
+    verb("observe", "--sample", "a=500")
+    *lines, _json = CliRunner().invoke(application, ["why", "a", "d"]).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    for word in ("survives", "blocked by", "ejected", "healthy", "500 / 100"):
+        assert any(word in line for line in lines), word
 
 
 @pytest.mark.parametrize("sample", ["a", "a=", "=5", "a=x"])

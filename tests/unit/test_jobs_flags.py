@@ -111,3 +111,4 @@ def test_both_can_not_be(run):
     code, out, err = run("config", "show", "-v", "-q")
     assert (code, json.loads(out)["error"]["code"]) == (2, "usage")
     assert "not both" in err
+    assert "not both" in json.loads(out)["error"]["message"]

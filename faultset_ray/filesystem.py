@@ -6,14 +6,10 @@ A file that is written becomes an object when it is closed, wholly or not at all
 
 from __future__ import annotations
 
-import io
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 import fsspec
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -24,12 +20,10 @@ from fsspec.spec import AbstractFileSystem
 from faultset_ray.config import Config
 from faultset_ray.driver.object_values import ObjectInfo, ObjectStat
 from faultset_ray.driver.sync import Driver, connect
-from faultset_ray.errors import ObjectNotFound, PreconditionFailed
-from faultset_ray.limits import MIB
+from faultset_ray.errors import InputError, ObjectNotFound, PreconditionFailed
+from faultset_ray.errors.base import shown
+from faultset_ray.file_writing import PackedFile, TextFile, WrittenFile
 from faultset_ray.telemetry import events
-
-_SPOOL_BYTES: Final = 16 * MIB
-"""What a file that is being written holds in memory; more goes to a temporary file."""
 
 
 class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -55,6 +49,8 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     ------
     FileNotFoundError, FileExistsError
         As file systems do. All else is the driver's own error.
+    InputError
+        A file is written whose path has an empty step, as ``a//b`` has: no directory would show it.
 
     Examples
     --------
@@ -212,16 +208,18 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             self.transaction.files.append(written)
         packing = get_compression(path, compression)
         if packing is not None:
-            file = _Packed(compr[packing](written, mode=binary[0]), written)
-        return file if "b" in mode else _Text(file, **text)
+            file = PackedFile(compr[packing](written, mode=binary[0]), written)
+        return file if "b" in mode else TextFile(file, **text)
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **_: Any) -> Any:
         name = self._strip_protocol(path)
         if mode == "rb":
             with _as_files(name):
                 return self.driver.open(name)
+        if mode in {"wb", "xb", "ab"}:
+            _check_path(name)
         if mode in {"wb", "xb"}:
-            return _Written(lambda data: self._put(name, data, exclusive=mode == "xb"), autocommit)
+            return WrittenFile(lambda data: self._put(name, data, exclusive=mode == "xb"), autocommit)
         if mode == "ab":
             return self._appended(name, autocommit)
         raise ValueError(f"mode {mode!r}; expected rb, wb, xb or ab")
@@ -254,6 +252,22 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             self._put(self._strip_protocol(rpath), file, exclusive=mode == "create")
             callback.set_size(file.tell())
             callback.absolute_update(file.tell())
+
+    def touch(self, path: str, truncate: bool = True, **_: Any) -> None:
+        """Write an empty file.
+
+        Raises
+        ------
+        NotImplementedError
+            With ``truncate=False``, where there is a file: its time is that of its writing.
+        """
+        name = self._strip_protocol(path)
+        try:
+            self._put(name, b"", exclusive=not truncate)
+        except FileExistsError:
+            raise NotImplementedError(
+                f"file {shown(name)} is there, and its time is when it was written; truncate=True writes an empty one"
+            ) from None
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy an object to another name; a directory needs nothing."""
@@ -310,12 +324,13 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         )
 
     def _put(self, name: str, data: Any, *, exclusive: bool = False) -> None:
+        _check_path(name)
         try:
             self.driver.put(name, data, code=self._code, tolerate=self._tolerate, if_absent=exclusive)
         except PreconditionFailed as error:
             raise FileExistsError(name) from error
 
-    def _appended(self, name: str, autocommit: bool) -> _Written:
+    def _appended(self, name: str, autocommit: bool) -> WrittenFile:
         """A file that has what an object has, and takes its place unless another one has done so first."""
         try:
             before: dict[str, Any] = self._stat(name)
@@ -326,7 +341,7 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             held = {"if_generation": before["generation"]} if before else {"if_absent": True}
             self.driver.put(name, data, code=self._code, tolerate=self._tolerate, **held)
 
-        written = _Written(put, autocommit)
+        written = WrittenFile(put, autocommit)
         if before:
             written.write(self.cat_file(name))
         return written
@@ -336,116 +351,17 @@ class FaultsetFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             return _file(self.driver.stat(name))
 
 
-class _New(io.RawIOBase):
-    """A file that is written: whoever leaves its block by an error, or only forgets it, leaves nothing."""
-
-    def writable(self) -> bool:
-        return True
-
-    def discard(self) -> None:
-        """Close it without an object."""
-        raise NotImplementedError
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        (self.close if kind is None else self.discard)()
-
-    def __del__(self) -> None:
-        self.discard()
-
-
-class _Written(_New):
-    """What is written here is put as one object when it is closed, and not at all if the block that wrote it failed.
-
-    Nor if it is only forgotten: what nobody closed may be half of a file. In a transaction it is put by :meth:`commit`.
-    A block failed if it is left by an exception, or if one that was not there when the file was opened is on its way
-    while it is closed: of ``with`` blocks of wrappers around this, ``close`` is all that is seen here.
-    """
-
-    def __init__(self, put: Callable[[Any], None], autocommit: bool) -> None:
-        super().__init__()
-        self._put = put
-        self._autocommit = autocommit
-        self._before = sys.exception()
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with this
-
-    def write(self, data: Any) -> int:
-        return self._spool.write(data)
-
-    def tell(self) -> int:
-        return self._spool.tell()
-
-    def discard(self) -> None:
-        """Close it without an object."""
-        self._spool.close()
-        super().close()
-
-    def commit(self) -> None:
-        """Put what was written; nothing where it was discarded."""
-        if self._spool.closed:
-            return
-        try:
-            self._spool.seek(0)
-            self._put(self._spool)
-        finally:
-            self.discard()
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        failing = sys.exception()
-        if failing is not None and failing is not self._before:
-            self.discard()
-        elif self._autocommit:
-            self.commit()
-        else:
-            super().close()  # and its transaction goes on
-
-
-class _Packed(_New):
-    """Compresses into a :class:`_Written`, and ends as it does."""
-
-    def __init__(self, packer: Any, written: _Written) -> None:
-        super().__init__()
-        self._packer = packer
-        self._written = written
-
-    def write(self, data: Any) -> int:
-        self._packer.write(data)
-        return memoryview(data).nbytes
-
-    def discard(self) -> None:
-        """Close it without an object."""
-        self._written.discard()
-        super().close()
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._packer.close()  # its last bytes
-            self._written.close()
-
-
-class _Text(io.TextIOWrapper):
-    """Text into a file that is put when it is closed; a block that failed, or one who forgets it, leaves nothing."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.buffer.discard()  # type: ignore[attr-defined]  # it is one of ours
-        else:
-            self.close()
-
-    def __del__(self) -> None:
-        if not self.buffer.closed:
-            self.buffer.discard()  # type: ignore[attr-defined]
-
-
 def _is_path(name: str) -> bool:
     """Whether a file can be called so: of steps that are not empty, with one / between them."""
     return all(name.split("/"))
+
+
+def _check_path(name: str) -> None:
+    if not _is_path(name):
+        raise InputError(
+            f"{shown(name)} has an empty step, so no directory would show it as a file; write it without, or put an "
+            "object of that name with Driver.put"
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import faultset_ray as fs
-from faultset_ray.errors import PreconditionFailed
+from faultset_ray.errors import InputError, PreconditionFailed
 from faultset_ray.filesystem import FaultsetFileSystem
 
 
@@ -98,3 +98,34 @@ def test_of_two_appends_none_is_lost_silently(files):
     with pytest.raises(PreconditionFailed):
         two.close()
     assert files.cat_file("x") == b"01"
+
+
+WRITERS = {
+    "pipe": lambda files, path: files.pipe_file(path, b"x"),
+    "open": lambda files, path: files.open(path, "wb"),
+    "exclusive": lambda files, path: files.open(path, "xb"),
+    "append": lambda files, path: files.open(path, "ab"),
+    "text": lambda files, path: files.open(path, "w"),
+    "touch": lambda files, path: files.touch(path),
+    "copy": lambda files, path: files.cp_file("there", path),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_path_with_an_empty_step_is_refused_before_a_byte_is_written(files, write):
+    """No directory would show the file."""
+    files.pipe_file("there", b"here")
+    with pytest.raises(InputError, match="'dir//name' has an empty step"):
+        WRITERS[write](files, "faultset://dir//name")
+    assert not files.driver.list("dir")
+
+
+def test_touch_writes_an_empty_file_and_changes_none_that_is_there(files):
+    files.touch("touched", truncate=False)
+    assert files.cat_file("touched") == b""
+    files.pipe_file("touched", b"full")
+    with pytest.raises(NotImplementedError, match="its time is when it was written"):
+        files.touch("touched", truncate=False)
+    assert files.cat_file("touched") == b"full"
+    files.touch("touched")
+    assert files.cat_file("touched") == b""

@@ -120,9 +120,12 @@ def daily_load(world: World, dice: np.random.Generator, hours: float) -> Iterato
 
 
 def gray_failure(world: World, dice: np.random.Generator, hours: float) -> Iterator[Round]:
-    """One node in twenty works, but badly, for ten minutes: four times as slow, and three requests in ten fail."""
+    """One node in twenty works, but badly, for ten minutes: four times as slow, and three requests in ten fail.
+
+    The last of them is well five minutes before the end, so that all can be back by then.
+    """
     usual_ms = dice.uniform(30, 70, len(world))
-    begin = dice.uniform(0, max(0.0, hours * 3600 - 600), len(world))
+    begin = dice.uniform(0, max(0.0, hours * 3600 - 900), len(world))
     chosen = dice.random(len(world)) < 0.05
     for at_ms in _times(hours):
         gray = chosen & (begin * 1000 <= at_ms) & (at_ms < (begin + 600) * 1000)

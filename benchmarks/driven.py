@@ -127,11 +127,34 @@ def register_s_on_ray() -> float:
         return register_s("ray", address_)
 
 
+def empty_actors_s() -> float:
+    """Seconds until as many actors as there are ranges are up, which do nothing: what of the above is Ray's own."""
+    import ray
+
+    class Empty:
+        def ready(self) -> None:
+            pass
+
+    with two_places() as address_, connected("ray", address_) as driver:
+        environment = driver._core._keeper.backend._runtime_env  # noqa: SLF001 - as of the ranges' own
+        found = []
+        for _ in range(3):
+            began = time.perf_counter()
+            empty = ray.remote(Empty).options(num_cpus=0, runtime_env=environment, scheduling_strategy="SPREAD")
+            actors = [empty.remote() for _ in range(RANGES)]
+            ray.get([actor.ready.remote() for actor in actors])
+            found.append(time.perf_counter() - began)
+            for actor in actors:
+                ray.kill(actor)
+        return statistics.median(found)
+
+
 def main() -> None:
     """Print all of them."""
     print(f"{NODES:,} nodes, {ROUNDS} rounds")
     print(f"register in one process: {register_s():.2f} s", flush=True)
     print(f"register on Ray: {register_s_on_ray():.2f} s", flush=True)
+    print(f"of that, until as many empty actors are up: {empty_actors_s():.2f} s", flush=True)
     print(f"survivors in one process, over the least: {survivors_ratio():.2f}", flush=True)
     print(f"survivors on Ray, over the least: {survivors_ratio_on_ray():.2f}", flush=True)
 

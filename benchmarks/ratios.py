@@ -113,7 +113,7 @@ CASES = [
 class Figure:
     name: str
     unit: str
-    limit: float
+    limit: float | None
     """At most."""
     measure: Callable[[], float]
 
@@ -131,6 +131,7 @@ FIGURES = [
     ),
     Figure("register 1,000,000 nodes, in one process", "s", 3.0, driven.register_s),
     Figure("register 1,000,000 nodes, on Ray", "s", 3.0, driven.register_s_on_ray),
+    Figure("of that, until as many empty actors are up", "s", None, driven.empty_actors_s),
     Figure(
         "survivors of 1,000,000 on Ray, put together : an empty fan-out and the slowest range's own compute",
         "times",

@@ -6,6 +6,7 @@ It makes files durable as our stores do, and leaves out what they do besides: di
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,20 +64,20 @@ class Loop:
 
     def put(self, objects: dict[str, np.ndarray]) -> None:
         written = []
-        for number, (name, data) in enumerate(objects.items()):
+        for name, data in objects.items():
             for at in range(0, data.size, PIECE_BYTES):
                 task = encode.options(num_returns=self.k + self.m)
                 fragments = task.remote(self.k, self.m, ray.put(data[at : at + PIECE_BYTES]))
                 written += [
-                    self._disk(number, index).write.remote(f"{name}.{at}.{index}", fragment)
+                    self._disk(name, index).write.remote(f"{name}.{at}.{index}", fragment)
                     for index, fragment in enumerate(fragments)
                 ]
         ray.get(written)
 
     def get(self, sizes: dict[str, int]) -> list[bytes]:
         reads = {
-            (name, at): [self._disk(number, index).read.remote(f"{name}.{at}.{index}") for index in range(self.k)]
-            for number, (name, size) in enumerate(sizes.items())
+            (name, at): [self._disk(name, index).read.remote(f"{name}.{at}.{index}") for index in range(self.k)]
+            for name, size in sizes.items()
             for at in range(0, size, PIECE_BYTES)
         }
         pieces: dict[str, list[bytes]] = {name: [] for name in sizes}
@@ -84,5 +85,6 @@ class Loop:
             pieces[name].append(self.codec.decode(ray.get(refs)))
         return [b"".join(some) for some in pieces.values()]
 
-    def _disk(self, number: int, index: int) -> ray.actor.ActorHandle:
-        return self.disks[(number + index) % len(self.disks)]
+    def _disk(self, name: str, index: int) -> ray.actor.ActorHandle:
+        """Names begin at any node, so that as much of them as of ours lies on the one that reads them."""
+        return self.disks[(zlib.crc32(name.encode()) + index) % len(self.disks)]

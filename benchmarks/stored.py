@@ -256,7 +256,7 @@ async def measure(rounds: int, report: Report) -> None:
                 disk = statistics.median(one["disk"] for one in found)
                 report.add(f"bytes on disk, {name}: {COPIES}", disk, most=0.55)
             await sides.encode_round()
-            ratio = statistics.median([await sides.encode_round() for _ in range(rounds)])
+            ratio = statistics.median([await sides.encode_round() for _ in range(3 * rounds)])
             report.add("encode of 128 MiB over the pool: the same tasks copying", ratio, least=0.85)
             late, extra = await slow_store(driver)
             report.add("p99 of reads of 4 MiB with one store ten times as slow: without", late, most=1.3)

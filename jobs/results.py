@@ -142,6 +142,7 @@ class Scrub(TypedDict):
     missing: int
     corrupt: int
     records: int
+    leftovers: int
     silent: list[str]
     orphans: list[OrphanRow]
     dropped: int

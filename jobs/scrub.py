@@ -33,6 +33,8 @@ def scrub(
     console.print(f"{looked}: {found.missing:,} missing, {found.corrupt:,} damaged")
     if found.silent:
         console.print(f"  these stores did not answer: {', '.join(sorted(set(found.silent)))}", soft_wrap=True)
+    if found.leftovers:
+        console.print(f"  {found.leftovers:,} shards go: their objects have them elsewhere, or they were never sealed")
     if found.orphans:
         nbytes = sum(orphan.file_bytes for orphan in found.orphans)
         what = "--drop-orphans deletes them"
@@ -49,6 +51,7 @@ def scrub(
             "missing": found.missing,
             "corrupt": found.corrupt,
             "records": found.records,
+            "leftovers": found.leftovers,
             "silent": sorted(set(found.silent)),
             "orphans": [
                 {

@@ -80,6 +80,22 @@ class ObjectLedger:
         key = self.stores.key(store)
         return [self._whose(key, write_id, index) for write_id, index in shards]
 
+    def drop_surplus(self, store: str, shards: Sequence[tuple[bytes, int]]) -> int:
+        """Have a store drop shards that their objects have elsewhere; how many of them are that still.
+
+        Not those that are damaged where they should be: the copy may be needed.
+        """
+        key, dropped = self.stores.key(store), 0
+        with self._catalog.transaction():
+            for write_id, index in shards:
+                generation = self.entries.committed(write_id)
+                if generation is None or self._whose(key, write_id, index) != "surplus":
+                    continue
+                if not self._catalog.one("SELECT 1 FROM damage WHERE generation = ? AND idx = ?", generation, index):
+                    self.waste.add(key, generation, index)
+                    dropped += 1
+        return dropped
+
     def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
         """Of records that were found on a store, whether the catalog will tell it when to forget them."""
         key = self.stores.key(store)
@@ -134,4 +150,6 @@ class ObjectLedger:
             "SELECT 1 FROM shard_moves WHERE generation = ? AND idx = ? AND target = ?", generation, index, store
         ):
             return "open"
-        return "garbage" if self.waste.awaited(store, generation) else ""
+        if self.waste.awaited(store, generation):
+            return "garbage"
+        return "surplus" if self.entries.owned(generation) is not None else ""

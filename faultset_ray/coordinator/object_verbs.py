@@ -159,6 +159,13 @@ class ObjectVerbs(RebuildVerbs):
         """What is known of shards (write id, index) that were found on a store."""
         return self._objects().whose(store, shards)
 
+    def drop_surplus(self, store: str, shards: Sequence[tuple[bytes, int]]) -> int:
+        """Have a store drop shards (write id, index) that their objects have on other stores; how many those are.
+
+        Whoever asks has seen that sealed ones are sound there.
+        """
+        return self._objects().drop_surplus(store, shards)
+
     def keeps(self, store: str, generations: Sequence[int]) -> list[bool]:
         """Of records that were found on a store, whether it will be told when to forget them: the catalog names it.
 

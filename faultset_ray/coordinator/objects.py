@@ -162,9 +162,9 @@ class StoreRow:
     shards: int
 
 
-Whose = Literal["live", "open", "garbage", ""]
-"""Of a shard on a store: the layout has it there; a write or a move that is not ended may; the store is to drop it;
-nobody knows it."""
+Whose = Literal["live", "open", "garbage", "surplus", ""]
+"""Of a shard on a store: the layout has it there; a write or a move that is not ended may; the store is to drop it; an
+object has it elsewhere; nobody needs it that is known of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Returning:
             old = ((page.generation > 0) & (page.generation <= last)).nonzero()[0].tolist()
             keys = [(page.write_id[at].tobytes(), int(page.index[at])) for at in old]
             known = await self._authority.ask(Coordinator.whose, ref.uuid, keys) if keys else []
-            keys = [key for key, whose in zip(keys, known, strict=True) if whose in {"", "garbage"}]
+            keys = [key for key, whose in zip(keys, known, strict=True) if whose in {"", "garbage", "surplus"}]
             for answer in await net.call(ref.addr, PlaceStore.drop, keys, fence) if keys else []:
                 if isinstance(answer, FaultsetError):
                     raise answer

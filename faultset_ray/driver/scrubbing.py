@@ -16,6 +16,7 @@ from faultset_ray.coordinator.objects import Damage, Orphan
 from faultset_ray.coordinator.servant import Coordinator
 from faultset_ray.driver.authority import Authority
 from faultset_ray.driver.inventory import Inventory
+from faultset_ray.driver.leftovers import Leftovers
 from faultset_ray.driver.stores import ref_of
 from faultset_ray.errors import BackendClosed, ClusterError, FaultsetError, ShardNotFound, StoreFailure
 from faultset_ray.limits import SEAL_SECONDS, UPKEEP_PAGE
@@ -26,7 +27,7 @@ from faultset_ray.objects.entry import Entry
 from faultset_ray.objects.intake import SoFar
 from faultset_ray.objects.place_store import PlaceStore
 from faultset_ray.objects.record import Record
-from faultset_ray.objects.store_values import ScanPage, cursor_after
+from faultset_ray.objects.store_values import Key, ScanPage, cursor_after
 from faultset_ray.telemetry import events
 from faultset_ray.telemetry import metric_table as table
 from faultset_ray.telemetry.metrics import count
@@ -51,6 +52,8 @@ class Scrubbed:
     """Records that were given again to stores with shards but no record of their write."""
     orphans: list[Orphan] = field(default_factory=list)
     """Shards that no object needs: never heard of, or of a write that is gone."""
+    leftovers: int = 0
+    """Shards that came late, or with a store that was away, and go: their objects have them elsewhere."""
     silent: list[str] = field(default_factory=list)
     """Stores that did not answer, by UUID: what they have was not looked at."""
     dropped: int = 0
@@ -93,6 +96,7 @@ class Scrubber:
     def __init__(self, backend: Backend, authority: Authority) -> None:
         self._backend = backend
         self._authority = authority
+        self._leftovers = Leftovers(backend, authority)
 
     async def cursor(self, *, deep: bool) -> Cursor | None:
         """How far the background's pass has come."""
@@ -115,7 +119,8 @@ class Scrubber:
         What is found is added to ``found``, which says how deep to look.
         """
         cursor = Cursor(self._backend.now_ms())
-        everything = sum(info.used_bytes if found.deep else info.shards for info in inventory.here.values())
+        looked_at = [inventory.here[uuid] for uuid in inventory.rows if uuid in inventory.here]
+        everything = sum(info.used_bytes if found.deep else info.shards for info in looked_at)
 
         def tell() -> bool:
             done = found.bytes if found.deep else found.shards
@@ -158,7 +163,9 @@ class Scrubber:
                 return replace(cursor, entries=await self._expected(uuid, ref_of(info), cursor, found))
             else:
                 before = len(found.orphans)
-                after = await self._present(uuid, ref_of(info), bytes.fromhex(cursor.shards), found, bucket, going)
+                if not cursor.shards:
+                    found.leftovers += await self._leftovers.unsealed(inventory, uuid)
+                after = await self._present(inventory, uuid, bytes.fromhex(cursor.shards), found, bucket, going)
                 cursor = replace(cursor, found=cursor.found + len(found.orphans) - before)
                 if after:
                     return replace(cursor, shards=after.hex())
@@ -260,18 +267,24 @@ class Scrubber:
         return [each for each, state in zip(lacking, known, strict=True) if state == "live"]
 
     async def _present(
-        self, uuid: str, ref: StoreRef, after: bytes, found: Scrubbed, bucket: Bucket | None, going: Going
+        self, inventory: Inventory, uuid: str, after: bytes, found: Scrubbed, bucket: Bucket | None, going: Going
     ) -> bytes:
         """Compare a page of what a store has with what the catalog says of it; where the next page begins."""
+        ref, orphans, spare = ref_of(inventory.here[uuid]), list[Orphan](), list[Key]()
         page = await self._backend.within(SEAL_SECONDS).call(ref.addr, PlaceStore.scan, after, UPKEEP_PAGE)
         keys = [(bytes(write_id), int(index)) for write_id, index in zip(page.write_id, page.index, strict=True)]
         known = dict(zip(keys, await self._authority.ask(Coordinator.whose, uuid, keys), strict=True)) if keys else {}
+        surplus = await self._leftovers.owners([key for key in keys if known[key] == "surplus"])
         faults: dict[tuple[bytes, int], str] = {}
         following = page.next
         for at, key in enumerate(keys):
             found.shards += 1
+            is_read = key in surplus
             if not known[key]:
-                found.orphans.append(_orphan(uuid, key, page, at))
+                orphans.append(_orphan(uuid, key, page, at))
+            elif is_read:
+                if await self._leftovers.is_spare(inventory, surplus[key], key, bucket):
+                    spare.append(key)
             elif known[key] == "live":
                 fault = page.fault[at]
                 if fault.startswith("quarantined"):
@@ -285,10 +298,13 @@ class Scrubber:
                     found.bytes += size
                 if fault:
                     faults[key] = fault
-                if found.deep and not going():
-                    following = page.next if at == len(keys) - 1 else cursor_after(key)
-                    break
+                is_read = found.deep
+            if is_read and not going():
+                following = page.next if at == len(keys) - 1 else cursor_after(key)
+                break
         await self._damaged(uuid, faults, found)
+        found.leftovers += await self._leftovers.drop(uuid, spare)
+        found.orphans += orphans
         return following
 
     async def _damaged(self, uuid: str, faults: Mapping[tuple[bytes, int], str], found: Scrubbed) -> None:

@@ -136,8 +136,8 @@ class Upkeep:
             back = {uuid: infos[uuid] for uuid in late & infos.keys()}
             found.silent = [uuid for uuid in found.silent if uuid not in back]
             rows = {uuid: inventory.rows[uuid] for uuid in back}
-            await self._scrubber.whole(replace(inventory, rows=rows, here=back), found, bucket, told)
             inventory = replace(inventory, here={**inventory.here, **back})
+            await self._scrubber.whole(replace(inventory, rows=rows), found, bucket, told)
             if not self._stores.missing or deadline.left_s() <= 0:
                 break
             await self._backend.sleep(SCRUB_PAUSE_SECONDS)

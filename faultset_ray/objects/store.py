@@ -273,6 +273,11 @@ class Store(StoreBase):
             recorded = self._records.writes(write_ids)
         return [Held(tuple(indices[write_id]), write_id in recorded) for write_id in write_ids]
 
+    def unsealed(self) -> list[tuple[bytes, int]]:
+        """The shards of objects that are in the making, by write id and index; not those made beside a sealed one."""
+        with self._operation("list unsealed shards"):
+            return self._unsealed.of_objects()
+
     def drop(self, shards: Sequence[tuple[bytes, int | None]], fence: Fence) -> list[int | FaultsetError]:
         """Remove shards, sealed or not, in quarantine too; durable when it returns.
 

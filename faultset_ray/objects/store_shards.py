@@ -8,7 +8,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -143,16 +143,28 @@ class SealedShards:
                     found[write_id].append(index)
         return found
 
-    def remove(self, keys: Iterable[Key]) -> dict[Key, int]:
-        """Remove shards, from quarantine too; durable when it returns. The bytes that each freed."""
+    def remove(self, keys: Collection[Key], write_ids: Iterable[bytes] = ()) -> dict[Key, int]:
+        """Remove shards, from quarantine too; durable when it returns.
+
+        Parameters
+        ----------
+        write_ids
+            Writes whose shards were perhaps removed before: that is durable then too.
+
+        Returns
+        -------
+        dict
+            The bytes that each freed.
+        """
         freed: dict[Key, int] = {}
-        directories = {self._home.quarantine}
+        # Also of what is not there: a removal before may have been cut short between the unlink and this.
+        buckets = {self._bucket(write_id) for write_id in {*write_ids, *(key[0] for key in keys)}}
+        directories = {self._home.quarantine, *(bucket for bucket in buckets if bucket.exists())}
         for key in keys:
             with self._lock:
                 sealed = unlink(self.path(key))
                 self._readers.pop(key, None)
                 if sealed is not None:
-                    directories.add(self._bucket(key[0]))  # of one in quarantine it may be gone
                     self.count -= 1
                     self.file_bytes -= sealed
             quarantined = unlink(self._home.quarantine / _name(key))
@@ -167,7 +179,7 @@ class SealedShards:
         freed = dict.fromkeys(write_ids, 0)
         keys = {(write_id, index) for write_id, indices in self.of_writes(write_ids).items() for index in indices}
         keys |= {key for key in _keys(self._home.quarantine) if key[0] in freed}
-        for (write_id, _), nbytes in self.remove(sorted(keys)).items():
+        for (write_id, _), nbytes in self.remove(sorted(keys), write_ids).items():
             freed[write_id] += nbytes
         return freed
 

@@ -154,6 +154,12 @@ class UnsealedShards:
         with self._lock:
             return {writer.header.generation for (key, _), writer in self._writers.items() if key[0] == write_id}
 
+    def of_objects(self) -> list[Key]:
+        """The unsealed shards of writes that a catalog gave a generation, without those that are made beside others."""
+        with self._lock:
+            writers = self._writers.items()
+            return sorted(key for (key, beside), writer in writers if writer.header.generation and not beside)
+
     def refuse_aborted(self, write_id: bytes) -> None:
         """Raise ``WriteAborted`` for a write of which no more is taken."""
         if write_id in self._aborted:

@@ -346,6 +346,12 @@ STORE_DOES_NOT_SAY = Event(
     "store_does_not_say", INFO, ("store", "object", "error"), "A store does not say what it has of a write."
 )
 GARBAGE_KEPT = Event("garbage_kept", INFO, ("store", "error"), "A store drops what nobody needs later.")
+LEFTOVERS_FOUND = Event(
+    "leftovers_found",
+    INFO,
+    ("store", "shards", "reason"),
+    "A store has shards that came late, or were missed: it drops them, since others are in their place.",
+)
 ENCODED_AGAIN = Event(
     "encoded_again", WARNING, ("object", "error"), "An object without a name is written anew, elsewhere."
 )

@@ -118,7 +118,7 @@ class World:
                 assert index in held.indices, (name, index, uuid)
                 assert held.recorded, (name, index)
         found = await self.driver.scrub(deep=True)
-        assert (found.missing, found.corrupt, found.orphans) == (0, 0, []), found
+        assert (found.missing, found.corrupt, found.orphans, found.leftovers) == (0, 0, [], 0), found
         assert set(found.silent) <= {store.row.uuid for store in (await self.driver.status()).stores if not store.here}
 
     async def layout(self, name: str) -> list[str]:

@@ -186,7 +186,7 @@ class ObjectsMachine(RuleBasedStateMachine):
     @rule()
     def mend(self):
         found = self.do(self.driver.scrub(deep=True))
-        assert found.orphans == []
+        assert (found.orphans, found.leftovers) == ([], 0)
         done = self.do(self.driver.repair())
         assert not done.failed, done
         if not self.away:

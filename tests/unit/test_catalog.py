@@ -153,7 +153,7 @@ def test_a_store_that_was_to_have_a_shard_drops_it(coordinator):
         ("s3", b"\1" * 16, 3, record),
     ]
     assert coordinator.whose("s2", [(b"\1" * 16, 2), (b"\1" * 16, 1), (b"\7" * 16, 0)]) == ["garbage", "garbage", ""]
-    assert coordinator.whose("s1", [(b"\1" * 16, 1), (b"\1" * 16, 0)]) == ["live", ""]
+    assert coordinator.whose("s1", [(b"\1" * 16, 1), (b"\1" * 16, 0)]) == ["live", "surplus"]
 
 
 def test_damage_is_noted_once_and_only_where_the_shard_is(coordinator):

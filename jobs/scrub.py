@@ -40,6 +40,8 @@ def scrub(
         what = "--drop-orphans deletes them"
         if drop_orphans:
             what = f"{found.dropped:,} deleted, {found.freed_bytes:,} bytes freed"
+            if found.silent and not found.dropped:
+                what = "none deleted, as a record of them may be on a store that did not answer"
         console.print(f"  {len(found.orphans):,} shards, {nbytes:,} bytes, that no object needs: {what}")
     finish(
         {

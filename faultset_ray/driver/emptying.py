@@ -241,6 +241,8 @@ class Emptying:
     async def _tombstones(self, uuid: str, inventory: Inventory, leaving: Collection[str]) -> None:
         """Have tombstones of a store on as many others as may be lost, and one more: they may outlive all shards.
 
+        On all others, where those are fewer.
+
         Raises
         ------
         StoresLost

@@ -30,11 +30,12 @@ class Leftovers:
         self._backend = backend
         self._authority = authority
 
-    async def unsealed(self, inventory: Inventory, uuid: str) -> int:
+    async def unsealed(self, inventory: Inventory, uuid: str, bucket: Bucket | None) -> int:
         """Have a store drop unsealed shards that can't be sealed any more to any use; how many they are.
 
-        Those of writes that were ended, of which nothing was ever acknowledged, and those of objects that have them
-        elsewhere. None is dropped where the store, or the coordinator, fails.
+        Those of writes that were ended, of which nothing was ever acknowledged, and those that their objects have
+        elsewhere, as with sealed ones: whoever makes it may seal it meanwhile. None is dropped where the store, or the
+        coordinator, fails.
         """
         net, addr = self._backend.within(SEAL_SECONDS), ref_of(inventory.here[uuid]).addr
         try:
@@ -49,8 +50,9 @@ class Leftovers:
                 if isinstance(answer, FaultsetError):
                     raise answer
             _tell(uuid, len(ended), "they were never sealed")
-            surplus = [key for key, whose in zip(keys, known, strict=True) if whose == "surplus"]
-            return len(ended) + await self.drop(uuid, surplus)
+            surplus = await self.owners([key for key, whose in zip(keys, known, strict=True) if whose == "surplus"])
+            spare = [key for key, entry in surplus.items() if await self.is_spare(inventory, entry, key, bucket)]
+            return len(ended) + await self.drop(uuid, spare)
         except BackendClosed:
             raise
         except ClusterError as error:

@@ -53,7 +53,8 @@ class Scrubbed:
     orphans: list[Orphan] = field(default_factory=list)
     """Shards that no object needs: never heard of, or of a write that is gone."""
     leftovers: int = 0
-    """Shards that came late, or with a store that was away, and go: their objects have them elsewhere."""
+    """Shards that came late, or with a store that was away, and go: their objects have them elsewhere, or they were
+    never sealed and their write has ended."""
     silent: list[str] = field(default_factory=list)
     """Stores that did not answer, by UUID: what they have was not looked at."""
     dropped: int = 0
@@ -164,7 +165,7 @@ class Scrubber:
             else:
                 before = len(found.orphans)
                 if not cursor.shards:
-                    found.leftovers += await self._leftovers.unsealed(inventory, uuid)
+                    found.leftovers += await self._leftovers.unsealed(inventory, uuid, bucket)
                 after = await self._present(inventory, uuid, bytes.fromhex(cursor.shards), found, bucket, going)
                 cursor = replace(cursor, found=cursor.found + len(found.orphans) - before)
                 if after:
@@ -180,37 +181,62 @@ class Scrubber:
     async def drop(self, inventory: Inventory, found: Scrubbed) -> None:
         """Have stores drop the orphans that were found, which have no record and the catalog still does not know.
 
-        Counts them.
+        Counts them. A store that fails keeps its own. None is dropped while more stores are silent than every write
+        tolerates: all records of one that was acknowledged may be there.
         """
         fence = await self._authority.ask(Coordinator.fence)
-        by_store: dict[str, list[tuple[bytes, int]]] = {}
-        recorded = await self._recorded(inventory, sorted({orphan.write_id for orphan in found.orphans}))
+        by_store: dict[str, list[Key]] = {}
         for orphan in found.orphans:
             by_store.setdefault(orphan.store, []).append((orphan.write_id, orphan.index))
-        for uuid in sorted(by_store.keys() & inventory.here.keys()):
-            keys = [key for key in by_store[uuid] if key[0] not in recorded]
-            known = await self._authority.ask(Coordinator.whose, uuid, keys)
-            keys = [key for key, state in zip(keys, known, strict=True) if not state]
-            net = self._backend.within(SEAL_SECONDS)
-            for answer in await net.call(ref_of(inventory.here[uuid]).addr, PlaceStore.drop, keys, fence):
-                if isinstance(answer, FaultsetError):
-                    raise answer
-                found.dropped += answer > 0
-                found.freed_bytes += answer
+        recorded, silent = await self._recorded(inventory, sorted({orphan.write_id for orphan in found.orphans}))
+        found.silent += sorted(silent - {*found.silent})
+        if len(silent) > fence.least:
+            events.ORPHANS_KEPT.tell(count=len(found.orphans), stores=len(silent), tolerate=fence.least)
+            return
+        for uuid in sorted(by_store.keys() - silent):
+            try:
+                await self._drop_from(inventory, uuid, [key for key in by_store[uuid] if key[0] not in recorded], found)
+            except BackendClosed:
+                raise
+            except ClusterError as error:
+                events.GARBAGE_KEPT.tell(store=uuid, error=error)
+                found.silent.append(uuid)
 
     # -- Inside
 
-    async def _recorded(self, inventory: Inventory, write_ids: Sequence[bytes]) -> set[bytes]:
-        """The writes that have a record on any store: they may have been acknowledged, whatever the catalog says."""
-        found: set[bytes] = set()
+    async def _drop_from(self, inventory: Inventory, uuid: str, keys: Sequence[Key], found: Scrubbed) -> None:
+        fence = await self._authority.ask(Coordinator.fence)
+        known = await self._authority.ask(Coordinator.whose, uuid, keys)
+        keys = [key for key, state in zip(keys, known, strict=True) if not state]
+        net = self._backend.within(SEAL_SECONDS)
+        for answer in await net.call(ref_of(inventory.here[uuid]).addr, PlaceStore.drop, keys, fence):
+            if isinstance(answer, FaultsetError):
+                raise answer
+            found.dropped += answer > 0
+            found.freed_bytes += answer
+
+    async def _recorded(self, inventory: Inventory, write_ids: Sequence[bytes]) -> tuple[set[bytes], set[str]]:
+        """The writes that have a record on any store, and the stores that don't say.
+
+        The former may have been acknowledged, whatever the catalog says.
+        """
+        found, silent = set[bytes](), {*inventory.rows} - inventory.here.keys()
         for first in range(0, len(write_ids), UPKEEP_PAGE):
             some = write_ids[first : first + UPKEEP_PAGE]
-            for info in inventory.here.values():
-                held = await self._backend.within(SEAL_SECONDS).call(ref_of(info).addr, PlaceStore.held, some)
+            for uuid in sorted(inventory.here.keys() - silent):
+                try:
+                    net, addr = self._backend.within(SEAL_SECONDS), ref_of(inventory.here[uuid]).addr
+                    held = await net.call(addr, PlaceStore.held, some)
+                except BackendClosed:
+                    raise
+                except ClusterError as error:
+                    events.SCRUB_DELAYED.tell(store=uuid, error=error)
+                    silent.add(uuid)
+                    continue
                 found.update(write_id for write_id, there in zip(some, held, strict=True) if there.recorded)
         if found:
             events.RECORDS_UNKNOWN.tell(count=len(found))
-        return found
+        return found, silent
 
     async def _expected(self, uuid: str, ref: StoreRef, cursor: Cursor, found: Scrubbed) -> int:
         """Compare a page of what the catalog says is on a store with what the store says; the next page."""

@@ -74,7 +74,8 @@ class AsyncUpkeepVerbs:
         deep : bool
             Read every byte and verify its digest; by default only both ends of each file are looked at.
         drop_orphans : bool
-            Have the stores delete shards that no object needs. Without it they are told, and stay.
+            Have the stores delete shards that no object needs. Without it they are told, and stay; so they do while
+            more stores don't answer (``silent``) than every object tolerates to lose.
         bytes_per_s : float, optional
             At most so many bytes are read a second; no limit by default.
         progress : callable, optional

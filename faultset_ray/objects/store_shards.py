@@ -184,7 +184,7 @@ class SealedShards:
         return freed
 
     def quarantine(self, key: Key, reason: str) -> None:
-        """Move a shard to where nobody reads it; again does nothing.
+        """Move a shard to where nobody reads it, durably when it returns; again only sees to that.
 
         Raises
         ------
@@ -195,6 +195,7 @@ class SealedShards:
         if not path.exists():
             if not aside.exists():
                 raise ShardNotFound(self._home.uuid, key[0].hex(), key[1])
+            self._sync({self._home.quarantine, *({path.parent} if path.parent.exists() else ())})
             return
         self._keep_reason(key, reason)
         with self._lock:

@@ -346,6 +346,12 @@ STORE_DOES_NOT_SAY = Event(
     "store_does_not_say", INFO, ("store", "object", "error"), "A store does not say what it has of a write."
 )
 GARBAGE_KEPT = Event("garbage_kept", INFO, ("store", "error"), "A store drops what nobody needs later.")
+ORPHANS_KEPT = Event(
+    "orphans_kept",
+    WARNING,
+    ("count", "stores", "tolerate"),
+    "More stores don't answer than objects tolerate to lose: shards that no object seems to need are not dropped.",
+)
 LEFTOVERS_FOUND = Event(
     "leftovers_found",
     INFO,

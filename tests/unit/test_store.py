@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from naive import shards as naive
-from stores import FENCE, shard_files, store_at
+from stores import shard_files, store_at
 from told import told
 
 from faultset_ray.errors import (
@@ -315,30 +315,6 @@ def test_a_failure_after_the_rename_is_not_a_receipt(durable, monkeypatch):
             durable.seal(WRITE_ID, 0, len(DATA), 3, DIGEST)
     assert len(calls) == 2, "the file, the directory"
     assert files(durable) == []
-
-
-@pytest.mark.parametrize("index", [0, None])
-def test_what_is_removed_again_is_removed_for_good(durable, monkeypatch, index):
-    """The directory's fsync failed, or never came: what was unlinked may be there again after a power failure."""
-    put(durable)
-    bucket = Path(durable.info().path) / "shards" / WRITE_ID[:1].hex()
-    synced, failing, fsync = [], [bucket], os.fsync
-
-    def note(fd):
-        path = Path(f"/proc/self/fd/{fd}").readlink()
-        if path in failing:
-            failing.remove(path)
-            raise OSError(errno.EIO, "")
-        synced.append(path)
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", note)
-    with pytest.raises(StoreFailure):
-        durable.drop([(WRITE_ID, index)], FENCE)
-    assert files(durable) == []
-    assert bucket not in synced
-    assert durable.drop([(WRITE_ID, index)], FENCE) == [0]
-    assert bucket in synced
 
 
 def test_a_seal_finds_done_what_could_be_done_before(durable, monkeypatch):
